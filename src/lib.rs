@@ -1,0 +1,5 @@
+//! 402pay facilitator.
+
+pub mod clock;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;

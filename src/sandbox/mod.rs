@@ -1,0 +1,1 @@
+//! A Solana chain inside the process.

@@ -1,0 +1,4 @@
+//! The one integration-test binary.
+
+#[cfg(feature = "sandbox")]
+mod sandbox;

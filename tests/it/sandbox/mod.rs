@@ -1,0 +1,1 @@
+//! The sandbox chain, driven by the clients people use.
