@@ -1,5 +1,21 @@
 //! 402pay facilitator.
 
+pub mod api_keys;
+pub mod app;
+pub mod chain;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod http;
+pub mod ids;
+pub mod input;
+pub mod metrics;
+pub mod money;
+pub mod payments;
+pub mod requirements;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod shutdown;
+pub mod store;
+pub mod store_error;
+pub mod telemetry;

@@ -1,0 +1,186 @@
+//! The composition root: the one place that names concrete backends.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::{net::TcpListener, time::timeout};
+
+use crate::{
+    api_keys::{KeyRing, KeyRingError},
+    chain::{Chain, solana::SolanaRpc},
+    clock::{Clock, SystemClock},
+    config::Config,
+    http::{self, Readiness, ReadinessCheck, Services},
+    ids::{Entropy, OsEntropy},
+    metrics::Metrics,
+    payments::proof::{ProofPolicy, ProofVerifier},
+    requirements::service::Requirements,
+    shutdown::Shutdown,
+    store::{memory::MemoryClaims, sqlite::SqliteStore},
+    store_error::StoreError,
+};
+
+/// How long a component may take to say how it is.
+const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the database cannot be opened")]
+    Database(#[source] StoreError),
+    #[error("the database cannot be migrated")]
+    Migration(#[source] StoreError),
+    #[error(transparent)]
+    Keys(KeyRingError),
+    #[error("cannot listen on {address}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("signals cannot be listened to")]
+    Signals(#[source] std::io::Error),
+}
+
+/// The service, ready to be served.
+pub struct App {
+    services: Services,
+    store: SqliteStore,
+    shutdown: Shutdown,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// # Errors
+    /// When the database cannot be opened or migrated, or the keys cannot be hashed.
+    pub async fn new(config: &Config) -> Result<Self, StartError> {
+        Self::with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// The service with another clock than the system's.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or migrated, or the keys cannot be hashed.
+    pub async fn with_clock(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let metrics = Arc::new(Metrics::new());
+        let keys = Arc::new(
+            KeyRing::hash(config.api_keys.clone(), entropy.as_ref()).await.map_err(StartError::Keys)?,
+        );
+        let store = SqliteStore::open(&config.database.path, Arc::clone(&metrics))
+            .await
+            .map_err(StartError::Database)?;
+        if config.database.auto_migrate {
+            store.migrate().await.map_err(StartError::Migration)?;
+        }
+        let solana = &config.solana;
+        let chain: Arc<dyn Chain> =
+            Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
+        let shutdown = Shutdown::default();
+        let verifier = ProofVerifier {
+            policy: ProofPolicy {
+                network: solana.network,
+                assets: solana.assets.clone(),
+                merchant_wallets: config.merchant_wallets.clone(),
+            },
+            chain: Arc::clone(&chain),
+            payments: Arc::new(store.clone()),
+            requirements: Arc::new(store.clone()),
+            claims: Arc::new(MemoryClaims::new(Arc::clone(&clock))),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            metrics: Arc::clone(&metrics),
+        };
+        let requirements = Requirements::new(
+            Arc::new(store.clone()),
+            config.merchant_wallets.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let services = Services {
+            verifier: Arc::new(verifier),
+            payments: Arc::new(store.clone()),
+            requirements: Arc::new(requirements),
+            keys,
+            readiness: vec![
+                Box::new(DatabaseCheck(store.clone())),
+                Box::new(RedisCheck),
+                Box::new(SolanaCheck(chain)),
+            ],
+            metrics,
+            clock,
+            entropy,
+            environment: config.app_env.as_str(),
+            tasks: shutdown.tasks.clone(),
+        };
+        Ok(Self { services, store, shutdown })
+    }
+
+    /// What ends the service when it is told to begin.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Serves until the shutdown begins, then drains and closes the database.
+    pub async fn serve(self, listener: TcpListener) {
+        let metrics = Arc::clone(&self.services.metrics);
+        http::serve(listener, http::router(self.services), metrics, self.shutdown.clone()).await;
+        if !self.shutdown.drained().await {
+            tracing::warn!("some work did not end in time");
+        }
+        self.store.close().await;
+    }
+}
+
+#[derive(Debug)]
+struct DatabaseCheck(SqliteStore);
+
+#[async_trait]
+impl ReadinessCheck for DatabaseCheck {
+    fn component(&self) -> &'static str {
+        "database"
+    }
+
+    async fn check(&self) -> Readiness {
+        match timeout(READINESS_TIMEOUT, self.0.check_writable()).await {
+            Ok(Ok(())) => Readiness::Ready("sqlite"),
+            Ok(Err(_)) => Readiness::Down("the database cannot be written to".to_owned()),
+            Err(_) => Readiness::Down("the database does not answer".to_owned()),
+        }
+    }
+}
+
+/// There is no Redis to be out of reach: fast state is in memory, on purpose.
+#[derive(Debug)]
+struct RedisCheck;
+
+#[async_trait]
+impl ReadinessCheck for RedisCheck {
+    fn component(&self) -> &'static str {
+        "redis"
+    }
+
+    async fn check(&self) -> Readiness {
+        Readiness::Ready("not configured: in memory")
+    }
+}
+
+#[derive(Debug)]
+struct SolanaCheck(Arc<dyn Chain>);
+
+#[async_trait]
+impl ReadinessCheck for SolanaCheck {
+    fn component(&self) -> &'static str {
+        "solana"
+    }
+
+    async fn check(&self) -> Readiness {
+        match timeout(READINESS_TIMEOUT, self.0.slot()).await {
+            Ok(Ok(_)) => Readiness::Ready("the RPC endpoint answers"),
+            Ok(Err(_)) => Readiness::Down("no RPC endpoint answers".to_owned()),
+            Err(_) => Readiness::Down("no RPC endpoint answers in time".to_owned()),
+        }
+    }
+}

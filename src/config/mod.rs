@@ -1,0 +1,178 @@
+//! The configuration: read once from the environment, typed, and checked as a whole, so that an operator hears of
+//! every mistake at once. Nothing else reads the environment.
+
+mod environment;
+mod log;
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use solana_pubkey::Pubkey;
+use url::Url;
+
+pub use environment::Environment;
+pub use log::{LogConfig, LogFormat};
+
+use crate::{
+    api_keys::ApiKey,
+    chain::assets::{Assets, Network},
+    money::Currency,
+};
+
+const DEFAULT_PORT: u16 = 3001;
+const DEFAULT_DATABASE: &str = "sqlite://data/pay402.db";
+
+/// Where the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppEnv {
+    Development,
+    Production,
+}
+
+impl AppEnv {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// Everything the operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub app_env: AppEnv,
+    pub listen: SocketAddr,
+    pub database: DatabaseConfig,
+    pub solana: SolanaConfig,
+    pub merchant_wallets: Vec<Pubkey>,
+    pub api_keys: Vec<ApiKey>,
+    pub log: LogConfig,
+}
+
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    pub path: PathBuf,
+    /// Apply missing migrations at start.
+    pub auto_migrate: bool,
+}
+
+#[derive(Clone)]
+pub struct SolanaConfig {
+    pub network: Network,
+    /// In the order they are tried.
+    pub rpc_urls: Vec<String>,
+    pub assets: Assets,
+}
+
+/// Silent about URLs: providers put access tokens into them.
+impl fmt::Debug for SolanaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SolanaConfig").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+/// Everything that is wrong with the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is wrong:")?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks the environment.
+    ///
+    /// # Errors
+    /// Every variable that is wrong, with what would be right. Never the value of one that may be secret.
+    pub fn read(mut environment: Environment) -> Result<Self, ConfigError> {
+        let env = &mut environment;
+        let app_env = env.parsed("APP_ENV", AppEnv::Development, |text| match text {
+            "development" => Ok(AppEnv::Development),
+            "production" => Ok(AppEnv::Production),
+            _ => Err("must be development or production"),
+        });
+        let host = env.parsed("HOST", IpAddr::V4(Ipv4Addr::LOCALHOST), |text| {
+            text.parse().map_err(|_| "must be an IP address, such as 0.0.0.0")
+        });
+        let port = env.parsed("PORT", DEFAULT_PORT, |text| {
+            text.parse().map_err(|_| "must be a port number from 0 to 65535")
+        });
+        let database = read_database(env);
+        let solana = read_solana(env, app_env);
+        let merchant_wallets = env.list("MERCHANT_WALLETS", |text| {
+            text.parse::<Pubkey>().map_err(|_| "must be Solana public keys, separated by commas")
+        });
+        let api_keys = env.list("VALID_API_KEYS", |text| {
+            ApiKey::new(text).map_err(|_| "must be keys of 24 to 72 visible characters, separated by commas")
+        });
+        let log = LogConfig::read(env, app_env);
+        environment.finish(Self {
+            app_env,
+            listen: SocketAddr::new(host, port),
+            database,
+            solana,
+            merchant_wallets,
+            api_keys,
+            log,
+        })
+    }
+}
+
+fn read_database(env: &mut Environment) -> DatabaseConfig {
+    let path = env.parsed("DATABASE_URL", database_path(DEFAULT_DATABASE).unwrap_or_default(), database_path);
+    let auto_migrate = env.parsed("AUTO_MIGRATE", true, |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    });
+    DatabaseConfig { path, auto_migrate }
+}
+
+fn database_path(url: &str) -> Result<PathBuf, &'static str> {
+    match url.strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() && !path.contains('?') => Ok(PathBuf::from(path)),
+        _ => Err("must be sqlite:// and a file's path, such as sqlite://data/pay402.db"),
+    }
+}
+
+fn read_solana(env: &mut Environment, app_env: AppEnv) -> SolanaConfig {
+    if app_env == AppEnv::Production {
+        env.require("SOLANA_NETWORK", "in production the network must be named");
+        env.require("SOLANA_RPC_URL", "in production the public endpoints will not do: name your own");
+    }
+    let network = env.parsed("SOLANA_NETWORK", Network::Devnet, |text| {
+        text.parse().map_err(|_| "must be one of mainnet-beta, devnet, testnet, sandbox")
+    });
+    let mut rpc_urls = env.list("SOLANA_RPC_URL", |text| {
+        Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .map(|_| text.to_owned())
+            .ok_or("must be http:// or https:// URLs, separated by commas")
+    });
+    if rpc_urls.is_empty() {
+        rpc_urls.push(network.default_rpc_url().to_owned());
+    }
+    let mut assets = Assets::of(network);
+    for currency in [Currency::Usdc, Currency::Usdt, Currency::Pyusd] {
+        let mint = env.parsed(&format!("SOLANA_{currency}_MINT"), None, |text| {
+            text.parse::<Pubkey>().map(Some).map_err(|_| "must be the mint's address")
+        });
+        if let Some(mint) = mint {
+            assets.set_mint(currency, mint);
+        }
+    }
+    SolanaConfig { network, rpc_urls, assets }
+}

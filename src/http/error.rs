@@ -1,0 +1,183 @@
+//! The one error envelope, and the one place where errors become status codes.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::middleware::current_request_id;
+use crate::{
+    api_keys::KeyRingError,
+    chain::ChainError,
+    input::{FieldError, FieldErrors},
+    payments::{Refusal, proof::VerifyError},
+    requirements::service::IssueError,
+    store_error::StoreError,
+};
+
+/// Seconds after which trouble of ours is worth another try.
+const RETRY_AFTER_SECS: u8 = 2;
+
+/// Why a request was not answered as asked.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Vec<FieldError>,
+    /// `valid: false`, for refusals.
+    refused: bool,
+}
+
+/// The code of a failed request, for the metrics and the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ErrorCode(pub &'static str);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<bool>,
+    error: String,
+    code: &'static str,
+    request_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<FieldError>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: Vec::new(), refused: false }
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("{what} does not exist"))
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this path has no such method")
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        let message = "the body must be sent as content-type application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+    }
+
+    pub(super) fn body_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", "the body is larger than 1 MiB")
+    }
+
+    pub(super) fn body_unreadable() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BODY_UNREADABLE", "the body could not be read to its end")
+    }
+
+    pub(super) fn timed_out() -> Self {
+        Self::unavailable("TIMED_OUT", "the request took too long")
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something went wrong on our side")
+    }
+
+    pub(super) fn unauthorized(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "INVALID_API_KEY", message)
+    }
+
+    fn unavailable(code: &'static str, message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let envelope = Envelope {
+            valid: self.refused.then_some(false),
+            error: self.message,
+            code: self.code,
+            request_id: current_request_id(),
+            details: self.details,
+        };
+        let mut response = (self.status, Json(envelope)).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(RETRY_AFTER_SECS)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(ErrorCode(self.code));
+        response
+    }
+}
+
+impl From<FieldErrors> for ApiError {
+    fn from(errors: FieldErrors) -> Self {
+        let details = errors.into_details();
+        let message = match details.as_slice() {
+            [only] => format!("{} {}", only.field, only.message),
+            several => format!("{} fields are wrong", several.len()),
+        };
+        Self { details, ..Self::new(StatusCode::BAD_REQUEST, "VALIDATION_FAILED", message) }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
+        Self { refused: true, ..error }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
+        match error {
+            StoreError::Unavailable(_) => {
+                Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
+            }
+            StoreError::Corrupt { .. } => Self::internal(),
+        }
+    }
+}
+
+impl From<ChainError> for ApiError {
+    fn from(error: ChainError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the chain could not be read");
+        Self::unavailable("BLOCKCHAIN_UNAVAILABLE", "the chain cannot be read: try again")
+    }
+}
+
+impl From<VerifyError> for ApiError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::TransactionNotVisible => Self::unavailable(
+                "TRANSACTION_NOT_FOUND",
+                "the transaction is not confirmed yet, or does not exist: try again",
+            ),
+            VerifyError::Chain(error) => error.into(),
+            VerifyError::Store(error) => error.into(),
+            VerifyError::TwinInFlight => {
+                Self::unavailable("VERIFICATION_IN_PROGRESS", "the same proof is being verified: try again")
+            }
+            VerifyError::TimedOut => Self::timed_out(),
+        }
+    }
+}
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Malformed(errors) => errors.into(),
+            IssueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyRingError> for ApiError {
+    fn from(error: KeyRingError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
+        Self::internal()
+    }
+}

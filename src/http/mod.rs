@@ -1,0 +1,11 @@
+//! The HTTP surface. Handlers extract, make one domain call, and convert back.
+
+mod error;
+mod extract;
+mod middleware;
+mod router;
+mod routes;
+mod server;
+
+pub use router::{Readiness, ReadinessCheck, Services, router};
+pub use server::serve;

@@ -1,0 +1,142 @@
+//! Which path leads where, through which layers.
+
+use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRef, Request},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{error::ApiError, middleware::observe, routes};
+use crate::{
+    api_keys::KeyRing,
+    clock::Clock,
+    ids::Entropy,
+    metrics::Metrics,
+    payments::{PaymentStore, proof::ProofVerifier},
+    requirements::service::Requirements,
+};
+
+/// Largest body, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+/// Longest time a request may take; a verification gives up earlier.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// How a part of the service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready(&'static str),
+    /// Worse than it should be, but payments can be handled.
+    Degraded(String),
+    /// No payment can be handled.
+    Down(String),
+}
+
+/// A part of the service that says how it is.
+#[async_trait]
+pub trait ReadinessCheck: fmt::Debug + Send + Sync {
+    fn component(&self) -> &'static str;
+    async fn check(&self) -> Readiness;
+}
+
+/// What the handlers call.
+#[derive(Debug)]
+pub struct Services {
+    pub verifier: Arc<ProofVerifier>,
+    pub payments: Arc<dyn PaymentStore>,
+    pub requirements: Arc<Requirements>,
+    pub keys: Arc<KeyRing>,
+    pub readiness: Vec<Box<dyn ReadinessCheck>>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// `development` or `production`.
+    pub environment: &'static str,
+    /// Work that goes on when its caller has gone, and that a shutdown waits for.
+    pub tasks: TaskTracker,
+}
+
+/// [`Services`], shared.
+#[derive(Clone, Debug)]
+pub(super) struct AppState(Arc<Services>);
+
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+impl FromRef<AppState> for Arc<KeyRing> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.keys)
+    }
+}
+
+impl FromRef<AppState> for Arc<Requirements> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.requirements)
+    }
+}
+
+impl FromRef<AppState> for Arc<dyn PaymentStore> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.payments)
+    }
+}
+
+impl FromRef<AppState> for Arc<dyn Clock> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.clock)
+    }
+}
+
+impl FromRef<AppState> for Arc<Metrics> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.metrics)
+    }
+}
+
+/// The whole service.
+///
+/// Layers from the outside in: the request's id and metrics see everything, panics included; a panic becomes an
+/// answer; the deadline and the body limit hold for the handlers.
+pub fn router(services: Services) -> Router {
+    let state = AppState(Arc::new(services));
+    Router::new()
+        .route("/health", get(routes::health::health))
+        .route("/ready", get(routes::health::ready))
+        .route("/metrics", get(routes::health::metrics))
+        .route("/verify", post(routes::verify::verify))
+        .route("/requirements", post(routes::requirements::issue))
+        .route("/requirements/{nonce}", get(routes::requirements::find))
+        .route("/payments", get(routes::payments::list))
+        .route("/payments/{id}", get(routes::payments::find))
+        .fallback(async || ApiError::not_found("this path"))
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(deadline))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), observe))
+        .with_state(state)
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    timeout(REQUEST_TIMEOUT, next.run(request))
+        .await
+        .unwrap_or_else(|_| ApiError::timed_out().into_response())
+}
+
+/// The panic's own words are in the log already, by the panic hook.
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives the panic away")]
+fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    ApiError::internal().into_response()
+}

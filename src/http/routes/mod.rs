@@ -1,0 +1,6 @@
+//! The handlers.
+
+pub(super) mod health;
+pub(super) mod payments;
+pub(super) mod requirements;
+pub(super) mod verify;

@@ -1,0 +1,54 @@
+//! `POST /verify`. Public: an API key is optional, and decides who must have been paid and who owns the payment.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use tracing::Instrument;
+
+use super::payments::PaymentView;
+use crate::{
+    api_keys::Caller,
+    clock::UnixMs,
+    http::{error::ApiError, extract::JsonBody, router::AppState},
+    payments::{
+        Verdict,
+        proof::{ProofEcho, ProofRequest},
+    },
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct Accepted {
+    valid: bool,
+    proof: ProofEcho,
+    verified_at: UnixMs,
+    payment: PaymentView,
+}
+
+pub(in crate::http) async fn verify(
+    State(state): State<AppState>,
+    caller: Option<Caller>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Accepted>, ApiError> {
+    let request = ProofRequest::parse(&body)?;
+    let verifier = Arc::clone(&state.verifier);
+    // In a task of its own, so that a caller who hangs up does not stop it half way.
+    let task = state.tasks.spawn(
+        async move {
+            let verdict = verifier.verify(&request, caller.as_ref()).await;
+            (request, verdict)
+        }
+        .in_current_span(),
+    );
+    let (request, verdict) = task.await.map_err(|_| ApiError::internal())?;
+    match verdict? {
+        Verdict::Accepted(payment) => Ok(Json(Accepted {
+            valid: true,
+            proof: request.proof.into(),
+            verified_at: payment.verified_at,
+            payment: (*payment).into(),
+        })),
+        Verdict::Refused(refusal) => Err(refusal.into()),
+    }
+}

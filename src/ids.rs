@@ -1,0 +1,108 @@
+//! Public identifiers: a prefix that says what it names, then a ULID, so that ids sort by time of creation.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::clock::UnixMs;
+
+/// A source of random bytes.
+pub trait Entropy: fmt::Debug + Send + Sync {
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The operating system's random source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    /// # Panics
+    /// When the operating system has no randomness to give: nothing safe can be done then.
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system provides randomness");
+    }
+}
+
+/// 16 random bytes in base58: the nonces the service issues.
+pub fn random_nonce(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    bs58::encode(bytes).into_string()
+}
+
+fn random_ulid(now: UnixMs, entropy: &dyn Entropy) -> Ulid {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    Ulid::from_parts(u64::try_from(now.0).unwrap_or(0), u128::from_le_bytes(bytes))
+}
+
+macro_rules! public_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(now: UnixMs, entropy: &dyn Entropy) -> Self {
+                Self(format!(concat!($prefix, "{}"), random_ulid(now, entropy)))
+            }
+
+            /// An id as the database or a caller gave it.
+            #[must_use]
+            pub const fn from_stored(id: String) -> Self {
+                Self(id)
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+public_id!(
+    /// A payment in the books.
+    PaymentId,
+    "pay_"
+);
+public_id!(
+    /// An entry of the event log.
+    EventId,
+    "evt_"
+);
+impl EventId {
+    /// The event that a payment was accepted: one a payment, so it shares the payment's number.
+    #[must_use]
+    pub fn of_payment(payment: &PaymentId) -> Self {
+        Self(payment.as_str().replacen("pay_", "evt_", 1))
+    }
+}
+
+public_id!(
+    /// One HTTP request, as in `X-Request-Id`.
+    RequestId,
+    "req_"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::{OsEntropy, PaymentId};
+    use crate::clock::UnixMs;
+
+    #[test]
+    fn ids_carry_their_prefix_and_sort_by_time() {
+        let earlier = PaymentId::new(UnixMs(1_700_000_000_000), &OsEntropy);
+        let later = PaymentId::new(UnixMs(1_700_000_000_001), &OsEntropy);
+        assert!(earlier.as_str().starts_with("pay_"));
+        assert!(earlier < later);
+    }
+}

@@ -1,0 +1,202 @@
+//! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
+//! `docs/metrics.md` says the same in prose.
+
+use std::time::Duration;
+
+use prometheus::{
+    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
+};
+
+use crate::money::{Amount, Currency};
+
+/// From half a millisecond to ten seconds.
+const DURATION_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How a verification ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerificationStatus {
+    Success,
+    Failure,
+    Expired,
+    Replay,
+}
+
+impl VerificationStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Expired => "expired",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// The registry and its instruments.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    http_requests: IntCounterVec,
+    http_duration: HistogramVec,
+    active_connections: IntGauge,
+    verifications: IntCounterVec,
+    verification_duration: HistogramVec,
+    payment_amount: CounterVec,
+    blockchain_requests: IntCounterVec,
+    blockchain_duration: HistogramVec,
+    database_queries: IntCounterVec,
+    database_duration: HistogramVec,
+    errors: IntCounterVec,
+}
+
+impl Metrics {
+    /// # Panics
+    /// When two metrics share a name, which is a mistake in this file.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self())).expect("metric names are unique");
+        Self {
+            http_requests: counter(
+                &registry,
+                "http_requests_total",
+                "HTTP requests answered",
+                &["method", "route", "status_code"],
+            ),
+            http_duration: histogram(
+                &registry,
+                "http_request_duration_seconds",
+                "Time from a request's head to its answer's head",
+                &["method", "route", "status_code"],
+            ),
+            active_connections: gauge(&registry, "active_connections", "Open HTTP connections"),
+            verifications: counter(
+                &registry,
+                "payment_verification_total",
+                "Payment proofs judged",
+                &["status", "currency"],
+            ),
+            verification_duration: histogram(
+                &registry,
+                "payment_verification_duration_seconds",
+                "Time to judge a payment proof",
+                &["currency"],
+            ),
+            payment_amount: register(
+                &registry,
+                CounterVec::new(
+                    Opts::new("payment_amount_total", "Whole tokens of accepted payments, for display only"),
+                    &["currency"],
+                )
+                .expect("the metric is well formed"),
+            ),
+            blockchain_requests: counter(
+                &registry,
+                "blockchain_request_total",
+                "RPC requests",
+                &["network", "method", "status"],
+            ),
+            blockchain_duration: histogram(
+                &registry,
+                "blockchain_request_duration_seconds",
+                "Time of an RPC request",
+                &["network", "method"],
+            ),
+            database_queries: counter(
+                &registry,
+                "database_query_total",
+                "Database operations",
+                &["operation", "table"],
+            ),
+            database_duration: histogram(
+                &registry,
+                "database_query_duration_seconds",
+                "Time of a database operation, waiting for a connection included",
+                &["operation", "table"],
+            ),
+            errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
+            registry,
+        }
+    }
+
+    /// `route` is the matched pattern, never the path.
+    pub fn http_request(&self, method: &str, route: &str, status: u16, elapsed: Duration) {
+        let status = status.to_string();
+        self.http_requests.with_label_values(&[method, route, &status]).inc();
+        self.http_duration.with_label_values(&[method, route, &status]).observe(elapsed.as_secs_f64());
+    }
+
+    pub fn connection_opened(&self) {
+        self.active_connections.inc();
+    }
+
+    pub fn connection_closed(&self) {
+        self.active_connections.dec();
+    }
+
+    pub fn verification(&self, status: VerificationStatus, currency: Currency, elapsed: Duration) {
+        self.verifications.with_label_values(&[status.as_str(), currency.as_str()]).inc();
+        self.verification_duration.with_label_values(&[currency.as_str()]).observe(elapsed.as_secs_f64());
+    }
+
+    /// The one place where an amount becomes a float: Prometheus knows no other number, and nothing reads it back.
+    pub fn payment_accepted(&self, amount: Amount, currency: Currency) {
+        #[expect(clippy::cast_precision_loss, reason = "for display only")]
+        let tokens = amount.atomic() as f64 / 10_f64.powi(i32::from(currency.decimals()));
+        self.payment_amount.with_label_values(&[currency.as_str()]).inc_by(tokens);
+    }
+
+    /// `method` is an RPC method's name.
+    pub fn blockchain_request(&self, network: &str, method: &str, ok: bool, elapsed: Duration) {
+        let status = if ok { "success" } else { "error" };
+        self.blockchain_requests.with_label_values(&[network, method, status]).inc();
+        self.blockchain_duration.with_label_values(&[network, method]).observe(elapsed.as_secs_f64());
+    }
+
+    pub fn database_query(&self, operation: &str, table: &str, elapsed: Duration) {
+        self.database_queries.with_label_values(&[operation, table]).inc();
+        self.database_duration.with_label_values(&[operation, table]).observe(elapsed.as_secs_f64());
+    }
+
+    /// `kind` is `client` or `server`; `code` one of the published error codes.
+    pub fn error(&self, kind: &str, code: &str) {
+        self.errors.with_label_values(&[kind, code]).inc();
+    }
+
+    /// Everything, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let families: Vec<MetricFamily> = self.registry.gather();
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("metric names are unique");
+    collector
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels).expect("the metric is well formed"))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help).expect("the metric is well formed"))
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    let opts = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec());
+    register(registry, HistogramVec::new(opts, labels).expect("the metric is well formed"))
+}

@@ -1,0 +1,16 @@
+//! Deciding whether a payment is good, and keeping the books.
+//!
+//! [`proof`] judges the 402pay payment proof. A refused payment is a value, a [`Verdict`]; errors are for what could
+//! not be decided. What was decided is kept by a [`PaymentStore`], whose unique constraints are the last judge of
+//! replays; a [`ClaimStore`] gives the fast first answer.
+
+mod claims;
+mod payment;
+pub mod proof;
+mod store;
+mod verdict;
+
+pub use claims::{Claim, ClaimOutcome, ClaimStore};
+pub use payment::{Payment, PaymentState};
+pub use store::{PaymentPage, PaymentStore, RecordOutcome, Used};
+pub use verdict::{Refusal, RefusalCode, Verdict};

@@ -1,0 +1,43 @@
+//! A payment in the books.
+
+use serde::Serialize;
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+
+use crate::{
+    clock::UnixMs,
+    ids::PaymentId,
+    money::{Amount, Currency},
+};
+
+/// Where a payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaymentState {
+    /// The money has moved and the payment was accepted.
+    Settled,
+}
+
+/// Money that moved from a payer to a recipient, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    pub id: PaymentId,
+    pub state: PaymentState,
+    /// The user whose payment it is: who asked for it, or whose requirement it met. `None` for an anonymous caller.
+    pub owner: Option<String>,
+    /// The Solana transaction. No other payment has it.
+    pub transaction: Signature,
+    /// No other payment has it.
+    pub nonce: String,
+    /// Whether it met the requirement issued under its nonce.
+    pub meets_requirement: bool,
+    pub payer: Pubkey,
+    pub recipient: Pubkey,
+    pub currency: Currency,
+    pub amount: Amount,
+    pub resource: Option<String>,
+    pub network: &'static str,
+    pub slot: u64,
+    pub block_time: UnixMs,
+    pub verified_at: UnixMs,
+}

@@ -1,0 +1,73 @@
+//! The 402pay payment proof: a payer's signature over a nonce, and the Solana transaction that paid.
+//!
+//! [`wire`] reads it, [`judge`] holds the rules that need no network, [`verify`] asks the chain and the books.
+
+mod judge;
+mod verify;
+mod wire;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+
+use crate::{
+    clock::UnixMs,
+    money::{Amount, Currency},
+    requirements::Requirement,
+};
+
+pub use verify::{ProofPolicy, ProofVerifier, VerifyError};
+
+/// A proof that has been read; nothing about it has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentProof {
+    /// By `payer`, over the UTF-8 bytes of `nonce`.
+    pub signature: Signature,
+    pub payer: Pubkey,
+    pub amount: Amount,
+    pub currency: Currency,
+    pub nonce: String,
+    pub timestamp: UnixMs,
+    pub transaction_id: Signature,
+    pub resource: Option<String>,
+    pub agent_id: Option<String>,
+    pub subscription_id: Option<String>,
+}
+
+/// A proof, and the requirement it is to meet where the merchant sent one along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofRequest {
+    pub proof: PaymentProof,
+    pub requirement: Option<Requirement>,
+}
+
+/// A proof as it is echoed to the caller.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProofEcho {
+    signature: String,
+    payer: String,
+    amount: Box<RawValue>,
+    currency: Currency,
+    nonce: String,
+    timestamp: UnixMs,
+    transaction_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+}
+
+impl From<PaymentProof> for ProofEcho {
+    fn from(proof: PaymentProof) -> Self {
+        Self {
+            signature: proof.signature.to_string(),
+            payer: proof.payer.to_string(),
+            amount: proof.amount.to_json(proof.currency.decimals()),
+            currency: proof.currency,
+            nonce: proof.nonce,
+            timestamp: proof.timestamp,
+            transaction_id: proof.transaction_id.to_string(),
+            resource: proof.resource,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The proof as it arrives in JSON.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use solana_signature::Signature;
+
+use super::{PaymentProof, ProofRequest};
+use crate::{
+    clock::UnixMs,
+    input::{self, FieldErrors},
+    money::Currency,
+    requirements::{MAX_NONCE, MAX_RESOURCE, read_requirement},
+};
+
+/// Longest `agentId` and `subscriptionId`, in bytes.
+const MAX_ID: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", expecting = "a JSON object")]
+struct Members<'a> {
+    #[serde(borrow)]
+    signature: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    amount: Option<&'a RawValue>,
+    #[serde(borrow)]
+    currency: Option<&'a RawValue>,
+    #[serde(borrow)]
+    nonce: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    transaction_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    requirement: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+    #[serde(borrow)]
+    agent_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    subscription_id: Option<&'a RawValue>,
+}
+
+impl ProofRequest {
+    /// # Errors
+    /// Every field that is wrong.
+    pub fn parse(body: &[u8]) -> Result<Self, FieldErrors> {
+        let members: Members = input::object(body)?;
+        let mut errors = FieldErrors::default();
+        let signature = errors.required("signature", members.signature, signature);
+        let payer = errors.required("payer", members.payer, input::public_key);
+        let currency = errors.required("currency", members.currency, input::currency);
+        let decimals = currency.map_or(u8::MAX, Currency::decimals);
+        let amount = errors.required("amount", members.amount, |raw| input::amount(raw, decimals));
+        let nonce = errors.required("nonce", members.nonce, |raw| input::text(raw, MAX_NONCE));
+        let timestamp = errors.required("timestamp", members.timestamp, |raw| {
+            input::integer(raw).map(UnixMs).map_err(|_| "must be a whole number of Unix milliseconds")
+        });
+        let transaction_id =
+            errors.required("transactionId", members.transaction_id, signature_of_transaction);
+        let resource = errors.optional("resource", members.resource, |raw| input::text(raw, MAX_RESOURCE));
+        let agent_id = errors.optional("agentId", members.agent_id, |raw| input::text(raw, MAX_ID));
+        let subscription_id =
+            errors.optional("subscriptionId", members.subscription_id, |raw| input::text(raw, MAX_ID));
+        let requirement = members.requirement.and_then(|raw| read_requirement(raw, &mut errors));
+
+        let proof = (|| {
+            Some(PaymentProof {
+                signature: signature?,
+                payer: payer?,
+                amount: amount?,
+                currency: currency?,
+                nonce: nonce?,
+                timestamp: timestamp?,
+                transaction_id: transaction_id?,
+                resource,
+                agent_id,
+                subscription_id,
+            })
+        })();
+        match proof {
+            Some(proof) if errors.is_empty() => Ok(Self { proof, requirement }),
+            _ => Err(errors),
+        }
+    }
+}
+
+fn signature(raw: &RawValue) -> Result<Signature, &'static str> {
+    input::parsed(raw, "must be an Ed25519 signature (64 bytes in base58)")
+}
+
+fn signature_of_transaction(raw: &RawValue) -> Result<Signature, &'static str> {
+    input::parsed(raw, "must be a Solana transaction signature (64 bytes in base58)")
+}

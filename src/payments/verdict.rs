@@ -1,0 +1,70 @@
+//! What was decided about a payment.
+
+use std::fmt;
+
+use super::Payment;
+
+/// The decision.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Good, and committed to the books.
+    Accepted(Box<Payment>),
+    Refused(Refusal),
+}
+
+/// Why a payment is not good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: RefusalCode,
+    /// A sentence for a person: what is wrong, and what would be right.
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The published codes of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    InvalidPayment,
+    PaymentExpired,
+    InsufficientAmount,
+    InvalidSignature,
+    NonceMismatch,
+    TransactionFailed,
+    SubscriptionNotFound,
+    AgentNotFound,
+    AmountMismatch,
+    RecipientMismatch,
+    CurrencyMismatch,
+    ReplayAttack,
+}
+
+impl RefusalCode {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidPayment => "INVALID_PAYMENT",
+            Self::PaymentExpired => "PAYMENT_EXPIRED",
+            Self::InsufficientAmount => "INSUFFICIENT_AMOUNT",
+            Self::InvalidSignature => "INVALID_SIGNATURE",
+            Self::NonceMismatch => "NONCE_MISMATCH",
+            Self::TransactionFailed => "TRANSACTION_FAILED",
+            Self::SubscriptionNotFound => "SUBSCRIPTION_NOT_FOUND",
+            Self::AgentNotFound => "AGENT_NOT_FOUND",
+            Self::AmountMismatch => "AMOUNT_MISMATCH",
+            Self::RecipientMismatch => "RECIPIENT_MISMATCH",
+            Self::CurrencyMismatch => "CURRENCY_MISMATCH",
+            Self::ReplayAttack => "REPLAY_ATTACK",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,154 @@
+//! [`ClaimStore`] in memory.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    clock::{Clock, UnixMs},
+    payments::{Claim, ClaimOutcome, ClaimStore},
+};
+
+/// How long a claim holds when nobody releases it: longer than any verification may take.
+const LEASE: Duration = Duration::from_secs(30);
+/// How long a used nonce is remembered.
+const NONCE_LIFETIME: Duration = Duration::from_mins(15);
+/// How long a used transaction is remembered.
+const TRANSACTION_LIFETIME: Duration = Duration::from_hours(1);
+/// How many used keys are remembered. Past that the oldest are forgotten, and the database answers for them.
+const MAX_USED: usize = 200_000;
+/// How many claims there can be at a time. Past that a claim is granted without being held.
+const MAX_IN_FLIGHT: usize = 20_000;
+
+#[derive(Debug, Default)]
+struct Keys {
+    /// Until when each is held.
+    in_flight: HashMap<String, UnixMs>,
+    /// Until when each is remembered.
+    used: HashMap<String, UnixMs>,
+    /// The used keys, oldest first.
+    used_order: VecDeque<String>,
+}
+
+#[derive(Debug)]
+pub struct MemoryClaims {
+    keys: Mutex<Keys>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryClaims {
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { keys: Mutex::default(), clock }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Keys) -> T) -> T {
+        work(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl ClaimStore for MemoryClaims {
+    async fn claim(&self, claim: &Claim) -> ClaimOutcome {
+        let now = self.clock.now();
+        self.with(|keys| {
+            let names = names(claim);
+            let holds = |held: &HashMap<String, UnixMs>| {
+                names.iter().any(|name| held.get(name).is_some_and(|until| *until >= now))
+            };
+            if holds(&keys.used) {
+                return ClaimOutcome::Used;
+            }
+            if holds(&keys.in_flight) {
+                return ClaimOutcome::InFlight;
+            }
+            if keys.in_flight.len() >= MAX_IN_FLIGHT {
+                // Only what a panicking verification left behind can have run out.
+                keys.in_flight.retain(|_, until| *until >= now);
+            }
+            if keys.in_flight.len() < MAX_IN_FLIGHT {
+                keys.in_flight.extend(names.map(|name| (name, now + LEASE)));
+            }
+            ClaimOutcome::Claimed
+        })
+    }
+
+    async fn release(&self, claim: &Claim) {
+        self.with(|keys| {
+            for name in names(claim) {
+                keys.in_flight.remove(&name);
+            }
+        });
+    }
+
+    async fn mark_used(&self, claim: &Claim) {
+        let now = self.clock.now();
+        self.with(|keys| {
+            for (name, lifetime) in names(claim).into_iter().zip([NONCE_LIFETIME, TRANSACTION_LIFETIME]) {
+                keys.in_flight.remove(&name);
+                if keys.used.insert(name.clone(), now + lifetime).is_none() {
+                    keys.used_order.push_back(name);
+                }
+            }
+            while let Some(oldest) = keys.used_order.front() {
+                let current = keys.used.get(oldest).is_some_and(|until| *until >= now);
+                if current && keys.used.len() <= MAX_USED {
+                    break;
+                }
+                keys.used.remove(oldest);
+                keys.used_order.pop_front();
+            }
+        });
+    }
+}
+
+/// The nonce's key and the transaction's.
+fn names(claim: &Claim) -> [String; 2] {
+    [format!("nonce:{}", claim.nonce), format!("payment:{}", claim.transaction)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use solana_signature::Signature;
+
+    use super::MemoryClaims;
+    use crate::{
+        clock::{ManualClock, UnixMs},
+        payments::{Claim, ClaimOutcome, ClaimStore},
+    };
+
+    fn claim(nonce: &str, transaction: u8) -> Claim {
+        Claim { nonce: nonce.to_owned(), transaction: Signature::from([transaction; 64]) }
+    }
+
+    #[tokio::test]
+    async fn either_key_alone_is_enough_to_be_in_the_way() {
+        let clock = Arc::new(ManualClock::new(UnixMs(0)));
+        let claims = MemoryClaims::new(clock.clone());
+        assert_eq!(claims.claim(&claim("a", 1)).await, ClaimOutcome::Claimed);
+        assert_eq!(claims.claim(&claim("a", 2)).await, ClaimOutcome::InFlight);
+        assert_eq!(claims.claim(&claim("b", 1)).await, ClaimOutcome::InFlight);
+        claims.release(&claim("a", 1)).await;
+        assert_eq!(claims.claim(&claim("b", 1)).await, ClaimOutcome::Claimed);
+        claims.mark_used(&claim("b", 1)).await;
+        assert_eq!(claims.claim(&claim("c", 1)).await, ClaimOutcome::Used);
+        assert_eq!(claims.claim(&claim("b", 3)).await, ClaimOutcome::Used);
+        claims.release(&claim("b", 1)).await;
+        assert_eq!(claims.claim(&claim("b", 1)).await, ClaimOutcome::Used, "a late release undoes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_claim_nobody_released_ends_with_its_lease() {
+        let clock = Arc::new(ManualClock::new(UnixMs(0)));
+        let claims = MemoryClaims::new(clock.clone());
+        assert_eq!(claims.claim(&claim("a", 1)).await, ClaimOutcome::Claimed);
+        clock.advance(Duration::from_secs(31));
+        assert_eq!(claims.claim(&claim("a", 1)).await, ClaimOutcome::Claimed);
+    }
+}

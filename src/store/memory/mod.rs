@@ -1,0 +1,5 @@
+//! Fast state inside the process.
+
+mod claims;
+
+pub use claims::MemoryClaims;

@@ -1,0 +1,139 @@
+//! The books in SQLite: one writer, several readers, write-ahead log, every commit synced to the disk.
+
+mod payments;
+mod requirements;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::time::Instant;
+
+use crate::{metrics::Metrics, store_error::StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Connections that read.
+const READERS: u32 = 4;
+/// How long a request waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A migration and whether the database has it.
+#[derive(Clone, Debug)]
+pub struct MigrationStatus {
+    pub version: i64,
+    pub description: String,
+    pub applied: bool,
+}
+
+/// An open SQLite database.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    /// One connection: SQLite admits one writer at a time, and waiting here is fairer than its lock.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    metrics: Arc<Metrics>,
+}
+
+impl SqliteStore {
+    /// Opens the database, making the file and its folder where they are missing.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for writing.
+    pub async fn open(path: &Path, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+        };
+        let writer = pool(1).connect_with(options.clone()).await.map_err(unavailable)?;
+        let readers = pool(READERS).connect_lazy_with(options.read_only(true));
+        Ok(Self { writer, readers, metrics })
+    }
+
+    /// Applies what migrations are missing.
+    ///
+    /// # Errors
+    /// When one fails, or the database was made by a newer version.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATIONS.run(&self.writer).await.map_err(|error| StoreError::Unavailable(Box::new(error)))
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn migration_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
+        let has_table: bool =
+            sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_master WHERE name = '_sqlx_migrations'")
+                .fetch_one(&self.writer)
+                .await
+                .map_err(unavailable)?;
+        let applied: Vec<i64> = if has_table {
+            sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+                .fetch_all(&self.writer)
+                .await
+                .map_err(unavailable)?
+        } else {
+            Vec::new()
+        };
+        Ok(MIGRATIONS
+            .iter()
+            .map(|migration| MigrationStatus {
+                version: migration.version,
+                description: migration.description.to_string(),
+                applied: applied.contains(&migration.version),
+            })
+            .collect())
+    }
+
+    /// Whether a payment could be recorded now: takes the write lock and gives it back.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.timed("check", "none", async {
+            let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            transaction.rollback().await
+        })
+        .await
+    }
+
+    /// Ends every connection, so that the write-ahead log is folded into the database file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn timed<T>(
+        &self,
+        operation: &str,
+        table: &str,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let result = work.await;
+        self.metrics.database_query(operation, table, started.elapsed());
+        result.map_err(unavailable)
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(Box::new(error))
+}
+
+/// A column whose text or number is not what this version writes.
+fn corrupt(table: &'static str, problem: impl ToString) -> StoreError {
+    StoreError::Corrupt { table, problem: problem.to_string() }
+}
