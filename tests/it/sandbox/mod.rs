@@ -1,1 +1,4 @@
-//! The sandbox chain, driven by the clients people use.
+//! The sandbox chain, driven by the clients the world uses.
+
+mod basics;
+mod setup;
