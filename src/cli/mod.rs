@@ -1,6 +1,12 @@
 //! The command line.
 
+#[cfg(feature = "sandbox")]
+mod demo;
+#[cfg(feature = "sandbox")]
+mod local;
 mod migrate;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod serve;
 
 use std::process::ExitCode;
@@ -21,6 +27,12 @@ pub struct Cli {
 enum Command {
     /// Run the service
     Serve,
+    /// Run a local chain and the service against it, with wallets, money and lines to paste
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Options),
+    /// Watch payments being made and judged on a local chain, then exit
+    #[cfg(feature = "sandbox")]
+    Demo,
     /// Apply the database migrations that are missing, or list them all
     Migrate {
         #[arg(value_enum, default_value_t = migrate::Action::Up)]
@@ -32,6 +44,10 @@ enum Command {
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Serve => serve::run().await,
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(options) => sandbox::run(options).await,
+        #[cfg(feature = "sandbox")]
+        Command::Demo => demo::run().await,
         Command::Migrate { action } => migrate::run(action).await,
     };
     match result {

@@ -7,6 +7,7 @@
 //! Not modelled: durable nonces, votes, stake, rent collection, blocks as such (`getBlock`), and the compute-unit
 //! figures of a validator (LiteSVM's are lower).
 
+pub mod agent;
 mod chain;
 mod error;
 mod faucet;
