@@ -33,9 +33,9 @@ async fn what_depended_on_it_goes_too() {
     );
     let given = fixture.sandbox.send(&fixture.legacy(&[gift], &[fixture.agent()])).unwrap();
     fixture.sandbox.advance_slots(3);
-    let spend =
+    let onward =
         solana_system_interface::instruction::transfer(&heir.pubkey(), &fixture.merchant(), 500_000_000);
-    let spent = fixture.sandbox.send(&fixture.legacy(&[spend], &[&heir])).unwrap();
+    let spent = fixture.sandbox.send(&fixture.legacy(&[onward], &[&heir])).unwrap();
     fixture.sandbox.advance_slots(1);
     assert!(fixture.sandbox.drop_by_fork(&given));
     assert!(fixture.status(&spent).await.is_none());

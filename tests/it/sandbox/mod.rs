@@ -5,6 +5,7 @@ mod basics;
 mod commitments;
 mod faults;
 mod fork;
+mod kit;
 mod programs;
 mod pubsub;
 mod setup;
