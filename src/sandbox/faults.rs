@@ -35,7 +35,7 @@ pub enum Disconnect {
 #[derive(Default)]
 pub struct Faults {
     state: Mutex<State>,
-    /// Changes when all WebSockets are to be closed.
+    /// Changes when every WebSocket is to be closed.
     sockets: watch::Sender<u64>,
 }
 
@@ -91,7 +91,7 @@ impl Faults {
         self.state().disconnects.push(Rule { method: method.to_owned(), left: times, what: when });
     }
 
-    /// Closes all WebSockets there are.
+    /// Closes every WebSocket there is.
     pub fn disconnect_websockets(&self) {
         self.sockets.send_modify(|generation| *generation += 1);
     }

@@ -5,7 +5,7 @@
 //! it talks to mainnet with. It starts in milliseconds, is the same under the same seed, and can be told to misbehave.
 //!
 //! Not modelled: durable nonces, votes, stake, rent collection, blocks as such (`getBlock`), and the compute-unit
-//! figures of a validator (LiteSVM's are lower).
+//! figures of a validator (`LiteSVM`'s are lower).
 
 pub mod agent;
 mod chain;
@@ -48,7 +48,7 @@ use server::Server;
 pub struct SandboxConfig {
     /// Determines every key and hash.
     pub seed: u64,
-    /// Loopback. WebSockets are accepted on this port and on the one after it, which is where Solana's clients look;
+    /// Loopback. A WebSocket is accepted on this port and on the one after it, which is where Solana's clients look;
     /// port 0 takes any two consecutive ports.
     pub rpc_addr: SocketAddr,
     /// How long a slot lasts; `None` for slots that move only by [`Sandbox::advance_slots`] (and when a block is

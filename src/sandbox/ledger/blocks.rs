@@ -31,7 +31,7 @@ pub struct Block {
 
 #[derive(Debug)]
 pub struct Blocks {
-    blocks: VecDeque<Block>,
+    recent: VecDeque<Block>,
     by_hash: HashMap<Hash, Slot>,
     genesis_hash: Hash,
 }
@@ -50,7 +50,7 @@ fn next_hash(previous: &Hash, slot: Slot) -> Hash {
 impl Blocks {
     /// A chain that has been running up to `tip` already, so that every commitment level has a block to show.
     pub fn up_to(tip: Slot, genesis_hash: Hash, now: UnixMs) -> Self {
-        let mut blocks = Self { blocks: VecDeque::new(), by_hash: HashMap::new(), genesis_hash };
+        let mut blocks = Self { recent: VecDeque::new(), by_hash: HashMap::new(), genesis_hash };
         for slot in SKIPPED_SLOTS..=tip {
             let age = i64::try_from(tip - slot).unwrap_or(i64::MAX).saturating_mul(GENESIS_SLOT_MS);
             blocks.push(slot, UnixMs(now.0.saturating_sub(age)));
@@ -59,12 +59,12 @@ impl Blocks {
     }
 
     fn push(&mut self, slot: Slot, now: UnixMs) {
-        let (previous, not_before) = self.blocks.back().map_or((self.genesis_hash, 0), |b| (b.hash, b.time));
+        let (previous, not_before) = self.recent.back().map_or((self.genesis_hash, 0), |b| (b.hash, b.time));
         let block = Block { slot, hash: next_hash(&previous, slot), time: now.as_secs().max(not_before) };
         self.by_hash.insert(block.hash, slot);
-        self.blocks.push_back(block);
-        if self.blocks.len() > MAX_BLOCKS
-            && let Some(old) = self.blocks.pop_front()
+        self.recent.push_back(block);
+        if self.recent.len() > MAX_BLOCKS
+            && let Some(old) = self.recent.pop_front()
         {
             self.by_hash.remove(&old.hash);
         }
@@ -79,24 +79,24 @@ impl Blocks {
     }
 
     pub fn tip(&self) -> Block {
-        *self.blocks.back().expect("a chain starts with blocks and never loses its last one")
+        *self.recent.back().expect("a chain starts with blocks and never loses its last one")
     }
 
     /// Moves the tip's time forward to `now`; only right while the block is empty. Says whether it moved.
     pub fn refresh_tip_time(&mut self, now: UnixMs) -> bool {
-        let tip = self.blocks.back_mut().expect("a chain starts with blocks and never loses its last one");
+        let tip = self.recent.back_mut().expect("a chain starts with blocks and never loses its last one");
         let moved = now.as_secs() > tip.time;
         tip.time = tip.time.max(now.as_secs());
         moved
     }
 
     pub fn at(&self, slot: Slot) -> Option<Block> {
-        let first = self.blocks.front()?.slot;
-        self.blocks.get(usize::try_from(slot.checked_sub(first)?).ok()?).copied()
+        let first = self.recent.front()?.slot;
+        self.recent.get(usize::try_from(slot.checked_sub(first)?).ok()?).copied()
     }
 
     pub fn first(&self) -> Slot {
-        self.blocks.front().map_or(0, |block| block.slot)
+        self.recent.front().map_or(0, |block| block.slot)
     }
 
     /// The slot whose block has this hash.
@@ -111,6 +111,6 @@ impl Blocks {
 
     /// Newest first, those before `slot`.
     pub fn before(&self, slot: Slot) -> impl Iterator<Item = &Block> {
-        self.blocks.iter().rev().skip_while(move |block| block.slot >= slot)
+        self.recent.iter().rev().skip_while(move |block| block.slot >= slot)
     }
 }

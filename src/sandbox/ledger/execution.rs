@@ -104,7 +104,7 @@ impl Ledger {
         Ok(landed)
     }
 
-    /// Sorts failures: LiteSVM has charged those that ran, those whose programs or accounts could not be loaded pay
+    /// Sorts failures: `LiteSVM` has charged those that ran, those whose programs or accounts could not be loaded pay
     /// their fee and land too, and the rest never reach a block.
     fn charge_failed(
         &mut self,

@@ -1,7 +1,7 @@
 //! The ledger: accounts, blocks and landed transactions, and which of them each commitment level can see.
 //!
-//! LiteSVM holds the present state and runs programs; everything a bank does around that (blockhash age, duplicates,
-//! signatures, commitments, forks) is here, because LiteSVM only knows its latest blockhash and keeps no past.
+//! `LiteSVM` holds the present state and runs programs; everything a bank does around that (blockhash age, duplicates,
+//! signatures, commitments, forks) is here, because `LiteSVM` only knows its latest blockhash and keeps no past.
 
 mod blocks;
 mod execution;

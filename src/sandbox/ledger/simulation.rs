@@ -57,11 +57,11 @@ impl Ledger {
         let tables = lookups.iter().map(|lookup| lookup.account_key);
         let named = message.static_account_keys().iter().copied().chain(tables).collect();
         let mut rewound = self.rewind(named, slot);
-        let loaded = self.load_addresses(message).map(|loaded| {
+        let loaded = self.load_addresses(message);
+        if let Ok(loaded) = &loaded {
             let more = loaded.writable.iter().chain(&loaded.readonly).copied().collect();
             rewound.extend(self.rewind(more, slot));
-            loaded
-        });
+        }
         let simulated = loaded.map(|loaded| match self.check_age(transaction, slot) {
             Ok(()) => self.run(transaction, loaded),
             Err(error) => Simulated::refused(error),

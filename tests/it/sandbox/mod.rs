@@ -1,4 +1,13 @@
 //! The sandbox chain, driven by the clients the world uses.
 
+mod bank;
 mod basics;
+mod commitments;
+mod faults;
+mod fork;
+mod kit;
+mod programs;
+mod pubsub;
 mod setup;
+mod simulation;
+mod wire;

@@ -12,8 +12,13 @@ use solana_keypair::Keypair;
 use solana_message::{Message, VersionedMessage, v0};
 use solana_pubkey::Pubkey;
 use solana_rpc_client::nonblocking::rpc_client::RpcClient;
+use solana_rpc_client_api::{client_error::Error, config::RpcTransactionConfig};
+use solana_signature::Signature;
 use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
+use solana_transaction_status::{
+    EncodedConfirmedTransactionWithStatusMeta, TransactionStatus, UiTransactionEncoding,
+};
 use spl_associated_token_account_interface::address::get_associated_token_address_with_program_id;
 use spl_token_2022_interface::instruction::transfer_checked;
 
@@ -53,6 +58,32 @@ impl Fixture {
         let blockhash = self.sandbox.latest_blockhash();
         let message = v0::Message::try_compile(&signers[0].pubkey(), instructions, &[], blockhash).unwrap();
         VersionedTransaction::try_new(VersionedMessage::V0(message), signers).unwrap()
+    }
+
+    /// Sends a transaction through the client, and opens a slot before and after it: its blockhash is then confirmed
+    /// when it is sent, and it is itself when this returns.
+    pub async fn pay(&self, transaction: &VersionedTransaction) -> Signature {
+        self.sandbox.advance_slots(1);
+        let signature = self.rpc.send_transaction(transaction).await.unwrap();
+        self.sandbox.advance_slots(1);
+        signature
+    }
+
+    pub async fn status(&self, signature: &Signature) -> Option<TransactionStatus> {
+        self.rpc.get_signature_statuses(&[*signature]).await.unwrap().value.remove(0)
+    }
+
+    /// Reads a confirmed transaction; [`RpcClient::get_transaction`] would ask for a finalized one.
+    pub async fn read(
+        &self,
+        signature: &Signature,
+        encoding: UiTransactionEncoding,
+        max_supported_transaction_version: Option<u8>,
+    ) -> Result<EncodedConfirmedTransactionWithStatusMeta, Error> {
+        let commitment = Some(CommitmentConfig::confirmed());
+        let encoding = Some(encoding);
+        let config = RpcTransactionConfig { encoding, commitment, max_supported_transaction_version };
+        self.rpc.get_transaction_with_config(signature, config).await
     }
 
     /// The agent pays the merchant in SOL.

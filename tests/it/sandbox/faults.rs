@@ -1,0 +1,79 @@
+//! Every fault that can be injected, seen by a client.
+
+use std::time::{Duration, Instant};
+
+use pay402::sandbox::{
+    Disconnect,
+    faults::{ALWAYS, ANY},
+};
+use serde_json::json;
+use solana_rpc_client_api::client_error::ErrorKind;
+
+use super::setup::start;
+
+#[tokio::test]
+async fn an_error_strikes_so_many_calls() {
+    let fixture = start().await;
+    fixture.sandbox.faults().error("getSlot", -32005, "Node is unhealthy", 2);
+    for _ in 0..2 {
+        let error = fixture.rpc.get_slot().await.unwrap_err();
+        assert!(error.to_string().contains("-32005"), "{error}");
+    }
+    fixture.rpc.get_slot().await.unwrap();
+    assert_eq!(fixture.sandbox.faults().calls("getSlot"), 3);
+    fixture.sandbox.faults().error(ANY, -32603, "Internal error", ALWAYS);
+    for _ in 0..3 {
+        fixture.rpc.get_version().await.unwrap_err();
+    }
+    fixture.sandbox.faults().clear();
+    fixture.rpc.get_version().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_breaks_before_or_after_the_effect() {
+    let fixture = start().await;
+    for (when, landed) in [(Disconnect::Before, false), (Disconnect::After, true)] {
+        let payment = fixture.payment(if landed { 2 } else { 1 });
+        fixture.sandbox.advance_slots(1);
+        fixture.sandbox.faults().disconnect("sendTransaction", when, 1);
+        let error = fixture.rpc.send_transaction(&payment).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Reqwest(_)), "{error:?}");
+        assert_eq!(fixture.status(&payment.signatures[0]).await.is_some(), landed);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_send_is_answered_and_never_lands() {
+    let fixture = start().await;
+    fixture.sandbox.faults().drop_sends(1);
+    let payment = fixture.payment(1);
+    let signature = fixture.pay(&payment).await;
+    assert!(fixture.status(&signature).await.is_none());
+    // The same transaction is no duplicate, since it never landed.
+    fixture.rpc.send_transaction(&payment).await.unwrap();
+    assert!(fixture.status(&signature).await.is_some());
+}
+
+#[tokio::test]
+async fn latency_delays_an_answer() {
+    let fixture = start().await;
+    fixture.sandbox.faults().latency("getSlot", Duration::from_millis(50));
+    let asked = Instant::now();
+    fixture.rpc.get_slot().await.unwrap();
+    assert!(asked.elapsed() >= Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_node_lies() {
+    let fixture = start().await;
+    fixture.sandbox.faults().lie(
+        "getBalance",
+        Box::new(|mut result| {
+            result["value"] = json!(402);
+            result
+        }),
+    );
+    assert_eq!(fixture.rpc.get_balance(&fixture.merchant()).await.unwrap(), 402);
+    fixture.sandbox.faults().clear();
+    assert_ne!(fixture.rpc.get_balance(&fixture.merchant()).await.unwrap(), 402);
+}
