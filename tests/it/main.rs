@@ -1,4 +1,13 @@
 //! The one integration-test binary.
 
+mod architecture;
+#[cfg(feature = "sandbox")]
+mod harness;
+#[cfg(feature = "sandbox")]
+mod http;
+#[cfg(feature = "sandbox")]
+mod process;
+#[cfg(feature = "sandbox")]
+mod proof;
 #[cfg(feature = "sandbox")]
 mod sandbox;

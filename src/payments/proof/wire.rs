@@ -18,6 +18,8 @@ const MAX_ID: usize = 64;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
 struct Members<'a> {
+    #[serde(borrow, rename = "x402Version")]
+    x402_version: Option<&'a RawValue>,
     #[serde(borrow)]
     signature: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -47,6 +49,12 @@ impl ProofRequest {
     /// Every field that is wrong.
     pub fn parse(body: &[u8]) -> Result<Self, FieldErrors> {
         let members: Members = input::object(body)?;
+        if members.x402_version.is_some() {
+            return Err(FieldErrors::one(
+                "x402Version",
+                "marks an x402 request, which this version does not serve: send a 402pay payment proof",
+            ));
+        }
         let mut errors = FieldErrors::default();
         let signature = errors.required("signature", members.signature, signature);
         let payer = errors.required("payer", members.payer, input::public_key);

@@ -2,43 +2,17 @@
 
 use pay402::sandbox::{MintSpec, SandboxError, TokenProgram, TransferFee, USDC};
 use solana_address_lookup_table_interface::{instruction, state::AddressLookupTable};
-use solana_instruction::{AccountMeta, Instruction};
 use solana_message::{AddressLookupTableAccount, VersionedMessage, v0};
-use solana_program_runtime::{declare_process_instruction, solana_sbpf::program::BuiltinFunctionDefinition};
 use solana_pubkey::Pubkey;
 use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_status::{UiTransactionEncoding, option_serializer::OptionSerializer};
 use spl_token_2022_interface::instruction::transfer_checked;
 
-use super::setup::{start, token_account};
-
-const PROXY: Pubkey = Pubkey::from_str_const("Proxy11111111111111111111111111111111111111");
-
-// Calls the program that is its first account with the other accounts and the data it was given.
-declare_process_instruction!(Proxy, 150, |invoke_context| {
-    let transaction_context = &invoke_context.transaction_context;
-    let context = transaction_context.get_current_instruction_context()?;
-    let data = context.get_instruction_data().to_vec();
-    let mut accounts = Vec::new();
-    for index in 0..context.get_number_of_instruction_accounts() {
-        let key = *context.get_key_of_instruction_account(index)?;
-        accounts.push(AccountMeta {
-            pubkey: key,
-            is_signer: context.is_instruction_account_signer(index)?,
-            is_writable: context.is_instruction_account_writable(index)?,
-        });
-    }
-    let program_id = accounts.remove(0).pubkey;
-    invoke_context.native_invoke_signed(Instruction { program_id, accounts, data }, &[])?;
-    Ok(())
-});
-
-fn through_proxy(inner: Instruction) -> Instruction {
-    let mut accounts = vec![AccountMeta::new_readonly(inner.program_id, false)];
-    accounts.extend(inner.accounts);
-    Instruction { program_id: PROXY, accounts, data: inner.data }
-}
+use super::{
+    proxy::{PROXY, Proxy, through_proxy},
+    setup::{start, token_account},
+};
 
 #[tokio::test]
 async fn a_transfer_by_an_inner_call_is_in_the_metadata() {

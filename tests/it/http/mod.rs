@@ -1,0 +1,6 @@
+//! The HTTP surface around the payments.
+
+mod books;
+mod edge;
+mod keys;
+mod operations;

@@ -1,0 +1,190 @@
+//! The binary, run as a person would run it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pay402");
+
+/// The binary in a folder of its own, with no environment but what is given.
+fn pay402(folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.current_dir(folder).env_clear();
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A process that ends with the test, come what may.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+#[test]
+fn the_demo_plays_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = pay402(folder.path()).arg("demo").output().unwrap();
+    let told = text(&output);
+    assert!(output.status.success(), "{told}");
+    for part in [
+        "POST /verify -> 200",
+        "REPLAY_ATTACK",
+        "INSUFFICIENT_AMOUNT",
+        "RECIPIENT_MISMATCH",
+        "USDC before: merchant 0",
+        "USDC after: merchant 0.09",
+        "one payment accepted, three refused",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the demo leaves nothing behind");
+}
+
+#[test]
+fn the_sandbox_prints_lines_that_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sandbox = Running(
+        pay402(folder.path())
+            .args(["sandbox", "--port", "0", "--rpc-port", "0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let stdout = BufReader::new(sandbox.0.stdout.take().unwrap());
+    let mut lines = Vec::new();
+    for line in stdout.lines() {
+        let line = line.unwrap();
+        let last = line.contains("requestAirdrop");
+        lines.push(line);
+        if last {
+            break;
+        }
+    }
+    let commands: Vec<&String> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
+    assert_eq!(commands.len(), 6, "{lines:#?}");
+    let run = |line: &str| {
+        let output = Command::new("sh").args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {} (is curl installed?)", text(&output));
+        let body = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str::<Value>(&body).unwrap_or(Value::String(body))
+    };
+    let answers: Vec<Value> = commands.iter().map(|line| run(line)).collect();
+    assert_eq!(answers[0]["valid"], true, "{answers:#?}");
+    assert_eq!(answers[1]["total"], 1, "{answers:#?}");
+    assert_eq!(answers[2]["state"], "pending", "{answers:#?}");
+    assert_eq!(answers[3]["status"], "ready", "{answers:#?}");
+    assert!(answers[4].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
+    assert!(answers[5]["result"].is_string(), "{answers:#?}");
+    assert_eq!(run(commands[0])["code"], "REPLAY_ATTACK");
+
+    sandbox.signal("INT");
+    assert!(sandbox.0.wait().unwrap().success());
+}
+
+#[test]
+fn every_mistake_in_the_configuration_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "sk_live_tooshort";
+    let output = pay402(folder.path())
+        .arg("serve")
+        .env("PORT", "70000")
+        .env("APP_ENV", "staging")
+        .env("DATABASE_URL", "mysql://x")
+        .env("SOLANA_RPC_URL", "ftp://x")
+        .env("MERCHANT_WALLETS", "nobody")
+        .env("VALID_API_KEYS", secret)
+        .env("LOG_FORMAT", "xml")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output);
+    for name in [
+        "PORT",
+        "APP_ENV",
+        "DATABASE_URL",
+        "SOLANA_RPC_URL",
+        "MERCHANT_WALLETS",
+        "VALID_API_KEYS",
+        "LOG_FORMAT",
+    ] {
+        assert!(told.contains(&format!("- {name} must be")), "{name}: {told}");
+    }
+    assert!(!told.contains(secret), "{told}");
+}
+
+#[test]
+fn migrations_are_listed_and_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = pay402(folder.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    assert!(run(&["migrate", "status"]).contains("missing"));
+    assert!(run(&["migrate"]).contains("applied"));
+    let status = run(&["migrate", "status"]);
+    assert!(status.contains("applied") && !status.contains("missing"), "{status}");
+    assert!(folder.path().join("data/pay402.db").exists());
+}
+
+/// A process that serves logs where it listens, in JSON where asked to, and ends on SIGTERM.
+#[test]
+fn serve_logs_json_and_ends_when_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Running(
+        pay402(folder.path())
+            .arg("serve")
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("SOLANA_RPC_URL", "http://127.0.0.1:1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut stderr = BufReader::new(serve.0.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let listening: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(listening["message"], "listening", "{line}");
+    let url = format!("http://{}/health", listening["address"].as_str().unwrap());
+    let health = Command::new("curl").args(["-s", "-H", "x-request-id: told", &url]).output().unwrap();
+    assert!(text(&health).contains("402pay-facilitator"));
+    serve.signal("TERM");
+    assert!(serve.0.wait().unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    let logged: Vec<Value> = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answered = logged.iter().find(|event| event["message"] == "answered").unwrap();
+    assert_eq!((&answered["status"], &answered["span"]["id"]), (&200.into(), &"told".into()), "{rest}");
+    assert_eq!(logged.last().unwrap()["message"], "stopped");
+}
+
+#[test]
+fn help_and_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = text(&pay402(folder.path()).arg("--help").output().unwrap());
+    for command in ["serve", "sandbox", "demo", "migrate"] {
+        assert!(help.contains(command), "{help}");
+    }
+    let version = text(&pay402(folder.path()).arg("--version").output().unwrap());
+    assert_eq!(version.trim(), format!("pay402 {}", env!("CARGO_PKG_VERSION")));
+}
