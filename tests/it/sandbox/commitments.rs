@@ -71,9 +71,7 @@ async fn token_accounts_read_as_they_were() {
     let fixture = start().await;
     let account = token_account(&USDC, &fixture.merchant(), TokenProgram::Token);
     fixture.sandbox.send(&fixture.token_payment(&USDC, TokenProgram::Token, 9)).unwrap();
-    let amount = |level| async move { level };
     for (level, expected) in LEVELS.into_iter().zip(["9", "0", "0"]) {
-        let level = amount(level).await;
         let read = fixture.rpc.get_token_account_balance_with_commitment(&account, level).await.unwrap();
         assert_eq!(read.value.amount, expected);
     }
