@@ -94,3 +94,15 @@ async fn a_lagging_node_shows_the_past() {
     fixture.sandbox.faults().clear();
     assert!(fixture.status(&signature).await.is_some());
 }
+
+#[tokio::test]
+async fn an_old_status_is_found_in_the_history_only() {
+    let fixture = start().await;
+    let signature = fixture.sandbox.send(&fixture.payment(5)).unwrap();
+    fixture.sandbox.advance_slots(300);
+    assert!(fixture.status(&signature).await.is_some());
+    fixture.sandbox.advance_slots(1);
+    assert!(fixture.status(&signature).await.is_none());
+    let found = fixture.rpc.get_signature_statuses_with_history(&[signature]).await.unwrap().value.remove(0);
+    assert!(found.is_some());
+}

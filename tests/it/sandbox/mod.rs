@@ -8,6 +8,7 @@ mod fork;
 mod kit;
 mod programs;
 mod pubsub;
+mod server;
 mod setup;
 mod simulation;
 mod wire;
