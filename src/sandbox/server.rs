@@ -50,7 +50,7 @@ impl Server {
         let (rpc, ws) = bind_pair(addr).await?;
         let (rpc_addr, ws_addr) = (local_addr(&rpc, addr)?, local_addr(&ws, addr)?);
         let stop = CancellationToken::new();
-        let node = Node { chain: Arc::clone(&chain), stop: stop.clone() };
+        let node = Node::new(Arc::clone(&chain), stop.clone());
         let app = Router::new()
             .route("/", post(rpc::over_http).get(rpc::over_websocket))
             .route("/health", get(rpc::health))

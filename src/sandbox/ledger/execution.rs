@@ -13,19 +13,34 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_error::TransactionError;
-use solana_transaction_status::{TransactionStatusMeta, map_inner_instructions};
+use solana_transaction_status::{TransactionStatusMeta, TransactionTokenBalance, map_inner_instructions};
 
 use super::{Block, Ledger, MAX_BLOCK_TRANSACTIONS, history::Landed, token_balances};
+
+/// Bytes of a serialized transaction: what fits a packet.
+pub const MAX_TRANSACTION_BYTES: usize = 1_232;
 
 /// Lamports and token balances of a transaction's accounts, in the order of its keys.
 pub struct Balances {
     pub lamports: Vec<u64>,
-    pub tokens: Vec<solana_transaction_status::TransactionTokenBalance>,
+    pub tokens: Vec<TransactionTokenBalance>,
 }
 
 /// Whether all signatures are there and right; the transaction must be sanitized.
 pub fn is_signed(transaction: &VersionedTransaction) -> bool {
     transaction.verify_with_results().into_iter().all(|right| right)
+}
+
+/// Whether a transaction is well formed, of a version the cluster knows, and fits a packet.
+pub fn check_shape(transaction: &VersionedTransaction) -> Result<(), TransactionError> {
+    if matches!(transaction.message, VersionedMessage::V1(_)) {
+        return Err(TransactionError::UnsupportedVersion);
+    }
+    let size = bincode::serialized_size(transaction).unwrap_or(u64::MAX);
+    if size > MAX_TRANSACTION_BYTES as u64 {
+        return Err(TransactionError::SanitizeFailure);
+    }
+    Ok(transaction.sanitize()?)
 }
 
 impl Ledger {
@@ -34,7 +49,7 @@ impl Ledger {
     /// A transaction that fails while it runs lands, with its error and its fee. An error is returned for one that no
     /// block would contain.
     pub fn land(&mut self, transaction: &VersionedTransaction) -> Result<Arc<Landed>, TransactionError> {
-        transaction.sanitize()?;
+        check_shape(transaction)?;
         if !is_signed(transaction) {
             return Err(TransactionError::SignatureFailure);
         }

@@ -24,7 +24,7 @@ use solana_pubkey::Pubkey;
 use solana_slot_hashes::SlotHashes;
 
 pub use blocks::{Block, MAX_BLOCKHASH_AGE, height};
-pub use execution::is_signed;
+pub use execution::{MAX_TRANSACTION_BYTES, check_shape, is_signed};
 pub use history::{History, Landed};
 pub use simulation::Simulated;
 

@@ -45,13 +45,31 @@ impl Simulated {
 impl Ledger {
     /// Simulates a sanitized transaction on the bank of `slot`. Signatures are not looked at.
     ///
-    /// # Errors
-    /// When the addresses of its lookup tables cannot be loaded, which a node reports before it simulates.
+    /// An error is returned when the addresses of its lookup tables cannot be loaded, which a node reports before it
+    /// simulates.
     pub fn simulate(
         &mut self,
         transaction: &VersionedTransaction,
         slot: Slot,
     ) -> Result<Simulated, TransactionError> {
+        self.at_slot(transaction, slot, |ledger, loaded| match ledger.check_age(transaction, slot) {
+            Ok(()) => ledger.run(transaction, loaded),
+            Err(error) => Simulated::refused(error),
+        })
+    }
+
+    /// What the bank of `slot` would charge for a transaction, were it never so old or landed already.
+    pub fn fee(&mut self, transaction: &VersionedTransaction, slot: Slot) -> Result<u64, TransactionError> {
+        self.at_slot(transaction, slot, |ledger, loaded| ledger.run(transaction, loaded).executed.fee)
+    }
+
+    /// Runs something while the accounts a transaction names are as they were at the end of `slot`.
+    fn at_slot<T>(
+        &mut self,
+        transaction: &VersionedTransaction,
+        slot: Slot,
+        run: impl FnOnce(&Self, LoadedAddresses) -> T,
+    ) -> Result<T, TransactionError> {
         let message = &transaction.message;
         let lookups = message.address_table_lookups().unwrap_or_default();
         let tables = lookups.iter().map(|lookup| lookup.account_key);
@@ -62,15 +80,12 @@ impl Ledger {
             let more = loaded.writable.iter().chain(&loaded.readonly).copied().collect();
             rewound.extend(self.rewind(more, slot));
         }
-        let simulated = loaded.map(|loaded| match self.check_age(transaction, slot) {
-            Ok(()) => self.run(transaction, loaded),
-            Err(error) => Simulated::refused(error),
-        });
+        let done = loaded.map(|loaded| run(self, loaded));
         // Back to front, so that an account rewound twice ends as it was at first.
         for (key, present) in rewound.into_iter().rev() {
             self.put(key, present.map(Account::from).unwrap_or_default());
         }
-        simulated
+        done
     }
 
     /// Sets the named accounts back to the end of `slot` and returns what they are now. A transaction touches no

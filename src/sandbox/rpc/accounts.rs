@@ -1,7 +1,6 @@
 //! Methods that read accounts.
 
 use jsonrpc_core::{Error, Params, Value};
-use serde_json::json;
 use solana_account::{AccountSharedData, ReadableAccount};
 use solana_account_decoder::{
     MAX_BASE58_BYTES, UiAccount, UiAccountEncoding, UiDataSliceConfig, encode_ui_account,
@@ -9,7 +8,6 @@ use solana_account_decoder::{
     parse_token::{get_token_account_mint, is_known_spl_token_id},
 };
 use solana_clock::Slot;
-use solana_commitment_config::CommitmentConfig;
 use solana_pubkey::Pubkey;
 use solana_rpc_client_api::config::{RpcAccountInfoConfig, RpcContextConfig};
 use spl_token_2022_interface::{
@@ -109,14 +107,4 @@ pub fn mint_data(ledger: &Ledger, slot: Slot, mint: &Pubkey) -> Option<SplTokenA
         interest_bearing_config: mint.get_extension::<InterestBearingConfig>().ok().map(|it| (*it, time)),
         scaled_ui_amount_config: mint.get_extension::<ScaledUiAmountConfig>().ok().map(|it| (*it, time)),
     })
-}
-
-/// The configuration of methods that take a bare commitment.
-pub fn bare_slot(chain: &Chain, ledger: &Ledger, config: Option<CommitmentConfig>) -> Result<Slot, Error> {
-    params::slot(chain, ledger, config, None)
-}
-
-/// A keyed account, as lists show it.
-pub fn keyed(key: &Pubkey, account: &UiAccount) -> Value {
-    json!({ "pubkey": key.to_string(), "account": account })
 }

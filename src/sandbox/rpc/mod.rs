@@ -21,16 +21,28 @@ use axum::{
 };
 use futures_util::stream;
 use jsonrpc_core::{Error, Params, Value};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{chain::Chain, faults::Disconnect};
 use envelope::Broken;
 
+/// WebSocket connections at a time.
+const MAX_WEBSOCKETS: usize = 1_024;
+
 /// One RPC node.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub chain: Arc<Chain>,
-    pub stop: CancellationToken,
+    chain: Arc<Chain>,
+    stop: CancellationToken,
+    /// One permit for each WebSocket there may be.
+    sockets: Arc<Semaphore>,
+}
+
+impl Node {
+    pub fn new(chain: Arc<Chain>, stop: CancellationToken) -> Self {
+        Self { chain, stop, sockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS)) }
+    }
 }
 
 type Method = fn(&Chain, Params) -> Result<Value, Error>;
@@ -110,7 +122,13 @@ pub async fn over_http(State(node): State<Node>, headers: HeaderMap, body: Bytes
 
 /// `GET /`, upgraded.
 pub async fn over_websocket(State(node): State<Node>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.max_message_size(pubsub::MAX_MESSAGE_BYTES).on_upgrade(move |socket| pubsub::serve(node, socket))
+    let Ok(permit) = Arc::clone(&node.sockets).try_acquire_owned() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    upgrade.max_message_size(pubsub::MAX_MESSAGE_BYTES).on_upgrade(move |socket| async move {
+        pubsub::serve(node, socket).await;
+        drop(permit);
+    })
 }
 
 /// `GET /health`, as load balancers ask for it.

@@ -17,10 +17,10 @@ use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_status::{TransactionBinaryEncoding, UiTransactionEncoding};
 
-use crate::sandbox::{chain::Chain, ledger::Ledger};
-
-/// Bytes of a serialized transaction: what fits a packet.
-const MAX_TRANSACTION_BYTES: usize = 1_232;
+use crate::sandbox::{
+    chain::Chain,
+    ledger::{Ledger, MAX_TRANSACTION_BYTES, check_shape},
+};
 
 /// Reads positional parameters into a tuple of `N`; those left out are null.
 pub fn read<T: DeserializeOwned, const N: usize>(params: Params) -> Result<T, Error> {
@@ -95,12 +95,16 @@ pub fn transaction(
         ))
     })?;
     let transaction: VersionedTransaction = decode(encoded, binary, "VersionedTransaction")?;
-    transaction.sanitize().map_err(|error| Error::invalid_params(format!("invalid transaction: {error}")))?;
+    check_shape(&transaction)
+        .map_err(|error| Error::invalid_params(format!("invalid transaction: {error}")))?;
     Ok(transaction)
 }
 
 pub fn message(encoded: &str) -> Result<VersionedMessage, Error> {
     let message: VersionedMessage = decode(encoded, TransactionBinaryEncoding::Base64, "VersionedMessage")?;
+    if matches!(message, VersionedMessage::V1(_)) {
+        return Err(Error::invalid_params("invalid transaction message: unsupported version"));
+    }
     message
         .sanitize()
         .map_err(|error| Error::invalid_params(format!("invalid transaction message: {error}")))?;

@@ -1,7 +1,6 @@
 //! Running a transaction without sending it.
 
 use jsonrpc_core::{Error, Params, Value};
-use serde_json::json;
 use solana_account_decoder::UiAccountEncoding;
 use solana_clock::Slot;
 use solana_message::{AccountKeys, VersionedMessage};
@@ -12,8 +11,10 @@ use solana_rpc_client_api::{
 };
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
+use solana_transaction_error::TransactionError;
 use solana_transaction_status::{
-    UiInnerInstructions, UiLoadedAddresses, map_inner_instructions, parse_ui_inner_instructions,
+    TransactionTokenBalance, UiInnerInstructions, UiLoadedAddresses, UiTransactionTokenBalance,
+    map_inner_instructions, parse_ui_inner_instructions,
 };
 
 use super::{accounts, params};
@@ -64,17 +65,13 @@ pub fn simulate_transaction(chain: &Chain, params: Params) -> Result<Value, Erro
     params::in_context(slot, result)
 }
 
-fn ui_tokens(
-    balances: &[solana_transaction_status::TransactionTokenBalance],
-) -> Vec<solana_transaction_status::UiTransactionTokenBalance> {
+fn ui_tokens(balances: &[TransactionTokenBalance]) -> Vec<UiTransactionTokenBalance> {
     balances.iter().cloned().map(Into::into).collect()
 }
 
-/// Simulates on the bank of a slot; lookup tables that cannot be read are the caller's mistake.
+/// Simulates on the bank of a slot.
 pub fn run(ledger: &mut Ledger, transaction: &VersionedTransaction, slot: Slot) -> Result<Simulated, Error> {
-    ledger
-        .simulate(transaction, slot)
-        .map_err(|error| Error::invalid_params(format!("invalid transaction: {error}")))
+    ledger.simulate(transaction, slot).map_err(invalid_transaction)
 }
 
 /// What both a failed preflight and a simulation tell.
@@ -132,15 +129,23 @@ fn inner_instructions(message: &VersionedMessage, simulated: &Simulated) -> Vec<
     inner.map(|instructions| parse_ui_inner_instructions(instructions, &keys)).collect()
 }
 
-/// The fee is what a simulation would be charged; null when the blockhash is not, or no longer, known.
+/// Null when the blockhash is not, or no longer, known.
 pub fn get_fee_for_message(chain: &Chain, params: Params) -> Result<Value, Error> {
     let (encoded, config): (String, Option<RpcContextConfig>) = params::read::<_, 2>(params)?;
     let config = config.unwrap_or_default();
     let message = params::message(&encoded)?;
     let mut ledger = chain.ledger();
     let slot = params::slot(chain, &ledger, config.commitment, config.min_context_slot)?;
-    let known = ledger.is_blockhash_valid(message.recent_blockhash(), slot);
+    if !ledger.is_blockhash_valid(message.recent_blockhash(), slot) {
+        return params::in_context(slot, Value::Null);
+    }
     let signatures = vec![Signature::default(); usize::from(message.header().num_required_signatures)];
-    let simulated = run(&mut ledger, &VersionedTransaction { signatures, message }, slot)?;
-    params::in_context(slot, if known { json!(simulated.executed.fee) } else { Value::Null })
+    let fee = ledger.fee(&VersionedTransaction { signatures, message }, slot).map_err(invalid_transaction)?;
+    params::in_context(slot, fee)
+}
+
+/// Lookup tables that cannot be read are the caller's mistake.
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
+fn invalid_transaction(error: TransactionError) -> Error {
+    Error::invalid_params(format!("invalid transaction: {error}"))
 }

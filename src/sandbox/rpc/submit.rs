@@ -17,11 +17,10 @@ pub fn send_transaction(chain: &Chain, params: Params) -> Result<Value, Error> {
     let (encoded, config): (String, Option<RpcSendTransactionConfig>) = params::read::<_, 2>(params)?;
     let config = config.unwrap_or_default();
     let transaction = params::transaction(&encoded, config.encoding)?;
-    if config.skip_preflight {
-        // The signature is the answer whatever becomes of the transaction.
-    } else {
+    if !config.skip_preflight {
         preflight(chain, &transaction, config)?;
     }
+    // From here on the signature is the answer, whatever becomes of the transaction.
     if !chain.faults.takes_send()
         && let Err(error) = chain.land(&transaction)
     {

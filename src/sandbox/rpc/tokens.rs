@@ -9,7 +9,10 @@ use solana_account_decoder::{
 use solana_clock::Slot;
 use solana_commitment_config::CommitmentConfig;
 use solana_pubkey::Pubkey;
-use solana_rpc_client_api::config::{RpcAccountInfoConfig, RpcTokenAccountsFilter};
+use solana_rpc_client_api::{
+    config::{RpcAccountInfoConfig, RpcTokenAccountsFilter},
+    response::RpcKeyedAccount,
+};
 use spl_token_2022_interface::{
     extension::StateWithExtensions,
     state::{Account as TokenAccount, Mint},
@@ -31,7 +34,7 @@ pub fn get_token_account_balance(chain: &Chain, params: Params) -> Result<Value,
     let (key, config): (String, Option<CommitmentConfig>) = params::read::<_, 2>(params)?;
     let key = params::pubkey(&key)?;
     let ledger = chain.ledger();
-    let slot = accounts::bare_slot(chain, &ledger, config)?;
+    let slot = params::slot(chain, &ledger, config, None)?;
     let account = token_owned(&ledger, slot, &key, "not a Token account")?;
     let token = StateWithExtensions::<TokenAccount>::unpack(account.data())
         .map_err(|_| invalid("not a Token account"))?
@@ -45,7 +48,7 @@ pub fn get_token_supply(chain: &Chain, params: Params) -> Result<Value, Error> {
     let (key, config): (String, Option<CommitmentConfig>) = params::read::<_, 2>(params)?;
     let key = params::pubkey(&key)?;
     let ledger = chain.ledger();
-    let slot = accounts::bare_slot(chain, &ledger, config)?;
+    let slot = params::slot(chain, &ledger, config, None)?;
     let account = token_owned(&ledger, slot, &key, "not a Token mint")?;
     let mint = StateWithExtensions::<Mint>::unpack(account.data())
         .map_err(|_| invalid("mint could not be unpacked"))?
@@ -79,8 +82,8 @@ pub fn get_token_accounts_by_owner(chain: &Chain, params: Params) -> Result<Valu
             .is_ok_and(|token| token.base.owner == owner && mint.is_none_or(|mint| token.base.mint == mint))
     });
     let shown = held.map(|(key, account)| {
-        let encoded = accounts::encode(&ledger, slot, &key, &account, encoding, config.data_slice)?;
-        Ok(accounts::keyed(&key, &encoded))
+        let account = accounts::encode(&ledger, slot, &key, &account, encoding, config.data_slice)?;
+        Ok(RpcKeyedAccount { pubkey: key.to_string(), account })
     });
     params::in_context(slot, shown.collect::<Result<Vec<_>, Error>>()?)
 }

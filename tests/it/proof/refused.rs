@@ -9,7 +9,10 @@ use pay402::{
 use serde_json::json;
 use solana_keypair::Keypair;
 use solana_signer::Signer;
-use spl_token_2022_interface::instruction::{set_authority, transfer_checked, transfer_checked_with_fee};
+use spl_token_2022_interface::{
+    extension::transfer_fee::instruction::transfer_checked_with_fee,
+    instruction::{set_authority, transfer_checked},
+};
 
 use crate::{
     harness::{Paid, TestApp, with},

@@ -146,6 +146,8 @@ async fn the_chain_tells_about_itself() {
     fixture.sandbox.advance_slots(1);
     let solana_message::VersionedMessage::Legacy(message) = payment.message else { unreachable!() };
     assert_eq!(rpc.get_fee_for_message(&message).await.unwrap(), 5_000);
+    fixture.sandbox.advance_slots(200);
+    assert!(rpc.get_fee_for_message(&message).await.is_err(), "its blockhash is forgotten");
     let other = start().await;
     assert_eq!(rpc.get_genesis_hash().await.unwrap(), other.rpc.get_genesis_hash().await.unwrap());
 }

@@ -71,9 +71,7 @@ async fn token_accounts_read_as_they_were() {
     let fixture = start().await;
     let account = token_account(&USDC, &fixture.merchant(), TokenProgram::Token);
     fixture.sandbox.send(&fixture.token_payment(&USDC, TokenProgram::Token, 9)).unwrap();
-    let amount = |level| async move { level };
     for (level, expected) in LEVELS.into_iter().zip(["9", "0", "0"]) {
-        let level = amount(level).await;
         let read = fixture.rpc.get_token_account_balance_with_commitment(&account, level).await.unwrap();
         assert_eq!(read.value.amount, expected);
     }
@@ -95,4 +93,16 @@ async fn a_lagging_node_shows_the_past() {
     assert!(sick.to_string().contains("behind by 200 slots"), "{sick}");
     fixture.sandbox.faults().clear();
     assert!(fixture.status(&signature).await.is_some());
+}
+
+#[tokio::test]
+async fn an_old_status_is_found_in_the_history_only() {
+    let fixture = start().await;
+    let signature = fixture.sandbox.send(&fixture.payment(5)).unwrap();
+    fixture.sandbox.advance_slots(300);
+    assert!(fixture.status(&signature).await.is_some());
+    fixture.sandbox.advance_slots(1);
+    assert!(fixture.status(&signature).await.is_none());
+    let found = fixture.rpc.get_signature_statuses_with_history(&[signature]).await.unwrap().value.remove(0);
+    assert!(found.is_some());
 }

@@ -37,7 +37,7 @@ fn run(command: &mut Command) -> Output {
 fn require_node() {
     let output = run(Command::new("node").arg("--version"));
     let version = String::from_utf8(output.stdout).unwrap();
-    let mut numbers = version.trim().trim_start_matches('v').split('.').map(|part| part.parse::<u32>());
+    let mut numbers = version.trim().trim_start_matches('v').split('.').map(str::parse::<u32>);
     let found = (numbers.next().unwrap().unwrap(), numbers.next().unwrap().unwrap());
     assert!(found >= MIN_NODE, "node is {version}: install node >= 20.18");
 }

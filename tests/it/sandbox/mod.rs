@@ -9,6 +9,7 @@ mod kit;
 mod programs;
 pub mod proxy;
 mod pubsub;
+mod server;
 pub mod setup;
 mod simulation;
 mod wire;

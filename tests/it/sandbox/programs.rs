@@ -1,8 +1,9 @@
 //! Programs: inner instructions, mints with extensions, lookup tables.
 
-use pay402::sandbox::{MintSpec, SandboxError, TokenProgram, TransferFee, USDC};
+use pay402::sandbox::{FINALITY_SLOTS, MintSpec, SandboxError, TokenProgram, TransferFee, USDC};
 use solana_address_lookup_table_interface::{instruction, state::AddressLookupTable};
 use solana_message::{AddressLookupTableAccount, VersionedMessage, v0};
+use solana_program_runtime::solana_sbpf::program::BuiltinFunctionDefinition;
 use solana_pubkey::Pubkey;
 use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
@@ -66,7 +67,7 @@ async fn a_transfer_fee_is_withheld() {
 }
 
 #[tokio::test]
-async fn a_transfer_hook_is_called() {
+async fn a_transfer_hook_stands_in_the_way() {
     let fixture = start().await;
     let spec = MintSpec {
         decimals: 6,
@@ -113,4 +114,20 @@ async fn addresses_are_loaded_from_a_lookup_table() {
         panic!("no loaded addresses")
     };
     assert_eq!(loaded.writable, [fixture.merchant().to_string()]);
+}
+
+#[tokio::test]
+async fn a_memo_is_logged_and_listed() {
+    let fixture = start().await;
+    let agent = fixture.agent();
+    let memo = Instruction {
+        program_id: spl_memo_interface::v3::ID,
+        accounts: vec![AccountMeta::new_readonly(agent.pubkey(), true)],
+        data: b"402".to_vec(),
+    };
+    let signature = fixture.pay(&fixture.legacy(&[memo], &[agent])).await;
+    fixture.sandbox.advance_slots(FINALITY_SLOTS);
+    let found = fixture.rpc.get_signatures_for_address(&agent.pubkey()).await.unwrap();
+    assert_eq!(found[0].signature, signature.to_string());
+    assert_eq!(found[0].memo.as_deref(), Some("[3] 402"));
 }

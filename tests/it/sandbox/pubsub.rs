@@ -98,26 +98,3 @@ async fn a_broken_socket_ends_the_stream_and_a_new_one_works() {
     fixture.sandbox.advance_slots(1);
     assert_eq!(told.next().await.unwrap().slot, fixture.sandbox.slot());
 }
-
-#[tokio::test]
-async fn slots_move_by_themselves_when_they_are_timed() {
-    use std::{sync::Arc, time::Duration};
-
-    use pay402::{
-        clock::SystemClock,
-        sandbox::{Sandbox, SandboxConfig},
-    };
-    let config = SandboxConfig {
-        slot_time: Some(Duration::from_millis(5)),
-        ..SandboxConfig::new(Arc::new(SystemClock))
-    };
-    let sandbox = Sandbox::start(config).await.unwrap();
-    let client = PubsubClient::new(sandbox.ws_url()).await.unwrap();
-    let (mut told, _) = client.slot_subscribe().await.unwrap();
-    let first = told.next().await.unwrap().slot;
-    assert_eq!(told.next().await.unwrap().slot, first + 1);
-    let url = sandbox.rpc_url();
-    sandbox.shutdown().await;
-    let rpc = solana_rpc_client::nonblocking::rpc_client::RpcClient::new(url);
-    rpc.get_slot().await.unwrap_err();
-}

@@ -1,5 +1,12 @@
 //! The JSON-RPC envelope, as bytes.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use proptest::{
+    collection::vec,
+    prelude::any,
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
@@ -80,4 +87,38 @@ async fn tokens_come_from_the_faucet_over_the_wire() {
     let answer = post(&fixture, call.to_string()).await;
     assert!(answer["result"].is_string(), "{answer}");
     assert_eq!(fixture.sandbox.token_balance(&mint, &fixture.merchant()), 5);
+}
+
+/// What a hostile client may send: a payment with bytes changed, cut off or added.
+fn mangled() -> impl Strategy<Value = (Vec<(usize, u8)>, usize, Vec<u8>)> {
+    let edits = vec((0..300usize, any::<u8>()), 0..4);
+    (edits, 0..400usize, vec(any::<u8>(), 0..3))
+}
+
+#[tokio::test]
+async fn mangled_transactions_are_answered() {
+    let fixture = start().await;
+    let whole = bincode::serialize(&fixture.payment(1)).unwrap();
+    fixture.sandbox.advance_slots(1);
+    let mut runner = TestRunner::deterministic();
+    for case in 0..256 {
+        let (edits, keep, more) = mangled().new_tree(&mut runner).unwrap().current();
+        let mut bytes = whole.clone();
+        for (at, byte) in edits {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        bytes.truncate(keep);
+        bytes.extend(more);
+        let encoded = BASE64_STANDARD.encode(bytes);
+        let (method, config) = if case % 2 == 0 {
+            ("sendTransaction", json!({ "encoding": "base64", "skipPreflight": true }))
+        } else {
+            ("simulateTransaction", json!({ "encoding": "base64", "commitment": "confirmed" }))
+        };
+        let call = json!({ "jsonrpc": "2.0", "id": case, "method": method, "params": [encoded, config] });
+        let answer = post(&fixture, call.to_string()).await;
+        assert!(answer.get("result").is_some() || answer["error"]["code"] == -32602, "{answer}");
+    }
+    fixture.pay(&fixture.payment(2)).await;
 }
