@@ -238,10 +238,12 @@ async fn a_mint_with_a_transfer_fee() {
         &mint,
         &account(&app.merchant()),
         &app.agent().pubkey(),
+        &[],
         1_010_101,
-        10_102,
         6,
-    );
+        10_102,
+    )
+    .unwrap();
     let transaction = app.land_instructions(&[grossed_up], &[app.agent()]);
     let received = Paid { transaction, currency: Currency::Pyusd, units: 999_999 };
     app.verify(&app.proof(&received, "received")).await.assert_valid();

@@ -2,6 +2,7 @@
 
 use pay402::sandbox::{FINALITY_SLOTS, MintSpec, SandboxError, TokenProgram, TransferFee, USDC};
 use solana_address_lookup_table_interface::{instruction, state::AddressLookupTable};
+use solana_instruction::{AccountMeta, Instruction};
 use solana_message::{AddressLookupTableAccount, VersionedMessage, v0};
 use solana_program_runtime::solana_sbpf::program::BuiltinFunctionDefinition;
 use solana_pubkey::Pubkey;
