@@ -24,6 +24,9 @@ pub enum Currency {
 impl Currency {
     pub const ALL: [Self; 4] = [Self::Usdc, Self::Usdt, Self::Sol, Self::Pyusd];
 
+    /// The most digits after the decimal point that any currency has.
+    pub const MAX_DECIMALS: u8 = 9;
+
     /// Digits after the decimal point of one whole token.
     #[must_use]
     pub const fn decimals(self) -> u8 {

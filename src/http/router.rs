@@ -136,7 +136,6 @@ async fn deadline(request: Request, next: Next) -> Response {
 }
 
 /// The panic's own words are in the log already, by the panic hook.
-#[expect(clippy::needless_pass_by_value, reason = "the layer gives the panic away")]
 fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
 }

@@ -23,7 +23,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` until the shutdown begins and its connections have ended.
-
 pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, shutdown: Shutdown) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

@@ -59,7 +59,7 @@ pub fn read_requirement(raw: &RawValue, errors: &mut FieldErrors) -> Option<Requ
     let recipient = errors.required("requirement.recipient", members.recipient, input::public_key);
     let terms = Terms::read(&members, "requirement.", errors);
     let nonce = errors.optional("requirement.nonce", members.nonce, |raw| input::text(raw, MAX_NONCE));
-    terms?.with(recipient?, nonce)
+    Some(terms?.with(recipient?, nonce))
 }
 
 /// A request to issue a requirement.
@@ -119,7 +119,7 @@ impl Terms {
     fn read(members: &Members<'_>, prefix: &str, errors: &mut FieldErrors) -> Option<Self> {
         let path = |field: &str| format!("{prefix}{field}");
         let currency = errors.required(&path("currency"), members.currency, input::currency);
-        let decimals = currency.map_or(u8::MAX, Currency::decimals);
+        let decimals = currency.map_or(Currency::MAX_DECIMALS, Currency::decimals);
         let amount = errors.required(&path("amount"), members.amount, |raw| input::amount(raw, decimals));
         let max = errors.optional(&path("maxAmount"), members.max_amount, |raw| input::amount(raw, decimals));
         let name = errors.optional(&path("scheme"), members.scheme, |raw| input::text(raw, 16));
@@ -153,8 +153,8 @@ impl Terms {
         Some(Self { amount: amount?, currency: currency?, scheme: scheme?, resource, expires_at })
     }
 
-    fn with(self, recipient: Pubkey, nonce: Option<String>) -> Option<Requirement> {
-        Some(Requirement {
+    fn with(self, recipient: Pubkey, nonce: Option<String>) -> Requirement {
+        Requirement {
             amount: self.amount,
             currency: self.currency,
             recipient,
@@ -162,7 +162,7 @@ impl Terms {
             resource: self.resource,
             nonce,
             expires_at: self.expires_at,
-        })
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The implementations of the domains' store traits. Nothing but [`app`](crate::app) names them.
+//! The implementations of the domains' store traits. Nothing but the composition root names them.
 
 pub mod memory;
 pub mod sqlite;

@@ -108,19 +108,19 @@ fn every_room_keeps_to_its_doors() {
     assert!(files.len() > 40, "the sources are where they are looked for");
     let mut broken = Vec::new();
     for file in files {
-        let room = room(&root, &file);
+        let here = room(&root, &file);
         let text = fs::read_to_string(&file).unwrap();
-        if let Some((_, allowed)) = DOORS.iter().find(|(name, _)| *name == room) {
+        if let Some((_, allowed)) = DOORS.iter().find(|(name, _)| *name == here) {
             for used in rooms_used(&text) {
-                if used != room && !allowed.contains(&used.as_str()) {
+                if used != here && !allowed.contains(&used.as_str()) {
                     broken.push(format!("{} uses {used}", file.display()));
                 }
             }
         }
-        if room == "http" && text.contains("chain::solana") {
+        if here == "http" && text.contains("chain::solana") {
             broken.push(format!("{} uses chain::solana", file.display()));
         }
-        if DOMAINS.contains(&room.as_str()) {
+        if DOMAINS.contains(&here.as_str()) {
             for backend in BACKENDS.iter().filter(|backend| text.contains(&format!("{backend}::"))) {
                 broken.push(format!("{} uses {backend}", file.display()));
             }

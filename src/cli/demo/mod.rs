@@ -31,7 +31,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
     );
     let stage = Stage::new(&local);
     let before = stage.balances();
-    stage.print_balances("before", before);
+    Stage::print_balances("before", before);
 
     let accepted = a_good_payment(&stage).await?;
     the_same_proof_again(&stage, &accepted).await?;
@@ -40,7 +40,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
     the_books(&stage).await?;
 
     let after = stage.balances();
-    stage.print_balances("after", after);
+    Stage::print_balances("after", after);
     ensure!(
         after.merchant == before.merchant + 50_000 + 40_000,
         "the merchant should have got 0.05 and 0.04 USDC"
@@ -55,7 +55,7 @@ async fn a_good_payment(stage: &Stage<'_>) -> anyhow::Result<Value> {
     stage.scene("The merchant asks for 0.05 USDC");
     let requirement = stage.require("0.05", RESOURCE).await?;
     let nonce = requirement["nonce"].as_str().unwrap_or_default();
-    stage.note(&format!("requirement {} pays {}", short(nonce), short(&stage.merchant.to_string())));
+    Stage::note(&format!("requirement {} pays {}", short(nonce), short(&stage.merchant.to_string())));
 
     stage.scene("The agent pays on chain");
     let transaction = stage.pay(&stage.merchant, usdc(50_000)?).await?;
@@ -64,7 +64,7 @@ async fn a_good_payment(stage: &Stage<'_>) -> anyhow::Result<Value> {
     let proof = stage.agent.prove(&transaction, usdc(50_000)?, Currency::Usdc, nonce, stage.now());
     let verdict = stage.verify(&proof, 200).await?;
     ensure!(verdict["valid"] == json!(true), "the payment should be good: {verdict}");
-    stage.note(&format!("valid, booked as {}", verdict["payment"]["id"].as_str().unwrap_or_default()));
+    Stage::note(&format!("valid, booked as {}", verdict["payment"]["id"].as_str().unwrap_or_default()));
     let paid = stage.get(&format!("/requirements/{nonce}")).await?;
     ensure!(paid["state"] == "paid", "the requirement should be paid: {paid}");
     Ok(proof)
@@ -98,7 +98,7 @@ async fn the_books(stage: &Stage<'_>) -> anyhow::Result<()> {
     let books = stage.get("/payments").await?;
     ensure!(books["total"] == json!(1), "one payment should be in the books: {books}");
     let payment = &books["payments"][0];
-    stage.note(&format!(
+    Stage::note(&format!(
         "1 payment: {} {} from {} in slot {}",
         payment["amount"],
         payment["currency"].as_str().unwrap_or_default(),

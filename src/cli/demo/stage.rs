@@ -47,7 +47,7 @@ impl<'a> Stage<'a> {
         println!("{}. {title}", self.scenes.get());
     }
 
-    pub(super) fn note(&self, text: &str) {
+    pub(super) fn note(text: &str) {
         println!("     {text}");
     }
 
@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
             self.agent.pay(recipient, amount, Currency::Usdc).await.context("the agent cannot pay")?;
         let text = decimal_text(amount.atomic(), Currency::Usdc.decimals());
         let transaction_text = short(&transaction.to_string());
-        self.note(&format!(
+        Self::note(&format!(
             "{text} USDC in transaction {transaction_text}, confirmed in {} ms",
             started.elapsed().as_millis()
         ));
@@ -83,7 +83,7 @@ impl<'a> Stage<'a> {
     pub(super) async fn refused(&self, proof: &Value, code: &str) -> anyhow::Result<()> {
         let verdict = self.verify(proof, 402).await?;
         ensure!(verdict["code"] == code, "the payment should be refused with {code}: {verdict}");
-        self.note(&format!("{code}: {}", verdict["error"].as_str().unwrap_or_default()));
+        Self::note(&format!("{code}: {}", verdict["error"].as_str().unwrap_or_default()));
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
         Balances { merchant: balance(&self.merchant), agent: balance(&self.agent.address()) }
     }
 
-    pub(super) fn print_balances(&self, when: &str, balances: Balances) {
+    pub(super) fn print_balances(when: &str, balances: Balances) {
         let text = |units| decimal_text(units, Currency::Usdc.decimals());
         println!("\n  USDC {when}: merchant {}, agent {}\n", text(balances.merchant), text(balances.agent));
     }
@@ -114,7 +114,7 @@ impl<'a> Stage<'a> {
             .with_context(|| format!("{name} got no answer"))?;
         let answered = response.status().as_u16();
         let body: Value = response.json().await.with_context(|| format!("{name} did not answer in JSON"))?;
-        self.note(&format!("{name} -> {answered} in {:.1} ms", started.elapsed().as_secs_f64() * 1000.0));
+        Self::note(&format!("{name} -> {answered} in {:.1} ms", started.elapsed().as_secs_f64() * 1000.0));
         ensure!(answered == status, "{name} should have answered {status}: {body}");
         Ok(body)
     }

@@ -59,7 +59,7 @@ impl ProofRequest {
         let signature = errors.required("signature", members.signature, signature);
         let payer = errors.required("payer", members.payer, input::public_key);
         let currency = errors.required("currency", members.currency, input::currency);
-        let decimals = currency.map_or(u8::MAX, Currency::decimals);
+        let decimals = currency.map_or(Currency::MAX_DECIMALS, Currency::decimals);
         let amount = errors.required("amount", members.amount, |raw| input::amount(raw, decimals));
         let nonce = errors.required("nonce", members.nonce, |raw| input::text(raw, MAX_NONCE));
         let timestamp = errors.required("timestamp", members.timestamp, |raw| {

