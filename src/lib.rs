@@ -1,4 +1,35 @@
-//! 402pay facilitator.
+//! The 402pay facilitator: decides whether a payment on Solana is good, and keeps the books.
+//!
+//! # How a payment is verified
+//!
+//! ```text
+//! POST /verify
+//!   http            reads the body whole, finds the caller, runs the rest in a task of its own
+//!   payments::proof wire    every bad field at once, or a proof
+//!                   judge   its timestamp and signature: nothing but arithmetic
+//!                   claims  nonce and transaction, held against concurrent twins
+//!                   books   used before?   requirement issued under the nonce?
+//!                   judge   who must have been paid, and what
+//!   chain           the confirmed transaction, its signatures checked here
+//!                   judge   who got what, by balances before and after
+//!   store           nonce, payment and event in one database transaction
+//!                   only then: valid
+//! ```
+//!
+//! A refusal is a value ([`payments::Verdict`]) and uses nothing up. An error means that nothing could be decided: it is
+//! answered with 503 and uses nothing up either. The database's unique constraints are the judge of what was used
+//! before; claims only make that cheap and keep twins from asking the chain twice.
+//!
+//! # Rooms
+//!
+//! Domains ([`payments`], [`requirements`], [`api_keys`], [`chain`]) hold models, rules and the traits of what they
+//! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
+//! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`] and [`input`] are the ground all
+//! stand on: time and randomness are arguments, amounts are whole atomic units. `tests/it/architecture.rs` lists which room may
+//! use which.
+//!
+//! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
+//! to mainnet with.
 
 pub mod api_keys;
 pub mod app;

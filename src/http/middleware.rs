@@ -50,7 +50,8 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
         state.metrics.error(kind, code);
     }
     span.in_scope(|| {
-        tracing::info!(status = status.as_u16(), code, elapsed_us = elapsed.as_micros(), "answered");
+        let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(status = status.as_u16(), code, elapsed_us, "answered");
     });
     response.headers_mut().insert(REQUEST_ID, header);
     response

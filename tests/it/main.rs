@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod architecture;
+mod docs;
 #[cfg(feature = "sandbox")]
 mod harness;
 #[cfg(feature = "sandbox")]

@@ -178,6 +178,37 @@ fn serve_logs_json_and_ends_when_told_to() {
     assert_eq!(logged.last().unwrap()["message"], "stopped");
 }
 
+/// Providers put access tokens into RPC URLs.
+#[test]
+fn the_token_of_an_rpc_url_is_not_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Running(
+        pay402(folder.path())
+            .arg("serve")
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("LOG_LEVEL", "debug")
+            .env("SOLANA_RPC_URL", "http://127.0.0.1:1/v2/secret-in-path?api-key=secret-in-query")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut stderr = BufReader::new(serve.0.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("listening") {
+        assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    let listening: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    let url = format!("http://{}/ready", listening["address"].as_str().unwrap());
+    let ready = Command::new("curl").args(["-s", &url]).output().unwrap();
+    assert!(text(&ready).contains("not_ready"), "{}", text(&ready));
+    serve.signal("TERM");
+    stderr.read_to_string(&mut told).unwrap();
+    assert!(told.contains("RPC request failed"), "{told}");
+    assert!(!told.contains("secret-in"), "{told}");
+    assert!(!text(&ready).contains("secret-in"));
+}
+
 #[test]
 fn help_and_version() {
     let folder = tempfile::tempdir().unwrap();

@@ -75,10 +75,12 @@ impl SolanaRpc {
         // The client retries on 429 with waits of its own, so its timeout alone does not bound the call.
         let answer = timeout(REQUEST_TIMEOUT, self.endpoints[endpoint].send(request, params))
             .await
-            .unwrap_or_else(|_| Err(ErrorKind::Custom("timed out".to_owned()).into()));
-        self.metrics.blockchain_request(self.network.as_str(), &method, answer.is_ok(), started.elapsed());
+            .unwrap_or_else(|_| Err(ErrorKind::Custom("timed out".to_owned()).into()))
+            .map_err(without_url);
+        let elapsed = started.elapsed();
+        self.metrics.blockchain_request(self.network.as_str(), &method, answer.is_ok(), elapsed);
         if let Err(error) = &answer {
-            tracing::warn!(endpoint, method, error = %error.kind(), "RPC request failed");
+            tracing::warn!(endpoint, method, error = error as &dyn std::error::Error, "RPC request failed");
         }
         answer
     }
@@ -144,6 +146,15 @@ impl fmt::Debug for SolanaRpc {
             .field("endpoints", &self.endpoints.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The error without the endpoint's URL, which may hold an access token.
+fn without_url(error: ClientError) -> ClientError {
+    let kind = match *error.kind {
+        ErrorKind::Reqwest(error) => ErrorKind::Reqwest(error.without_url()),
+        kind => kind,
+    };
+    ClientError { request: error.request, kind: Box::new(kind) }
 }
 
 fn is_unsupported_version(error: &ClientError) -> bool {

@@ -1,0 +1,77 @@
+//! What the documents say is so.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use pay402::{
+    config::{Config, Environment},
+    metrics::Metrics,
+};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The names between backticks at the start of a table's rows.
+fn documented_metrics() -> BTreeSet<String> {
+    let rows = read("docs/metrics.md");
+    rows.lines().filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+}
+
+#[test]
+fn every_metric_is_in_the_table() {
+    let source = read("src/metrics.rs");
+    let declared: BTreeSet<String> = source
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| ["_total", "_seconds", "_connections"].iter().any(|end| text.ends_with(end)))
+        .map(str::to_owned)
+        .collect();
+    assert!(declared.len() > 8, "{declared:?}");
+    let mut documented = documented_metrics();
+    assert!(documented.remove("process_*"));
+    assert_eq!(declared, documented);
+    assert!(Metrics::new().render().unwrap().contains("process_"));
+}
+
+/// The example holds every variable, and what it sets are the defaults.
+#[test]
+fn the_example_environment_is_complete() {
+    let example = read(".env.example");
+    let variables: Vec<(&str, &str)> = example
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once('='))
+        .filter(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase() || character == '_'))
+        .collect();
+    let config = ["mod.rs", "log.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
+    for (name, _) in &variables {
+        let read = config.contains(&format!("\"{name}\"")) || name.ends_with("_MINT");
+        assert!(read, "{name} is documented but never read");
+    }
+    for call in ["parsed(\"", "list(\"", "require(\""] {
+        for part in config.split(call).skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(variables.iter().any(|(known, _)| *known == name), "{name} is read but not documented");
+        }
+    }
+    let set = |environment: Environment, (name, value): &(&str, &str)| environment.with(name, *value);
+    let as_documented = Config::read(variables.iter().fold(Environment::default(), set)).unwrap();
+    let defaults = Config::read(Environment::default()).unwrap();
+    assert_eq!(format!("{as_documented:?}"), format!("{defaults:?}"));
+    assert_eq!(as_documented.solana.rpc_urls, defaults.solana.rpc_urls);
+}
+
+/// Links between the documents lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    for (folder, name) in [("", "README.md"), ("docs/", "docs/api.md"), ("docs/", "docs/metrics.md")] {
+        let text = read(name);
+        for link in text.split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if !target.is_empty() && !target.starts_with("http") {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(target);
+                assert!(path.exists(), "{name} links to {target}");
+            }
+        }
+    }
+}
