@@ -3,14 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{
     api_keys::{KeyRing, KeyRingError},
     chain::{Chain, solana::SolanaRpc},
     clock::{Clock, SystemClock},
     config::Config,
-    http::{self, Readiness, ReadinessCheck, Services},
+    http::{self, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     payments::proof::{ProofPolicy, ProofVerifier},
@@ -21,7 +21,10 @@ use crate::{
 };
 
 /// How long a component may take to say how it is.
-const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
+
+/// How many verifications may run at a time; further ones are told to come back.
+const MAX_VERIFICATIONS: usize = 1024;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -103,16 +106,17 @@ impl App {
             payments: Arc::new(store.clone()),
             requirements: Arc::new(requirements),
             keys,
-            readiness: vec![
+            readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck(store.clone())),
                 Box::new(RedisCheck),
                 Box::new(SolanaCheck(chain)),
-            ],
+            ]),
             metrics,
             clock,
             entropy,
             environment: config.app_env.as_str(),
             tasks: shutdown.tasks.clone(),
+            verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
         Ok(Self { services, store, shutdown })
     }
@@ -127,9 +131,7 @@ impl App {
     pub async fn serve(self, listener: TcpListener) {
         let metrics = Arc::clone(&self.services.metrics);
         http::serve(listener, http::router(self.services), metrics, self.shutdown.clone()).await;
-        if !self.shutdown.drained().await {
-            tracing::warn!("some work did not end in time");
-        }
+
         self.store.close().await;
     }
 }

@@ -73,6 +73,10 @@ impl FieldErrors {
 /// # Errors
 /// When the text is not a JSON object, or names a member twice.
 pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FieldErrors> {
+    // A derived struct can be read from an array too, by position.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(FieldErrors::one("body", "must be a JSON object"));
+    }
     serde_json::from_slice(body).map_err(|error| FieldErrors::one("body", format!("is not valid: {error}")))
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long work in flight may take to finish.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long work in flight may take to finish: within the 30 seconds that orchestrators commonly grant.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// One shutdown, shared by everything that has to hear of it.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +45,9 @@ impl Shutdown {
         Ok(())
     }
 
-    /// Waits for the work in flight, up to the deadline. `false` when some had to be left.
-    pub async fn drained(&self) -> bool {
+    /// Waits for the work in flight.
+    pub async fn drained(&self) {
         self.tasks.close();
-        tokio::time::timeout(DRAIN_TIMEOUT, self.tasks.wait()).await.is_ok()
+        self.tasks.wait().await;
     }
 }

@@ -1,6 +1,7 @@
 //! What every store can fail with.
 
-/// The database did not do what was asked. Nothing is known to have been written.
+/// The database did not confirm what was asked. Usually nothing was written; where a commit was under way, it may have
+/// been.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Out of reach, overloaded, full or read-only: it may work again later.

@@ -56,7 +56,7 @@ pub struct KeyRingError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// The keys that open the service.
 pub struct KeyRing {
     entries: Vec<Arc<Entry>>,
-    bcrypt_slots: Semaphore,
+    bcrypt_slots: Arc<Semaphore>,
     digest_secret: [u8; 32],
 }
 
@@ -99,7 +99,7 @@ impl KeyRing {
             }
             entries.push(entry);
         }
-        Ok(Self { entries, bcrypt_slots: Semaphore::new(BCRYPT_THREADS), digest_secret })
+        Ok(Self { entries, bcrypt_slots: Arc::new(Semaphore::new(BCRYPT_THREADS)), digest_secret })
     }
 
     /// Who the key belongs to; `None` for a key that opens nothing.
@@ -112,12 +112,18 @@ impl KeyRing {
             return Ok(None);
         };
         let digest = self.digest(&key);
-        if entry.remembered.get().is_some_and(|known| bool::from(known.ct_eq(&digest))) {
-            return Ok(Some(entry.caller.clone()));
+        if let Some(known) = entry.remembered.get() {
+            return Ok(bool::from(known.ct_eq(&digest)).then(|| entry.caller.clone()));
         }
-        let _slot = self.bcrypt_slots.acquire().await.map_err(|error| KeyRingError(error.into()))?;
+        let slots = Arc::clone(&self.bcrypt_slots);
+        let slot = slots.acquire_owned().await.map_err(|error| KeyRingError(error.into()))?;
         let stored = Arc::clone(entry);
-        let good = tokio::task::spawn_blocking(move || bcrypt::verify(key.0.expose_secret(), &stored.hash))
+        let checked = tokio::task::spawn_blocking(move || {
+            // Held until bcrypt is done, also when the caller is gone by then.
+            let _slot = slot;
+            bcrypt::verify(key.0.expose_secret(), &stored.hash)
+        });
+        let good = checked
             .await
             .map_err(|error| KeyRingError(error.into()))?
             .map_err(|error| KeyRingError(error.into()))?;

@@ -69,12 +69,20 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", "the body is larger than 1 MiB")
     }
 
+    pub(super) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", "the body did not arrive within 10 seconds")
+    }
+
     pub(super) fn body_unreadable() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BODY_UNREADABLE", "the body could not be read to its end")
     }
 
     pub(super) fn timed_out() -> Self {
         Self::unavailable("TIMED_OUT", "the request took too long")
+    }
+
+    pub(super) fn overloaded() -> Self {
+        Self::unavailable("OVERLOADED", "too many verifications are running: try again")
     }
 
     pub(super) fn internal() -> Self {

@@ -1,6 +1,6 @@
 //! What handlers ask of a request: a JSON body, who calls, which page.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -9,6 +9,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Deserialize;
+use tokio::time::timeout;
 use validator::Validate;
 
 use super::error::ApiError;
@@ -16,6 +17,9 @@ use crate::{
     api_keys::{Caller, KeyRing},
     input::FieldErrors,
 };
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A body sent as JSON, not yet parsed.
 pub(super) struct JsonBody(pub Bytes);
@@ -27,7 +31,8 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         if !is_json(request.headers()) {
             return Err(ApiError::unsupported_media_type());
         }
-        match Bytes::from_request(request, state).await {
+        let read = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        match read.map_err(|_| ApiError::body_too_slow())? {
             Ok(body) => Ok(Self(body)),
             Err(rejection) => Err(match rejection.into_response().status() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),

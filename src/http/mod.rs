@@ -7,5 +7,5 @@ mod router;
 mod routes;
 mod server;
 
-pub use router::{Readiness, ReadinessCheck, Services, router};
+pub use router::{Readiness, ReadinessBoard, ReadinessCheck, Services, router};
 pub use server::serve;

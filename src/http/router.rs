@@ -10,7 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tokio::time::timeout;
+use futures_util::future::join_all;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::{Instant, timeout},
+};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -26,8 +30,11 @@ use crate::{
 
 /// Largest body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// Longest time a request may take; a verification gives up earlier.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// Longest time a request may take. More than its parts may take together (body 10 s, twin 10 s, judging 15 s, recording
+/// 10 s), so that a verification's own end comes first.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a readiness check's finding stands.
+const READINESS_LIFETIME: Duration = Duration::from_secs(1);
 
 /// How a part of the service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +53,34 @@ pub trait ReadinessCheck: fmt::Debug + Send + Sync {
     async fn check(&self) -> Readiness;
 }
 
+/// The checks, and what they found a moment ago: asking often must not keep the database and the chain busy.
+#[derive(Debug)]
+pub struct ReadinessBoard {
+    checks: Vec<Box<dyn ReadinessCheck>>,
+    found: Mutex<Option<(Instant, Findings)>>,
+}
+
+type Findings = Vec<(&'static str, Readiness)>;
+
+impl ReadinessBoard {
+    #[must_use]
+    pub fn new(checks: Vec<Box<dyn ReadinessCheck>>) -> Self {
+        Self { checks, found: Mutex::new(None) }
+    }
+
+    /// Every component and how it is, found at most a second ago. Those who ask meanwhile wait for one answer.
+    pub(super) async fn findings(&self) -> Findings {
+        let mut found = self.found.lock().await;
+        if let Some((_, findings)) = found.as_ref().filter(|(when, _)| when.elapsed() < READINESS_LIFETIME) {
+            return findings.clone();
+        }
+        let checks = self.checks.iter().map(async |check| (check.component(), check.check().await));
+        let findings = join_all(checks).await;
+        *found = Some((Instant::now(), findings.clone()));
+        findings
+    }
+}
+
 /// What the handlers call.
 #[derive(Debug)]
 pub struct Services {
@@ -53,7 +88,7 @@ pub struct Services {
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub keys: Arc<KeyRing>,
-    pub readiness: Vec<Box<dyn ReadinessCheck>>,
+    pub readiness: ReadinessBoard,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -61,6 +96,8 @@ pub struct Services {
     pub environment: &'static str,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
+    /// How many verifications may run at a time.
+    pub verifications: Arc<Semaphore>,
 }
 
 /// [`Services`], shared.

@@ -24,9 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` until the shutdown begins and its connections have ended.
 pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, shutdown: Shutdown) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);
+
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -53,8 +53,9 @@ pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, sh
         });
     }
     drop(listener);
-    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some connections did not end in time");
+    if timeout(DRAIN_TIMEOUT, async { tokio::join!(graceful.shutdown(), shutdown.drained()) }).await.is_err()
+    {
+        tracing::warn!("some requests did not end in time");
     }
 }
 

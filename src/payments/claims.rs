@@ -3,11 +3,17 @@
 use async_trait::async_trait;
 use solana_signature::Signature;
 
-/// What one verification holds on to while it runs: a nonce and a transaction, both or neither.
+/// What one verification holds on to while it runs.
+///
+/// It keeps away its twins, the same request sent again, and nobody else: a nonce and a transaction are public, so if
+/// they could be held, strangers could keep the payer from using them. Different requests with the same nonce or
+/// transaction run side by side, and the database admits one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub nonce: String,
     pub transaction: Signature,
+    /// Digest of the request.
+    pub request: [u8; 32],
 }
 
 /// The answer to a claim.
@@ -15,9 +21,9 @@ pub struct Claim {
 pub enum ClaimOutcome {
     /// Held until it is released or marked used, or its lease runs out.
     Claimed,
-    /// Another verification holds one of the two right now.
+    /// A twin is being verified right now.
     InFlight,
-    /// A payment accepted a short while ago has one of the two.
+    /// A payment accepted a short while ago has the nonce or the transaction.
     Used,
 }
 
@@ -27,9 +33,9 @@ pub enum ClaimOutcome {
 pub trait ClaimStore: std::fmt::Debug + Send + Sync {
     async fn claim(&self, claim: &Claim) -> ClaimOutcome;
 
-    /// Nothing came of it: both can be claimed again.
+    /// Nothing came of it: it can be claimed again.
     async fn release(&self, claim: &Claim);
 
-    /// The payment was accepted: both stay used.
+    /// The payment was accepted: nonce and transaction stay used.
     async fn mark_used(&self, claim: &Claim);
 }

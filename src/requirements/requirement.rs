@@ -52,13 +52,24 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// Whether the other one asks for the same payment.
+    /// What meets both this and the other one; `None` where they ask for different things.
     #[must_use]
-    pub fn asks_the_same_as(&self, other: &Self) -> bool {
-        self.amount == other.amount
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+            one.zip(other).is_none_or(|(one, other)| one == other)
+        }
+        let same = self.amount == other.amount
             && self.currency == other.currency
             && self.recipient == other.recipient
             && self.scheme == other.scheme
+            && agree(self.nonce.as_ref(), other.nonce.as_ref())
+            && agree(self.resource.as_ref(), other.resource.as_ref());
+        same.then(|| Self {
+            nonce: self.nonce.clone().or_else(|| other.nonce.clone()),
+            resource: self.resource.clone().or_else(|| other.resource.clone()),
+            expires_at: [self.expires_at, other.expires_at].into_iter().flatten().min(),
+            ..self.clone()
+        })
     }
 }
 

@@ -49,10 +49,12 @@ struct Members<'a> {
 
 /// The requirement inside a proof. What is wrong with it is noted under `requirement.`.
 pub fn read_requirement(raw: &RawValue, errors: &mut FieldErrors) -> Option<Requirement> {
-    let members: Members = match serde_json::from_str(raw.get()) {
+    let members: Members = match input::object(raw.get().as_bytes()) {
         Ok(members) => members,
-        Err(error) => {
-            errors.add("requirement", format!("is not valid: {error}"));
+        Err(problems) => {
+            for problem in problems.into_details() {
+                errors.add("requirement", problem.message);
+            }
             return None;
         }
     };

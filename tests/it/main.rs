@@ -1,6 +1,8 @@
 //! The one integration-test binary.
 
 mod architecture;
+#[cfg(feature = "sandbox")]
+mod disk;
 mod docs;
 #[cfg(feature = "sandbox")]
 mod harness;

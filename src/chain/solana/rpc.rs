@@ -29,8 +29,12 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How long one endpoint may take to answer before the next one is asked.
+/// How long one endpoint may take to answer before the next one is asked, at most.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a look-up may take on all endpoints together.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a sign of life may take on all endpoints together.
+const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// [`Chain`] over JSON-RPC.
 pub struct SolanaRpc {
@@ -69,17 +73,23 @@ impl SolanaRpc {
         endpoint: usize,
         request: RpcRequest,
         params: Value,
+        budget: Duration,
     ) -> Result<T, ClientError> {
+        let endpoints = u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX);
+        let limit = (budget / endpoints).min(REQUEST_TIMEOUT);
         let started = Instant::now();
         let method = request.to_string();
         // The client retries on 429 with waits of its own, so its timeout alone does not bound the call.
-        let answer = timeout(REQUEST_TIMEOUT, self.endpoints[endpoint].send(request, params))
+        let answer = timeout(limit, self.endpoints[endpoint].send(request, params))
             .await
             .unwrap_or_else(|_| Err(ErrorKind::Custom("timed out".to_owned()).into()))
             .map_err(without_url);
         let elapsed = started.elapsed();
         self.metrics.blockchain_request(self.network.as_str(), &method, answer.is_ok(), elapsed);
         if let Err(error) = &answer {
+            // The next call begins with another endpoint, unless one has been preferred since.
+            let next = (endpoint + 1) % self.endpoints.len();
+            let _ = self.preferred.compare_exchange(endpoint, next, Ordering::Relaxed, Ordering::Relaxed);
             tracing::warn!(endpoint, method, error = error as &dyn std::error::Error, "RPC request failed");
         }
         answer
@@ -91,7 +101,7 @@ impl SolanaRpc {
             {"encoding": "base64", "commitment": "confirmed", "maxSupportedTransactionVersion": 0},
         ]);
         let answer: Result<Option<EncodedConfirmedTransactionWithStatusMeta>, _> =
-            self.ask(endpoint, RpcRequest::GetTransaction, params).await;
+            self.ask(endpoint, RpcRequest::GetTransaction, params, LOOKUP_TIMEOUT).await;
         match answer {
             Ok(Some(answer)) => {
                 Ok(decode(signature, answer)?
@@ -126,7 +136,8 @@ impl Chain for SolanaRpc {
     async fn slot(&self) -> Result<u64, ChainError> {
         let mut failure = ChainError::BadResponse("no RPC endpoint is configured");
         for endpoint in self.order() {
-            match self.ask(endpoint, RpcRequest::GetSlot, json!([{"commitment": "confirmed"}])).await {
+            let params = json!([{"commitment": "confirmed"}]);
+            match self.ask(endpoint, RpcRequest::GetSlot, params, SIGN_OF_LIFE_TIMEOUT).await {
                 Ok(slot) => {
                     self.preferred.store(endpoint, Ordering::Relaxed);
                     return Ok(slot);

@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use futures_util::future::join_all;
+
 use serde::Serialize;
 
 use crate::{
@@ -55,10 +55,9 @@ struct Component {
 
 /// Whether a payment could be handled now, and what would stand in its way.
 pub(in crate::http) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<ReadyReport>) {
-    let checks = state.readiness.iter().map(async |check| (check.component(), check.check().await));
     let mut report = ReadyReport { status: "ready", components: BTreeMap::new(), degraded: Vec::new() };
     let mut code = StatusCode::OK;
-    for (name, readiness) in join_all(checks).await {
+    for (name, readiness) in state.readiness.findings().await {
         let (status, detail) = match readiness {
             Readiness::Ready(detail) => ("up", detail.to_owned()),
             Readiness::Degraded(detail) => ("degraded", detail),

@@ -33,10 +33,12 @@ pub(in crate::http) async fn verify(
 ) -> Result<Json<Accepted>, ApiError> {
     let request = ProofRequest::parse(&body)?;
     let verifier = Arc::clone(&state.verifier);
+    let slot = Arc::clone(&state.verifications).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     // In a task of its own, so that a caller who hangs up does not stop it half way.
     let task = state.tasks.spawn(
         async move {
             let verdict = verifier.verify(&request, caller.as_ref()).await;
+            drop(slot);
             (request, verdict)
         }
         .in_current_span(),

@@ -14,7 +14,7 @@ use crate::{
     clock::UnixMs,
     money::{Currency, decimal_text},
     payments::{Refusal, RefusalCode},
-    requirements::{Requirement, Scheme},
+    requirements::{IssuedRequirement, Requirement, Scheme},
 };
 
 /// How old a proof and its transaction may be.
@@ -121,6 +121,20 @@ pub(super) fn check_transaction(
     Ok(recipient)
 }
 
+/// A payment made before it was asked for was made for something else. A minute's grace for clocks that disagree.
+pub(super) fn check_issued_before(
+    issued: Option<&IssuedRequirement>,
+    transaction: &ConfirmedTransaction,
+) -> Result<(), Refusal> {
+    if issued.is_none_or(|issued| transaction.block_time + MAX_AHEAD >= issued.created_at) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::InvalidPayment,
+        "the transaction was made before the requirement was issued: it paid for something else",
+    ))
+}
+
 fn check_block_time(terms: &Terms, transaction: &ConfirmedTransaction, now: UnixMs) -> Result<(), Refusal> {
     if transaction.block_time < now - MAX_AGE {
         return Err(expired("the transaction is more than 15 minutes old"));
@@ -200,7 +214,11 @@ fn check_movement(
     if movement.attributable() != stated {
         return Err(Refusal::new(
             RefusalCode::InvalidPayment,
-            format!("{recipient} received {received}, but not all of it from the payer"),
+            format!(
+                "{recipient} received {received}, but not provably from the payer alone: others lost {} in the same \
+                 transaction",
+                proof.currency
+            ),
         ));
     }
     Ok(())

@@ -40,6 +40,8 @@ pub struct PaymentProof {
 pub struct ProofRequest {
     pub proof: PaymentProof,
     pub requirement: Option<Requirement>,
+    /// SHA-256 of the body: requests with the same one are twins.
+    pub digest: [u8; 32],
 }
 
 /// A proof as it is echoed to the caller.

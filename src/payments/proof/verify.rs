@@ -26,12 +26,13 @@ use crate::{
     store_error::StoreError,
 };
 
-/// How long a verification waits for a twin that holds its nonce or transaction.
+/// How long a verification waits for a twin.
 const TWIN_WAIT: Duration = Duration::from_secs(10);
 /// How often it looks.
 const TWIN_POLL: Duration = Duration::from_millis(10);
-/// How long a verification may take once it holds its claim. Shorter than a claim's lease.
-const VERIFY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long judging may take. With what recording may take (waiting for the database is bounded there) it is shorter
+/// than a claim's lease.
+const JUDGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a proof could not be judged. The nonce stays unused; the same request may succeed later.
 #[derive(Debug, thiserror::Error)]
@@ -109,18 +110,26 @@ impl ProofVerifier {
         judge::check_signature(&request.proof)
     }
 
-    /// Holds the nonce and the transaction while the proof is judged, so that of concurrent twins only one asks the
-    /// chain.
+    /// Keeps twins waiting while the proof is judged, so that only one of them asks the chain.
     async fn claimed(&self, request: &ProofRequest, caller: Option<&Caller>) -> Result<Verdict, VerifyError> {
-        let claim = Claim { nonce: request.proof.nonce.clone(), transaction: request.proof.transaction_id };
+        let claim = Claim {
+            nonce: request.proof.nonce.clone(),
+            transaction: request.proof.transaction_id,
+            request: request.digest,
+        };
         match timeout(TWIN_WAIT, self.wait_for_claim(&claim)).await {
             Err(_) => return Err(VerifyError::TwinInFlight),
             Ok(ClaimOutcome::Used) => return Ok(Verdict::Refused(replay("nonce or transaction"))),
             Ok(_) => {}
         }
-        let verdict = timeout(VERIFY_TIMEOUT, self.judge_and_record(request, caller))
-            .await
-            .unwrap_or(Err(VerifyError::TimedOut));
+        let judged =
+            timeout(JUDGE_TIMEOUT, self.judge(request, caller)).await.unwrap_or(Err(VerifyError::TimedOut));
+        // Outside the timeout: a commit that is cut off may have happened all the same.
+        let verdict = match judged {
+            Ok(Ok(payment)) => self.record(payment).await,
+            Ok(Err(refusal)) => Ok(Verdict::Refused(refusal)),
+            Err(error) => Err(error),
+        };
         match &verdict {
             Ok(Verdict::Accepted(_)) => self.claims.mark_used(&claim).await,
             _ => self.claims.release(&claim).await,
@@ -137,14 +146,15 @@ impl ProofVerifier {
         }
     }
 
-    async fn judge_and_record(
+    /// The payment to be booked, or why there is none.
+    async fn judge(
         &self,
         request: &ProofRequest,
         caller: Option<&Caller>,
-    ) -> Result<Verdict, VerifyError> {
+    ) -> Result<Result<Payment, Refusal>, VerifyError> {
         let proof = &request.proof;
         if let Some(used) = self.payments.used(&proof.nonce, &proof.transaction_id).await? {
-            return Ok(Verdict::Refused(already_used(used)));
+            return Ok(Err(already_used(used)));
         }
         let issued = self.requirements.find(&proof.nonce).await?;
         let decided = self
@@ -153,66 +163,78 @@ impl ProofVerifier {
             .and_then(|decided| check_parties(proof).map(|()| decided));
         let (terms, issued) = match decided {
             Ok(decided) => decided,
-            Err(refusal) => return Ok(Verdict::Refused(refusal)),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let transaction = match self.chain.transaction(&proof.transaction_id).await? {
             Lookup::Confirmed(transaction) => transaction,
             Lookup::NotVisible => return Err(VerifyError::TransactionNotVisible),
             Lookup::UnsupportedVersion => {
-                return Ok(Verdict::Refused(Refusal::new(
+                return Ok(Err(Refusal::new(
                     RefusalCode::InvalidPayment,
                     "the transaction's version is not supported: pay with a legacy or v0 transaction",
                 )));
             }
         };
-        let assets = &self.policy.assets;
-        match judge::check_transaction(proof, &terms, &transaction, assets, self.clock.now()) {
-            Ok(recipient) => {
-                self.record(self.payment(proof, &terms, issued, caller, recipient, &transaction)).await
-            }
-            Err(refusal) => Ok(Verdict::Refused(refusal)),
-        }
+        let now = self.clock.now();
+        let paid = judge::check_issued_before(issued, &transaction)
+            .and_then(|()| judge::check_transaction(proof, &terms, &transaction, &self.policy.assets, now));
+        Ok(paid.map(|recipient| self.payment(proof, &terms, issued, caller, recipient, &transaction)))
     }
 
     /// Who must have been paid: the requirement in the body, else the one issued under the nonce, else the key's
-    /// recipients, else the operator's wallets.
-    ///
-    /// An issued requirement binds only whom it concerns. Anybody with a key can have one issued that pays
-    /// themselves, so it must not decide for another merchant: with a key it has to be the caller's own, and for an
-    /// anonymous caller it has to pay one of the operator's wallets, where there are any.
+    /// recipients, else the operator's wallets. Where there are both a sent and an issued requirement, they have to
+    /// agree, and both hold.
     fn terms<'a>(
         &self,
         sent: Option<&Requirement>,
         issued: Option<&'a IssuedRequirement>,
         caller: Option<&Caller>,
     ) -> Result<(Terms, Option<&'a IssuedRequirement>), Refusal> {
-        let wallets = &self.policy.merchant_wallets;
-        let issued_to_another =
-            || Refusal::new(RefusalCode::NonceMismatch, "the nonce was issued for another requirement");
-        if let Some(issued) = issued {
-            let concerns_caller = match caller {
-                Some(caller) => caller.user == issued.owner,
-                None => {
-                    sent.is_some() || wallets.is_empty() || wallets.contains(&issued.requirement.recipient)
-                }
-            };
-            let agrees = sent.is_none_or(|sent| sent.asks_the_same_as(&issued.requirement));
-            if !concerns_caller || !agrees {
-                return Err(issued_to_another());
+        match (sent, issued) {
+            (sent, Some(issued)) => {
+                self.check_concerns(issued, sent.is_some(), caller)?;
+                let both = match sent {
+                    Some(sent) => sent.and(&issued.requirement).ok_or_else(issued_for_another)?,
+                    None => issued.requirement.clone(),
+                };
+                Ok((Terms::Requirement(both), Some(issued)))
             }
-            return Ok((Terms::Requirement(issued.requirement.clone()), Some(issued)));
+            (Some(sent), None) => Ok((Terms::Requirement(sent.clone()), None)),
+            (None, None) => {
+                let own = caller.map(|caller| &caller.recipients).filter(|own| !own.is_empty());
+                let recipients = own.unwrap_or(&self.policy.merchant_wallets);
+                if recipients.is_empty() {
+                    return Err(Refusal::new(
+                        RefusalCode::RecipientMismatch,
+                        "nothing says who must have been paid: send a requirement along, have one issued, or \
+                         configure MERCHANT_WALLETS",
+                    ));
+                }
+                Ok((Terms::Recipients(recipients.clone()), None))
+            }
         }
-        if let Some(sent) = sent {
-            return Ok((Terms::Requirement(sent.clone()), None));
-        }
-        let recipients = caller.map(|caller| &caller.recipients).filter(|own| !own.is_empty());
-        match recipients.unwrap_or(wallets).as_slice() {
-            [] => Err(Refusal::new(
+    }
+
+    /// An issued requirement decides only for those whom it concerns. Anybody with a key can have one issued that pays
+    /// themselves, so with a key it has to be the caller's own, and for an anonymous caller, who is nobody's merchant,
+    /// it has to be sent along too or pay one of the operator's wallets.
+    fn check_concerns(
+        &self,
+        issued: &IssuedRequirement,
+        sent_along: bool,
+        caller: Option<&Caller>,
+    ) -> Result<(), Refusal> {
+        match caller {
+            Some(caller) if caller.user == issued.owner => Ok(()),
+            Some(_) => Err(issued_for_another()),
+            None if sent_along || self.policy.merchant_wallets.contains(&issued.requirement.recipient) => {
+                Ok(())
+            }
+            None => Err(Refusal::new(
                 RefusalCode::RecipientMismatch,
-                "nothing says who must have been paid: send a requirement along, have one issued, or configure \
-                 MERCHANT_WALLETS",
+                "the nonce's requirement pays none of the operator's wallets: send your API key, or the \
+                 requirement along",
             )),
-            recipients => Ok((Terms::Recipients(recipients.to_vec()), None)),
         }
     }
 
@@ -266,6 +288,10 @@ fn check_parties(proof: &PaymentProof) -> Result<(), Refusal> {
         return Err(Refusal::new(RefusalCode::SubscriptionNotFound, "there is no such subscription"));
     }
     Ok(())
+}
+
+fn issued_for_another() -> Refusal {
+    Refusal::new(RefusalCode::NonceMismatch, "the nonce was issued for another requirement")
 }
 
 fn already_used(used: Used) -> Refusal {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use solana_signature::Signature;
 
 use super::{PaymentProof, ProofRequest};
@@ -88,7 +89,9 @@ impl ProofRequest {
             })
         })();
         match proof {
-            Some(proof) if errors.is_empty() => Ok(Self { proof, requirement }),
+            Some(proof) if errors.is_empty() => {
+                Ok(Self { proof, requirement, digest: Sha256::digest(body).into() })
+            }
             _ => Err(errors),
         }
     }

@@ -21,14 +21,14 @@ const NONCE_LIFETIME: Duration = Duration::from_mins(15);
 const TRANSACTION_LIFETIME: Duration = Duration::from_hours(1);
 /// How many used keys are remembered. Past that the oldest are forgotten, and the database answers for them.
 const MAX_USED: usize = 200_000;
-/// How many claims there can be at a time. Past that a claim is granted without being held.
+/// How many claims there can be at a time. Past that one is granted without being held.
 const MAX_IN_FLIGHT: usize = 20_000;
 
 #[derive(Debug, Default)]
 struct Keys {
-    /// Until when each is held.
-    in_flight: HashMap<String, UnixMs>,
-    /// Until when each is remembered.
+    /// The requests being verified, and until when each is held.
+    in_flight: HashMap<[u8; 32], UnixMs>,
+    /// Nonces and transactions, and until when each is remembered.
     used: HashMap<String, UnixMs>,
     /// The used keys, oldest first.
     used_order: VecDeque<String>,
@@ -56,22 +56,19 @@ impl ClaimStore for MemoryClaims {
     async fn claim(&self, claim: &Claim) -> ClaimOutcome {
         let now = self.clock.now();
         self.with(|keys| {
-            let names = names(claim);
-            let holds = |held: &HashMap<String, UnixMs>| {
-                names.iter().any(|name| held.get(name).is_some_and(|until| *until >= now))
-            };
-            if holds(&keys.used) {
+            let current = |until: &UnixMs| *until >= now;
+            if names(claim).iter().any(|name| keys.used.get(name).is_some_and(current)) {
                 return ClaimOutcome::Used;
             }
-            if holds(&keys.in_flight) {
+            if keys.in_flight.get(&claim.request).is_some_and(current) {
                 return ClaimOutcome::InFlight;
             }
             if keys.in_flight.len() >= MAX_IN_FLIGHT {
                 // Only what a panicking verification left behind can have run out.
-                keys.in_flight.retain(|_, until| *until >= now);
+                keys.in_flight.retain(|_, until| current(until));
             }
             if keys.in_flight.len() < MAX_IN_FLIGHT {
-                keys.in_flight.extend(names.map(|name| (name, now + LEASE)));
+                keys.in_flight.insert(claim.request, now + LEASE);
             }
             ClaimOutcome::Claimed
         })
@@ -79,17 +76,15 @@ impl ClaimStore for MemoryClaims {
 
     async fn release(&self, claim: &Claim) {
         self.with(|keys| {
-            for name in names(claim) {
-                keys.in_flight.remove(&name);
-            }
+            keys.in_flight.remove(&claim.request);
         });
     }
 
     async fn mark_used(&self, claim: &Claim) {
         let now = self.clock.now();
         self.with(|keys| {
+            keys.in_flight.remove(&claim.request);
             for (name, lifetime) in names(claim).into_iter().zip([NONCE_LIFETIME, TRANSACTION_LIFETIME]) {
-                keys.in_flight.remove(&name);
                 if keys.used.insert(name.clone(), now + lifetime).is_none() {
                     keys.used_order.push_back(name);
                 }
@@ -123,32 +118,50 @@ mod tests {
         payments::{Claim, ClaimOutcome, ClaimStore},
     };
 
-    fn claim(nonce: &str, transaction: u8) -> Claim {
-        Claim { nonce: nonce.to_owned(), transaction: Signature::from([transaction; 64]) }
+    fn claim(nonce: &str, transaction: u8, request: u8) -> Claim {
+        Claim {
+            nonce: nonce.to_owned(),
+            transaction: Signature::from([transaction; 64]),
+            request: [request; 32],
+        }
     }
 
     #[tokio::test]
-    async fn either_key_alone_is_enough_to_be_in_the_way() {
+    async fn twins_wait_and_strangers_do_not() {
         let clock = Arc::new(ManualClock::new(UnixMs(0)));
         let claims = MemoryClaims::new(clock.clone());
-        assert_eq!(claims.claim(&claim("a", 1)).await, ClaimOutcome::Claimed);
-        assert_eq!(claims.claim(&claim("a", 2)).await, ClaimOutcome::InFlight);
-        assert_eq!(claims.claim(&claim("b", 1)).await, ClaimOutcome::InFlight);
-        claims.release(&claim("a", 1)).await;
-        assert_eq!(claims.claim(&claim("b", 1)).await, ClaimOutcome::Claimed);
-        claims.mark_used(&claim("b", 1)).await;
-        assert_eq!(claims.claim(&claim("c", 1)).await, ClaimOutcome::Used);
-        assert_eq!(claims.claim(&claim("b", 3)).await, ClaimOutcome::Used);
-        claims.release(&claim("b", 1)).await;
-        assert_eq!(claims.claim(&claim("b", 1)).await, ClaimOutcome::Used, "a late release undoes nothing");
+        assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
+        assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::InFlight);
+        assert_eq!(claims.claim(&claim("a", 1, 2)).await, ClaimOutcome::Claimed);
+        claims.release(&claim("a", 1, 1)).await;
+        assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
+    }
+
+    #[tokio::test]
+    async fn either_key_alone_is_enough_to_be_used() {
+        let clock = Arc::new(ManualClock::new(UnixMs(0)));
+        let claims = MemoryClaims::new(clock.clone());
+        assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
+        claims.mark_used(&claim("a", 1, 1)).await;
+        assert_eq!(claims.claim(&claim("a", 2, 2)).await, ClaimOutcome::Used);
+        assert_eq!(claims.claim(&claim("b", 1, 3)).await, ClaimOutcome::Used);
+        claims.release(&claim("a", 1, 1)).await;
+        assert_eq!(
+            claims.claim(&claim("a", 1, 1)).await,
+            ClaimOutcome::Used,
+            "a late release undoes nothing"
+        );
+        clock.advance(Duration::from_mins(16));
+        assert_eq!(claims.claim(&claim("a", 2, 2)).await, ClaimOutcome::Claimed);
+        assert_eq!(claims.claim(&claim("b", 1, 3)).await, ClaimOutcome::Used);
     }
 
     #[tokio::test]
     async fn a_claim_nobody_released_ends_with_its_lease() {
         let clock = Arc::new(ManualClock::new(UnixMs(0)));
         let claims = MemoryClaims::new(clock.clone());
-        assert_eq!(claims.claim(&claim("a", 1)).await, ClaimOutcome::Claimed);
+        assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
         clock.advance(Duration::from_secs(31));
-        assert_eq!(claims.claim(&claim("a", 1)).await, ClaimOutcome::Claimed);
+        assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
     }
 }

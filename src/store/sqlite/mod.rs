@@ -6,7 +6,7 @@ mod requirements;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -20,6 +20,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const READERS: u32 = 4;
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,7 +61,18 @@ impl SqliteStore {
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
         };
-        let writer = pool(1).connect_with(options.clone()).await.map_err(unavailable)?;
+        // A commit that fails for want of space is rolled back by SQLite itself, which sqlx does not notice: its count
+        // of open transactions stays off by one, and the connection refuses every further one. So it is not kept.
+        let writer = pool(1)
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+            .connect_with(options.clone())
+            .await
+            .map_err(unavailable)?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
         Ok(Self { writer, readers, metrics })
     }
@@ -110,10 +123,16 @@ impl SqliteStore {
         .await
     }
 
-    /// Ends every connection, so that the write-ahead log is folded into the database file.
+    /// Ends every connection, so that the write-ahead log is folded into the database file; bounded, since the log is
+    /// as good.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        let closing = async {
+            self.readers.close().await;
+            self.writer.close().await;
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
     }
 
     async fn timed<T>(

@@ -1,6 +1,14 @@
 //! Whatever is sent: one envelope, the right status, a request id.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::harness::{Answer, KEY, TestApp};
 
@@ -57,4 +65,21 @@ async fn request_ids() {
     }
     let refused = app.verify(&json!({})).await;
     assert_envelope(&refused, 400, "VALIDATION_FAILED");
+}
+
+/// A connection that does not send a whole head is not kept: not an empty one, not one that begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_stay_silent_are_closed() {
+    let app = TestApp::start().await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let closed =
+        ["", "GET /health HT", "GET /health HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2"].map(async |sent| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let mut rest = Vec::new();
+            timeout(Duration::from_mins(1), stream.read_to_end(&mut rest)).await.map(|read| read.is_ok())
+        });
+    for ended in join_all(closed).await {
+        assert_eq!(ended, Ok(true));
+    }
 }

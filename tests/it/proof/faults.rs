@@ -192,3 +192,19 @@ async fn a_shutdown_in_the_middle() {
     let app = TestApp::on(chain, Arc::clone(&folder), |environment, _| environment).await;
     assert_eq!(app.booked().await, 1);
 }
+
+/// A preferred endpoint that accepts connections and never answers, in front of one that works.
+#[tokio::test]
+async fn a_hanging_endpoint_does_not_take_the_service_down() {
+    let hanging = crate::sandbox::setup::start().await;
+    hanging.sandbox.faults().latency(ANY, Duration::from_mins(5));
+    let app = TestApp::with(|environment, chain| {
+        let urls = format!("{},{}", hanging.sandbox.rpc_url(), chain.sandbox.rpc_url());
+        environment.with("SOLANA_RPC_URL", urls)
+    })
+    .await;
+    let ready = app.get("/ready", None).await;
+    assert_eq!(ready.status, 200, "{ready:?}");
+    app.verify(&app.proof(&app.pay_merchant(), "n")).await.assert_valid();
+    assert_eq!(hanging.sandbox.faults().calls("getTransaction"), 0, "the one that answered is asked first");
+}

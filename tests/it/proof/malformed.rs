@@ -101,6 +101,25 @@ async fn bodies_that_are_no_object() {
         assert_eq!(answer.status, 400, "{answer:?}");
         assert_eq!(answer.code(), "VALIDATION_FAILED");
     }
+    // Members in the order in which the service knows them are still no object.
+    let proof = app.proof(&app.pay_merchant(), "n");
+    let by_position = json!([
+        null,
+        proof["signature"],
+        proof["payer"],
+        proof["amount"],
+        proof["currency"],
+        proof["nonce"],
+        proof["timestamp"],
+        proof["transactionId"],
+        null,
+        null,
+        null,
+        null,
+    ]);
+    assert_eq!(app.verify(&by_position).await.fields(), ["body"]);
+    let requirement = json!(["0.05", null, "USDC", app.merchant().to_string(), null, null, null, null, null]);
+    assert_eq!(app.verify(&with(proof, "requirement", requirement)).await.fields(), ["requirement"]);
     let answer = raw(&app, vec![0xff, 0xfe, b'{', b'}']).await;
     assert_eq!((answer.status, answer.fields()), (400, vec!["body"]));
 }

@@ -86,3 +86,23 @@ async fn a_caller_who_hangs_up() {
         assert_eq!(app.booked().await, round + 1);
     }
 }
+
+/// Strangers who saw the transaction on chain keep claiming it, each with a key of their own: the payer is not held up.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_hold_a_payment() {
+    let app = TestApp::start().await;
+    let paid = app.pay_merchant();
+    app.chain.sandbox.faults().latency("getTransaction", std::time::Duration::from_secs(2));
+    let strangers: Vec<_> = (0..30)
+        .map(|n| {
+            app.proof_by(&solana_keypair::Keypair::new(), &paid, if n % 2 == 0 { "the nonce" } else { "x" })
+        })
+        .collect();
+    let payers = app.proof(&paid, "the nonce");
+    let (refused, accepted) =
+        tokio::join!(join_all(strangers.iter().map(|proof| app.verify(proof))), app.verify(&payers));
+    accepted.assert_valid();
+    for answer in refused {
+        assert_eq!(answer.status, 402, "{answer:?}");
+    }
+}

@@ -163,9 +163,8 @@ async fn a_requirement_issued_to_another_does_not_decide() {
     let body = json!({"amount": "0.05", "currency": "USDC", "recipient": accomplice.to_string()});
     let issued = app.issue(OTHER_KEY, &body).await;
     let proof = app.proof(&app.pay(&accomplice, 50_000, Currency::Usdc), issued["nonce"].as_str().unwrap());
-    for key in [None, Some(KEY)] {
-        app.post("/verify", key, &proof).await.assert_refused("NONCE_MISMATCH");
-    }
+    app.post("/verify", None, &proof).await.assert_refused("RECIPIENT_MISMATCH");
+    app.post("/verify", Some(KEY), &proof).await.assert_refused("NONCE_MISMATCH");
     app.post("/verify", Some(OTHER_KEY), &proof).await.assert_valid();
 }
 
@@ -208,4 +207,41 @@ async fn an_anonymous_caller() {
     let paid = app.pay(&app.merchant(), 60_000, Currency::Usdc);
     app.post("/verify", None, &app.proof(&paid, issued["nonce"].as_str().unwrap())).await.assert_valid();
     assert_eq!(app.booked().await, 1);
+}
+
+/// Where no wallets are configured, merchants are known by their keys, and an anonymous caller is nobody's.
+#[tokio::test]
+async fn an_anonymous_caller_where_no_wallets_are_configured() {
+    let app = TestApp::with(|environment, _| environment.with("MERCHANT_WALLETS", "")).await;
+    let body = json!({"amount": "0.05", "currency": "USDC", "recipient": app.merchant().to_string()});
+    let issued = app.issue(KEY, &body).await;
+    let proof = app.proof(&app.pay_merchant(), issued["nonce"].as_str().unwrap());
+    app.post("/verify", None, &proof).await.assert_refused("RECIPIENT_MISMATCH");
+    app.post("/verify", Some(KEY), &proof).await.assert_valid();
+}
+
+/// A requirement sent along holds in full, also where one was issued under the nonce.
+#[tokio::test]
+async fn what_is_sent_along_holds_beside_what_was_issued() {
+    let app = TestApp::start().await;
+    let issued = app.issue(KEY, &json!({"amount": "0.05", "currency": "USDC", "resource": "/a"})).await;
+    let proof = app.proof(&app.pay_merchant(), issued["nonce"].as_str().unwrap());
+    let sent = |member: &str, value: Value| {
+        with(proof.clone(), "requirement", with(app.requirement(), member, value))
+    };
+    app.verify(&sent("nonce", json!("of-another-order"))).await.assert_refused("NONCE_MISMATCH");
+    app.verify(&sent("resource", json!("/b"))).await.assert_refused("NONCE_MISMATCH");
+    app.verify(&sent("expiresAt", json!(app.now().0 - 60_000))).await.assert_refused("PAYMENT_EXPIRED");
+    app.verify(&sent("resource", json!("/a"))).await.assert_valid();
+}
+
+/// An agent who has paid for something else asks for a requirement afterwards and shows the old payment.
+#[tokio::test]
+async fn a_payment_from_before_the_requirement() {
+    let app = TestApp::start().await;
+    let paid = app.pay_merchant();
+    app.chain.clock.advance(Duration::from_mins(2));
+    let issued = app.issue(KEY, &json!({"amount": "0.05", "currency": "USDC"})).await;
+    let proof = app.proof(&paid, issued["nonce"].as_str().unwrap());
+    app.verify(&proof).await.assert_refused("INVALID_PAYMENT");
 }
