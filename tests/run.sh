@@ -53,7 +53,7 @@ install_missing() {
         # Stale package lists may still do, so a failing update is only told.
         as_root apt-get -qq update || say 'apt-get update failed: going on with the package lists that are here'
         # shellcheck disable=SC2086 # a list of words
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >&2 ||
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null ||
             stop "apt-get cannot install$missing"
     fi
     for command in $needed; do
