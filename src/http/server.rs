@@ -39,7 +39,7 @@ pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, sh
             continue;
         };
         let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app.clone()))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()))
             .into_owned();
         let connection = graceful.watch(connection);
         let metrics = Arc::clone(&metrics);
