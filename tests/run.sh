@@ -87,6 +87,7 @@ ensure_recent_node() {
 need cc gcc libc6-dev # links everything, compiles SQLite
 need curl curl
 need kill procps
+need prlimit util-linux
 need node nodejs
 need npm npm ca-certificates
 install_missing
