@@ -9,14 +9,18 @@ use crate::{
     api_keys::{KeyRing, KeyRingError},
     chain::{Chain, solana::SolanaRpc},
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, DatabaseConfig},
+    housekeeping::Housekeeping,
     http::{self, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
-    payments::proof::{ProofPolicy, ProofVerifier},
+    payments::{
+        Recorder,
+        proof::{ProofPolicy, ProofVerifier},
+    },
     requirements::service::Requirements,
     shutdown::Shutdown,
-    store::{memory::MemoryClaims, sqlite::SqliteStore},
+    store::{Books, Database, memory::MemoryClaims, sqlite::SqliteStore},
     store_error::StoreError,
 };
 
@@ -41,10 +45,19 @@ pub enum StartError {
     Signals(#[source] std::io::Error),
 }
 
+/// Opens the configured database.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn open_books(config: &DatabaseConfig, metrics: &Arc<Metrics>) -> Result<Books, StartError> {
+    let store = SqliteStore::open(&config.path, Arc::clone(metrics)).await.map_err(StartError::Database)?;
+    Ok(Books::new(store))
+}
+
 /// The service, ready to be served.
 pub struct App {
     services: Services,
-    store: SqliteStore,
+    database: Arc<dyn Database>,
     shutdown: Shutdown,
 }
 
@@ -71,16 +84,15 @@ impl App {
         let keys = Arc::new(
             KeyRing::hash(config.api_keys.clone(), entropy.as_ref()).await.map_err(StartError::Keys)?,
         );
-        let store = SqliteStore::open(&config.database.path, Arc::clone(&metrics))
-            .await
-            .map_err(StartError::Database)?;
+        let books = open_books(&config.database, &metrics).await?;
         if config.database.auto_migrate {
-            store.migrate().await.map_err(StartError::Migration)?;
+            books.database.migrate().await.map_err(StartError::Migration)?;
         }
         let solana = &config.solana;
         let chain: Arc<dyn Chain> =
             Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
         let shutdown = Shutdown::default();
+
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -88,26 +100,28 @@ impl App {
                 merchant_wallets: config.merchant_wallets.clone(),
             },
             chain: Arc::clone(&chain),
-            payments: Arc::new(store.clone()),
-            requirements: Arc::new(store.clone()),
+            payments: Arc::clone(&books.payments),
+            recorder: Recorder::start(Arc::clone(&books.payments)),
+            requirements: Arc::clone(&books.requirements),
             claims: Arc::new(MemoryClaims::new(Arc::clone(&clock))),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             metrics: Arc::clone(&metrics),
         };
         let requirements = Requirements::new(
-            Arc::new(store.clone()),
+            Arc::clone(&books.requirements),
             config.merchant_wallets.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
         let services = Services {
             verifier: Arc::new(verifier),
-            payments: Arc::new(store.clone()),
+            payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             keys,
+            idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
-                Box::new(DatabaseCheck(store.clone())),
+                Box::new(DatabaseCheck(Arc::clone(&books.database))),
                 Box::new(RedisCheck),
                 Box::new(SolanaCheck(chain)),
             ]),
@@ -118,7 +132,13 @@ impl App {
             tasks: shutdown.tasks.clone(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
-        Ok(Self { services, store, shutdown })
+        Housekeeping {
+            payments: Arc::clone(&books.payments),
+            idempotency: Arc::clone(&books.idempotency),
+            clock: Arc::clone(&services.clock),
+        }
+        .start(shutdown.clone());
+        Ok(Self { services, database: books.database, shutdown })
     }
 
     /// What ends the service when it is told to begin.
@@ -132,12 +152,12 @@ impl App {
         let metrics = Arc::clone(&self.services.metrics);
         http::serve(listener, http::router(self.services), metrics, self.shutdown.clone()).await;
 
-        self.store.close().await;
+        self.database.close().await;
     }
 }
 
 #[derive(Debug)]
-struct DatabaseCheck(SqliteStore);
+struct DatabaseCheck(Arc<dyn Database>);
 
 #[async_trait]
 impl ReadinessCheck for DatabaseCheck {
@@ -147,7 +167,7 @@ impl ReadinessCheck for DatabaseCheck {
 
     async fn check(&self) -> Readiness {
         match timeout(READINESS_TIMEOUT, self.0.check_writable()).await {
-            Ok(Ok(())) => Readiness::Ready("sqlite"),
+            Ok(Ok(())) => Readiness::Ready(self.0.name()),
             Ok(Err(_)) => Readiness::Down("the database cannot be written to".to_owned()),
             Err(_) => Readiness::Down("the database does not answer".to_owned()),
         }

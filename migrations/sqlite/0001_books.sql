@@ -1,10 +1,5 @@
 -- The books. Amounts are atomic units, times Unix milliseconds.
 
-CREATE TABLE nonces (
-    nonce       TEXT    NOT NULL PRIMARY KEY CHECK (length(nonce) BETWEEN 1 AND 128),
-    used_at_ms  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE payment_requirements (
     nonce          TEXT    NOT NULL PRIMARY KEY CHECK (length(nonce) BETWEEN 1 AND 128),
     owner          TEXT    NOT NULL,
@@ -25,7 +20,7 @@ CREATE TABLE transactions (
     state              TEXT    NOT NULL CHECK (state IN ('settled')),
     owner              TEXT,
     signature          TEXT    NOT NULL UNIQUE,
-    nonce              TEXT    NOT NULL UNIQUE REFERENCES nonces (nonce),
+    nonce              TEXT    NOT NULL UNIQUE CHECK (length(nonce) BETWEEN 1 AND 128),
     -- The requirement that this payment met, named by its nonce.
     requirement_nonce  TEXT    UNIQUE REFERENCES payment_requirements (nonce),
     payer              TEXT    NOT NULL,
@@ -37,11 +32,21 @@ CREATE TABLE transactions (
     slot               INTEGER NOT NULL CHECK (slot >= 0),
     block_time_ms      INTEGER NOT NULL,
     verified_at_ms     INTEGER NOT NULL,
+    -- Names the request with an Idempotency-Key that made it.
+    request_tag        TEXT,
     CHECK (requirement_nonce IS NULL OR requirement_nonce = nonce)
 ) STRICT;
 
 -- A user's payments, newest first.
 CREATE INDEX transactions_by_owner ON transactions (owner, id DESC);
+
+CREATE TABLE nonces (
+    nonce       TEXT    NOT NULL PRIMARY KEY,
+    payment_id  TEXT    NOT NULL UNIQUE REFERENCES transactions (id),
+    used_at_ms  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX nonces_by_age ON nonces (used_at_ms);
 
 CREATE TABLE analytics_events (
     id              TEXT    NOT NULL PRIMARY KEY,

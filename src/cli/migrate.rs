@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use crate::{
+    app::open_books,
     config::{Config, Environment},
     metrics::Metrics,
-    store::sqlite::SqliteStore,
 };
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -20,14 +20,14 @@ pub(super) enum Action {
 
 pub(super) async fn run(action: Action) -> anyhow::Result<()> {
     let config = Config::read(Environment::of_process())?;
-    let store = SqliteStore::open(&config.database.path, Arc::new(Metrics::new())).await?;
+    let database = open_books(&config.database, &Arc::new(Metrics::new())).await?.database;
     if matches!(action, Action::Up) {
-        store.migrate().await?;
+        database.migrate().await?;
     }
-    for migration in store.migration_status().await? {
+    for migration in database.migration_status().await? {
         let state = if migration.applied { "applied" } else { "missing" };
         println!("{:04} {:<30} {state}", migration.version, migration.description);
     }
-    store.close().await;
+    database.close().await;
     Ok(())
 }

@@ -89,6 +89,16 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something went wrong on our side")
     }
 
+    pub(super) fn idempotency_conflict() -> Self {
+        let message = "the Idempotency-Key was used for another request: take a new one";
+        Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_CONFLICT", message)
+    }
+
+    pub(super) fn still_running() -> Self {
+        let message = "the request with this Idempotency-Key is being handled: try again";
+        Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_IN_PROGRESS", message)
+    }
+
     pub(super) fn unauthorized(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "INVALID_API_KEY", message)
     }
@@ -109,7 +119,7 @@ impl IntoResponse for ApiError {
         };
         let mut response = (self.status, Json(envelope)).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE || self.code == "IDEMPOTENCY_IN_PROGRESS" {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(RETRY_AFTER_SECS)));
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -141,11 +151,10 @@ impl From<Refusal> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
-        match error {
-            StoreError::Unavailable(_) => {
-                Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
-            }
-            StoreError::Corrupt { .. } => Self::internal(),
+        if error.is_temporary() {
+            Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
+        } else {
+            Self::internal()
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What handlers ask of a request: a JSON body, who calls, which page.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     body::Bytes,
     extract::{FromRef, FromRequest, FromRequestParts, OptionalFromRequestParts, Path, Query, Request},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, StatusCode, header, request::Parts},
     response::IntoResponse,
 };
 use serde::Deserialize;
@@ -99,6 +103,17 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
             Err(ApiError::unauthorized("Authorization and X-API-Key hold different keys: send one"))
         }
         (bearer, header) => Ok(bearer.or(header).map(str::to_owned)),
+    }
+}
+
+/// The address a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub IpAddr);
+
+impl Peer {
+    /// Every connection has one; without a connection it is nobody.
+    pub(super) fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
     }
 }
 

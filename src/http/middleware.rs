@@ -27,6 +27,11 @@ pub(super) fn current_request_id() -> String {
     CURRENT_REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// Runs work in a task of its own under the id of the request it belongs to.
+pub(super) async fn with_request_id<T>(id: String, work: impl Future<Output = T>) -> T {
+    CURRENT_REQUEST_ID.scope(id, work).await
+}
+
 /// Outermost layer: everything inside knows the request's id, every answer carries it.
 pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let started = Instant::now();

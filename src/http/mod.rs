@@ -2,6 +2,7 @@
 
 mod error;
 mod extract;
+mod idempotency;
 mod middleware;
 mod router;
 mod routes;

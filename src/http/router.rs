@@ -18,10 +18,11 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{error::ApiError, middleware::observe, routes};
+use super::{error::ApiError, idempotency::idempotent, middleware::observe, routes};
 use crate::{
     api_keys::KeyRing,
     clock::Clock,
+    idempotency::IdempotencyStore,
     ids::Entropy,
     metrics::Metrics,
     payments::{PaymentStore, proof::ProofVerifier},
@@ -88,6 +89,7 @@ pub struct Services {
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub keys: Arc<KeyRing>,
+    pub idempotency: Arc<dyn IdempotencyStore>,
     pub readiness: ReadinessBoard,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -148,12 +150,13 @@ impl FromRef<AppState> for Arc<Metrics> {
 /// answer; the deadline and the body limit hold for the handlers.
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
+    let once = from_fn_with_state(state.clone(), idempotent);
     Router::new()
         .route("/health", get(routes::health::health))
         .route("/ready", get(routes::health::ready))
         .route("/metrics", get(routes::health::metrics))
-        .route("/verify", post(routes::verify::verify))
-        .route("/requirements", post(routes::requirements::issue))
+        .route("/verify", post(routes::verify::verify).layer(once.clone()))
+        .route("/requirements", post(routes::requirements::issue).layer(once))
         .route("/requirements/{nonce}", get(routes::requirements::find))
         .route("/payments", get(routes::payments::list))
         .route("/payments/{id}", get(routes::payments::find))

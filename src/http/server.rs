@@ -1,15 +1,22 @@
 //! Connections: accepting them, counting them, cutting off those that send nothing, and ending them in order.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::Request};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tower::ServiceExt;
 
+use super::extract::Peer;
 use crate::{
     metrics::Metrics,
     shutdown::{DRAIN_TIMEOUT, Shutdown},
@@ -34,13 +41,17 @@ pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, sh
             accepted = accept(&listener, &slots) => accepted,
             () = shutdown.begun() => break,
         };
-        let Ok((stream, slot)) = accepted else {
+        let Ok((stream, address, slot)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()))
-            .into_owned();
+        let peer = Peer(address.ip());
+        let service = app.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
         let connection = graceful.watch(connection);
         let metrics = Arc::clone(&metrics);
         tokio::spawn(async move {
@@ -62,11 +73,11 @@ pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, sh
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await.inspect_err(|error| {
+    let (stream, address) = listener.accept().await.inspect_err(|error| {
         tracing::warn!(error = error as &dyn std::error::Error, "a connection could not be accepted");
     })?;
     stream.set_nodelay(true)?;
-    Ok((stream, slot))
+    Ok((stream, address, slot))
 }

@@ -7,10 +7,12 @@
 mod claims;
 mod payment;
 pub mod proof;
+mod recorder;
 mod store;
 mod verdict;
 
 pub use claims::{Claim, ClaimOutcome, ClaimStore};
 pub use payment::{Payment, PaymentState};
+pub use recorder::Recorder;
 pub use store::{PaymentPage, PaymentStore, RecordOutcome, Used};
 pub use verdict::{Refusal, RefusalCode, Verdict};

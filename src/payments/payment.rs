@@ -40,4 +40,6 @@ pub struct Payment {
     pub slot: u64,
     pub block_time: UnixMs,
     pub verified_at: UnixMs,
+    /// Names the request that made it, where that had an idempotency key: sent again, it gets this payment.
+    pub request_tag: Option<String>,
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 
 use super::Payment;
-use crate::store_error::StoreError;
+use crate::{clock::UnixMs, store_error::StoreError};
 
 /// What of a proof had been used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +32,31 @@ pub struct PaymentPage {
 
 #[async_trait]
 pub trait PaymentStore: std::fmt::Debug + Send + Sync {
-    /// Whether the nonce or the transaction is in the books. Only a hint: [`record`](Self::record) judges.
+    /// Whether the nonce or the transaction is in the books. Only a hint: [`record_all`](Self::record_all) judges.
     ///
     /// # Errors
     /// When the database does not answer.
     async fn used(&self, nonce: &str, transaction: &Signature) -> Result<Option<Used>, StoreError>;
 
-    /// In one database transaction: uses the nonce, records the payment, appends the event. Returns once that is
-    /// committed.
+    /// In one database transaction: records the payments, uses their nonces, appends their events. Returns once that
+    /// is committed, with an outcome for each. One that was used before changes nothing for the others.
     ///
     /// # Errors
-    /// When the database did not confirm the commit.
-    async fn record(&self, payment: &Payment) -> Result<RecordOutcome, StoreError>;
+    /// When the database did not confirm the commit; this then holds for all.
+    async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError>;
+
+    /// Forgets up to `limit` used nonces from before `before`; how many they were. They stay used: every payment keeps
+    /// its own.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError>;
+
+    /// The payment with this nonce, whoever owns it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn find_by_nonce(&self, nonce: &str) -> Result<Option<Payment>, StoreError>;
 
     /// The owner's payment with this id or Solana signature.
     ///

@@ -1,4 +1,72 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
 pub mod memory;
+mod sql;
 pub mod sqlite;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{
+    idempotency::IdempotencyStore, payments::PaymentStore, requirements::RequirementStore,
+    store_error::StoreError,
+};
+
+/// A migration and whether the database has it.
+#[derive(Clone, Debug)]
+pub struct MigrationStatus {
+    pub version: i64,
+    pub description: String,
+    pub applied: bool,
+}
+
+/// A database, apart from what is in it.
+#[async_trait]
+pub trait Database: fmt::Debug + Send + Sync {
+    /// `sqlite` or `postgres`.
+    fn name(&self) -> &'static str;
+
+    /// Applies what migrations are missing. Several instances may do so at once.
+    ///
+    /// # Errors
+    /// When one fails, or the database was made by a newer version.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// # Errors
+    /// When the database does not answer.
+    async fn migration_status(&self) -> Result<Vec<MigrationStatus>, StoreError>;
+
+    /// Whether a payment could be recorded now.
+    ///
+    /// # Errors
+    /// When it could not.
+    async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// Ends every connection.
+    async fn close(&self);
+}
+
+/// A database by its roles.
+#[derive(Clone, Debug)]
+pub struct Books {
+    pub database: Arc<dyn Database>,
+    pub payments: Arc<dyn PaymentStore>,
+    pub requirements: Arc<dyn RequirementStore>,
+    pub idempotency: Arc<dyn IdempotencyStore>,
+}
+
+impl Books {
+    pub fn new<S>(store: S) -> Self
+    where
+        S: Database + PaymentStore + RequirementStore + IdempotencyStore + 'static,
+    {
+        let store = Arc::new(store);
+        Self {
+            database: store.clone(),
+            payments: store.clone(),
+            requirements: store.clone(),
+            idempotency: store,
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 16] = [
+const DOORS: [(&str, &[&str]); 17] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -22,7 +22,21 @@ const DOORS: [(&str, &[&str]); 16] = [
         "payments",
         &["api_keys", "chain", "clock", "ids", "input", "metrics", "money", "requirements", "store_error"],
     ),
-    ("store", &["chain", "clock", "ids", "metrics", "money", "payments", "requirements", "store_error"]),
+    ("idempotency", &["clock", "store_error"]),
+    (
+        "store",
+        &[
+            "chain",
+            "clock",
+            "idempotency",
+            "ids",
+            "metrics",
+            "money",
+            "payments",
+            "requirements",
+            "store_error",
+        ],
+    ),
     ("config", &["api_keys", "chain", "money"]),
     (
         "http",
@@ -30,6 +44,7 @@ const DOORS: [(&str, &[&str]); 16] = [
             "api_keys",
             "chain",
             "clock",
+            "idempotency",
             "ids",
             "input",
             "metrics",
@@ -46,7 +61,7 @@ const DOORS: [(&str, &[&str]); 16] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 4] = ["payments", "requirements", "api_keys", "chain"];
+const DOMAINS: [&str; 5] = ["payments", "requirements", "api_keys", "chain", "idempotency"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,7 +1,7 @@
 //! A disk that fills up under the running service.
 
 use std::{
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -12,18 +12,8 @@ use pay402::{
 };
 use serde_json::json;
 use solana_signer::Signer;
-use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{Answer, KEY};
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::harness::{Answer, KEY, process::ServiceProcess};
 
 /// Files of the process may grow to so many bytes; writing further fails, as on a full disk.
 fn limit_file_size(process: u32, bytes: &str) {
@@ -40,7 +30,8 @@ async fn a_full_disk_stops_acceptance_until_there_is_room() {
     let chain = Sandbox::start(SandboxConfig::new(Arc::clone(&clock))).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     // SIGXFSZ would end the process; a full disk does not.
-    let mut service = Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args(["-c", "trap '' XFSZ; exec \"$0\" serve", env!("CARGO_BIN_EXE_pay402")])
         .current_dir(folder.path())
         .env("PORT", "0")
@@ -49,17 +40,9 @@ async fn a_full_disk_stops_acceptance_until_there_is_room() {
         .env("SOLANA_RPC_URL", chain.rpc_url())
         .env("MERCHANT_WALLETS", chain.wallets().merchant.pubkey().to_string())
         .env("VALID_API_KEYS", KEY)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stderr = tokio::process::ChildStderr::from_std(service.stderr.take().unwrap()).unwrap();
-    let service = Running(service);
-    let mut lines = BufReader::new(stderr).lines();
-    let listening = lines.next_line().await.unwrap().unwrap();
-    // The pipe must not fill up.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
-    let url = format!("http://{}", listening["address"].as_str().unwrap());
+        .stderr(Stdio::piped());
+    let service = ServiceProcess::of(command).await;
+    let url = &service.url;
 
     let agent = Agent::new(chain.wallets().agent.insecure_clone(), chain.rpc_url());
     let amount = Amount::from_atomic(50_000).unwrap();
@@ -71,7 +54,7 @@ async fn a_full_disk_stops_acceptance_until_there_is_room() {
         let request = http.post(format!("{url}{path}")).header("x-api-key", KEY).json(body);
         Answer::of(request.send().await.unwrap()).await
     };
-    limit_file_size(service.0.id(), "8192");
+    limit_file_size(service.process.0.id(), "8192");
     for _ in 0..3 {
         let answer = post("/verify", &proof).await;
         assert_eq!((answer.status, answer.code()), (503, "DATABASE_UNAVAILABLE"), "{answer:?}");
@@ -79,7 +62,7 @@ async fn a_full_disk_stops_acceptance_until_there_is_room() {
     let requirement = post("/requirements", &json!({"amount": 1, "currency": "USDC"})).await;
     assert_eq!((requirement.status, requirement.code()), (503, "DATABASE_UNAVAILABLE"), "{requirement:?}");
 
-    limit_file_size(service.0.id(), "unlimited");
+    limit_file_size(service.process.0.id(), "unlimited");
     post("/verify", &proof).await.assert_valid();
     post("/verify", &proof).await.assert_refused("REPLAY_ATTACK");
     chain.shutdown().await;

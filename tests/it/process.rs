@@ -1,42 +1,16 @@
 //! The binary, run as a person would run it.
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    io::{BufRead, BufReader},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_pay402");
-
-/// The binary in a folder of its own, with no environment but what is given.
-fn pay402(folder: &Path) -> Command {
-    let mut command = Command::new(BINARY);
-    command.current_dir(folder).env_clear();
-    command
-}
+use crate::harness::process::{Running, ServiceProcess, pay402};
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// A process that ends with the test, come what may.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    fn signal(&self, name: &str) {
-        let sent =
-            Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
-        assert!(sent.success());
-    }
 }
 
 #[test]
@@ -147,65 +121,50 @@ fn migrations_are_listed_and_applied() {
 }
 
 /// A process that serves logs where it listens, in JSON where asked to, and ends on SIGTERM.
-#[test]
-fn serve_logs_json_and_ends_when_told_to() {
+#[tokio::test]
+async fn serve_logs_json_and_ends_when_told_to() {
     let folder = tempfile::tempdir().unwrap();
-    let mut serve = Running(
-        pay402(folder.path())
-            .arg("serve")
-            .env("PORT", "0")
-            .env("LOG_FORMAT", "json")
-            .env("SOLANA_RPC_URL", "http://127.0.0.1:1")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let mut stderr = BufReader::new(serve.0.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    let listening: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(listening["message"], "listening", "{line}");
-    let url = format!("http://{}/health", listening["address"].as_str().unwrap());
+    let mut service = ServiceProcess::start(folder.path(), |command| {
+        command.env("SOLANA_RPC_URL", "http://127.0.0.1:1");
+    })
+    .await;
+    let url = format!("{}/health", service.url);
     let health = Command::new("curl").args(["-s", "-H", "x-request-id: told", &url]).output().unwrap();
     assert!(text(&health).contains("402pay-facilitator"));
-    serve.signal("TERM");
-    assert!(serve.0.wait().unwrap().success());
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    let logged: Vec<Value> = rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    service.process.signal("TERM");
+    assert!(service.process.0.wait().unwrap().success());
+    let log = whole_log(&service).await;
+    let logged: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let answered = logged.iter().find(|event| event["message"] == "answered").unwrap();
-    assert_eq!((&answered["status"], &answered["span"]["id"]), (&200.into(), &"told".into()), "{rest}");
-    assert_eq!(logged.last().unwrap()["message"], "stopped");
+    assert_eq!((&answered["status"], &answered["span"]["id"]), (&200.into(), &"told".into()), "{log}");
+}
+
+/// The log of a service that has ended in order.
+async fn whole_log(service: &ServiceProcess) -> String {
+    loop {
+        let log = service.log.lock().unwrap().join("\n");
+        if log.contains("\"message\":\"stopped\"") {
+            return log;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Providers put access tokens into RPC URLs.
-#[test]
-fn the_token_of_an_rpc_url_is_not_logged() {
+#[tokio::test]
+async fn the_token_of_an_rpc_url_is_not_logged() {
     let folder = tempfile::tempdir().unwrap();
-    let mut serve = Running(
-        pay402(folder.path())
-            .arg("serve")
-            .env("PORT", "0")
-            .env("LOG_FORMAT", "json")
-            .env("LOG_LEVEL", "debug")
-            .env("SOLANA_RPC_URL", "http://127.0.0.1:1/v2/secret-in-path?api-key=secret-in-query")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let mut stderr = BufReader::new(serve.0.stderr.take().unwrap());
-    let mut told = String::new();
-    while !told.contains("listening") {
-        assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
-    }
-    let listening: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
-    let url = format!("http://{}/ready", listening["address"].as_str().unwrap());
-    let ready = Command::new("curl").args(["-s", &url]).output().unwrap();
+    let service = ServiceProcess::start(folder.path(), |command| {
+        command.env("LOG_LEVEL", "debug");
+        command.env("SOLANA_RPC_URL", "http://127.0.0.1:1/v2/secret-in-path?api-key=secret-in-query");
+    })
+    .await;
+    let ready = Command::new("curl").args(["-s", &format!("{}/ready", service.url)]).output().unwrap();
     assert!(text(&ready).contains("not_ready"), "{}", text(&ready));
-    serve.signal("TERM");
-    stderr.read_to_string(&mut told).unwrap();
-    assert!(told.contains("RPC request failed"), "{told}");
-    assert!(!told.contains("secret-in"), "{told}");
+    service.process.signal("TERM");
+    let log = whole_log(&service).await;
+    assert!(log.contains("RPC request failed"), "{log}");
+    assert!(!log.contains("secret-in"), "{log}");
     assert!(!text(&ready).contains("secret-in"));
 }
 

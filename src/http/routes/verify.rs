@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde::Serialize;
 use tracing::Instrument;
 
@@ -10,7 +10,7 @@ use super::payments::PaymentView;
 use crate::{
     api_keys::Caller,
     clock::UnixMs,
-    http::{error::ApiError, extract::JsonBody, router::AppState},
+    http::{error::ApiError, extract::JsonBody, idempotency::RequestTag, router::AppState},
     payments::{
         Verdict,
         proof::{ProofEcho, ProofRequest},
@@ -29,6 +29,7 @@ pub(in crate::http) struct Accepted {
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,
     caller: Option<Caller>,
+    tag: Option<Extension<RequestTag>>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Accepted>, ApiError> {
     let request = ProofRequest::parse(&body)?;
@@ -37,7 +38,8 @@ pub(in crate::http) async fn verify(
     // In a task of its own, so that a caller who hangs up does not stop it half way.
     let task = state.tasks.spawn(
         async move {
-            let verdict = verifier.verify(&request, caller.as_ref()).await;
+            let tag = tag.as_ref().map(|Extension(tag)| tag.0.as_str());
+            let verdict = verifier.verify(&request, caller.as_ref(), tag).await;
             drop(slot);
             (request, verdict)
         }

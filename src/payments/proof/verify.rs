@@ -19,8 +19,8 @@ use crate::{
     ids::{Entropy, PaymentId},
     metrics::{Metrics, VerificationStatus},
     payments::{
-        Claim, ClaimOutcome, ClaimStore, Payment, PaymentState, PaymentStore, RecordOutcome, Refusal,
-        RefusalCode, Used, Verdict,
+        Claim, ClaimOutcome, ClaimStore, Payment, PaymentState, PaymentStore, RecordOutcome, Recorder,
+        Refusal, RefusalCode, Used, Verdict,
     },
     requirements::{IssuedRequirement, Requirement, RequirementStore},
     store_error::StoreError,
@@ -64,6 +64,7 @@ pub struct ProofVerifier {
     pub policy: ProofPolicy,
     pub chain: Arc<dyn Chain>,
     pub payments: Arc<dyn PaymentStore>,
+    pub recorder: Recorder,
     pub requirements: Arc<dyn RequirementStore>,
     pub claims: Arc<dyn ClaimStore>,
     pub clock: Arc<dyn Clock>,
@@ -72,7 +73,8 @@ pub struct ProofVerifier {
 }
 
 impl ProofVerifier {
-    /// Judges a proof for `caller` (`None`: anonymous). An accepted one is in the books when this returns.
+    /// Judges a proof for `caller` (`None`: anonymous). An accepted one is in the books when this returns. `tag` names
+    /// the request; a payment booked under the same tag is this request's own, made by an earlier attempt.
     ///
     /// # Errors
     /// When it cannot be judged now; then nothing has been used up.
@@ -80,12 +82,16 @@ impl ProofVerifier {
         &self,
         request: &ProofRequest,
         caller: Option<&Caller>,
+        tag: Option<&str>,
     ) -> Result<Verdict, VerifyError> {
         let started = Instant::now();
         let currency = request.proof.currency;
         let verdict = match self.free_checks(request) {
             Err(refusal) => Ok(Verdict::Refused(refusal)),
-            Ok(()) => self.claimed(request, caller).await,
+            Ok(()) => match self.claimed(request, caller, tag).await {
+                Ok(Verdict::Refused(refusal)) => self.unless_own(&request.proof, tag, refusal).await,
+                verdict => verdict,
+            },
         };
         match &verdict {
             Ok(Verdict::Accepted(payment)) => {
@@ -111,7 +117,12 @@ impl ProofVerifier {
     }
 
     /// Keeps twins waiting while the proof is judged, so that only one of them asks the chain.
-    async fn claimed(&self, request: &ProofRequest, caller: Option<&Caller>) -> Result<Verdict, VerifyError> {
+    async fn claimed(
+        &self,
+        request: &ProofRequest,
+        caller: Option<&Caller>,
+        tag: Option<&str>,
+    ) -> Result<Verdict, VerifyError> {
         let claim = Claim {
             nonce: request.proof.nonce.clone(),
             transaction: request.proof.transaction_id,
@@ -126,7 +137,7 @@ impl ProofVerifier {
             timeout(JUDGE_TIMEOUT, self.judge(request, caller)).await.unwrap_or(Err(VerifyError::TimedOut));
         // Outside the timeout: a commit that is cut off may have happened all the same.
         let verdict = match judged {
-            Ok(Ok(payment)) => self.record(payment).await,
+            Ok(Ok(payment)) => self.record(Payment { request_tag: tag.map(str::to_owned), ..payment }).await,
             Ok(Err(refusal)) => Ok(Verdict::Refused(refusal)),
             Err(error) => Err(error),
         };
@@ -135,6 +146,22 @@ impl ProofVerifier {
             _ => self.claims.release(&claim).await,
         }
         verdict
+    }
+
+    /// A replay of what this very request has booked before is no replay: the first attempt's answer was lost.
+    async fn unless_own(
+        &self,
+        proof: &PaymentProof,
+        tag: Option<&str>,
+        refusal: Refusal,
+    ) -> Result<Verdict, VerifyError> {
+        if let (RefusalCode::ReplayAttack, Some(tag)) = (refusal.code, tag) {
+            let booked = self.payments.find_by_nonce(&proof.nonce).await?;
+            if let Some(own) = booked.filter(|payment| payment.request_tag.as_deref() == Some(tag)) {
+                return Ok(Verdict::Accepted(Box::new(own)));
+            }
+        }
+        Ok(Verdict::Refused(refusal))
     }
 
     async fn wait_for_claim(&self, claim: &Claim) -> ClaimOutcome {
@@ -268,11 +295,12 @@ impl ProofVerifier {
             slot: transaction.slot,
             block_time: transaction.block_time,
             verified_at: now,
+            request_tag: None,
         }
     }
 
     async fn record(&self, payment: Payment) -> Result<Verdict, VerifyError> {
-        Ok(match self.payments.record(&payment).await? {
+        Ok(match self.recorder.record(payment.clone()).await? {
             RecordOutcome::Recorded => Verdict::Accepted(Box::new(payment)),
             RecordOutcome::AlreadyUsed(used) => Verdict::Refused(already_used(used)),
         })

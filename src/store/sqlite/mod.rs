@@ -1,17 +1,21 @@
 //! The books in SQLite: one writer, several readers, write-ahead log, every commit synced to the disk.
 
+mod idempotency;
 mod payments;
 mod requirements;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use sqlx::{
     Connection, SqlitePool,
+    error::ErrorKind,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::Instant;
 
+use super::{Database, MigrationStatus};
 use crate::{metrics::Metrics, store_error::StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -24,14 +28,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A migration and whether the database has it.
-#[derive(Clone, Debug)]
-pub struct MigrationStatus {
-    pub version: i64,
-    pub description: String,
-    pub applied: bool,
-}
 
 /// An open SQLite database.
 #[derive(Clone, Debug)]
@@ -77,17 +73,30 @@ impl SqliteStore {
         Ok(Self { writer, readers, metrics })
     }
 
-    /// Applies what migrations are missing.
-    ///
-    /// # Errors
-    /// When one fails, or the database was made by a newer version.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    async fn timed<T>(
+        &self,
+        operation: &str,
+        table: &str,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let result = work.await;
+        self.metrics.database_query(operation, table, started.elapsed());
+        result.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Database for SqliteStore {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
         MIGRATIONS.run(&self.writer).await.map_err(|error| StoreError::Unavailable(Box::new(error)))
     }
 
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn migration_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
+    async fn migration_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
         let has_table: bool =
             sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_master WHERE name = '_sqlx_migrations'")
                 .fetch_one(&self.writer)
@@ -111,11 +120,7 @@ impl SqliteStore {
             .collect())
     }
 
-    /// Whether a payment could be recorded now: takes the write lock and gives it back.
-    ///
-    /// # Errors
-    /// When it could not.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
+    async fn check_writable(&self) -> Result<(), StoreError> {
         self.timed("check", "none", async {
             let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
             transaction.rollback().await
@@ -123,9 +128,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Ends every connection, so that the write-ahead log is folded into the database file; bounded, since the log is
-    /// as good.
-    pub async fn close(&self) {
+    async fn close(&self) {
         let closing = async {
             self.readers.close().await;
             self.writer.close().await;
@@ -134,17 +137,15 @@ impl SqliteStore {
             tracing::warn!("the database did not close in time");
         }
     }
+}
 
-    async fn timed<T>(
-        &self,
-        operation: &str,
-        table: &str,
-        work: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
-        let started = Instant::now();
-        let result = work.await;
-        self.metrics.database_query(operation, table, started.elapsed());
-        result.map_err(unavailable)
+fn failed(error: sqlx::Error) -> StoreError {
+    match &error {
+        // A constraint that no later try will get around. `Other` is all else: busy, full, read-only, corrupt.
+        sqlx::Error::Database(database) if !matches!(database.kind(), ErrorKind::Other) => {
+            StoreError::Rejected(Box::new(error))
+        }
+        _ => StoreError::Unavailable(Box::new(error)),
     }
 }
 

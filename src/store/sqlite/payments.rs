@@ -15,6 +15,7 @@ use crate::{
     ids::{EventId, PaymentId},
     money::Currency,
     payments::{Payment, PaymentPage, PaymentState, PaymentStore, RecordOutcome, Used},
+    store::sql,
     store_error::StoreError,
 };
 
@@ -37,6 +38,7 @@ struct Row {
     slot: i64,
     block_time_ms: i64,
     verified_at_ms: i64,
+    request_tag: Option<String>,
 }
 
 impl TryFrom<Row> for Payment {
@@ -62,6 +64,7 @@ impl TryFrom<Row> for Payment {
             slot: u64::try_from(row.slot).map_err(|error| corrupt(TABLE, &error))?,
             block_time: UnixMs(row.block_time_ms),
             verified_at: UnixMs(row.verified_at_ms),
+            request_tag: row.request_tag,
         })
     }
 }
@@ -70,27 +73,27 @@ impl TryFrom<Row> for Payment {
 impl PaymentStore for SqliteStore {
     async fn used(&self, nonce: &str, transaction: &Signature) -> Result<Option<Used>, StoreError> {
         let select = sqlx::query_as::<_, (bool, bool)>(
-            "SELECT EXISTS (SELECT 1 FROM nonces WHERE nonce = ?), \
+            "SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = ?), \
              EXISTS (SELECT 1 FROM transactions WHERE signature = ?)",
         )
         .bind(nonce)
         .bind(transaction.to_string());
-        Ok(match self.timed("select", "nonces", select.fetch_one(&self.readers)).await? {
+        Ok(match self.timed("select", TABLE, select.fetch_one(&self.readers)).await? {
             (true, _) => Some(Used::Nonce),
             (false, true) => Some(Used::Transaction),
             (false, false) => None,
         })
     }
 
-    async fn record(&self, payment: &Payment) -> Result<RecordOutcome, StoreError> {
+    async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
         self.timed("record", TABLE, async {
             let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            let outcome = write(&mut transaction, payment).await?;
-            match outcome {
-                RecordOutcome::Recorded => transaction.commit().await?,
-                RecordOutcome::AlreadyUsed(_) => transaction.rollback().await?,
+            let mut outcomes = Vec::with_capacity(payments.len());
+            for payment in payments {
+                outcomes.push(write(&mut transaction, payment).await?);
             }
-            Ok(outcome)
+            transaction.commit().await?;
+            Ok(outcomes)
         })
         .await
     }
@@ -101,6 +104,17 @@ impl PaymentStore for SqliteStore {
         )
         .bind(id_or_signature)
         .bind(owner);
+        let row = self.timed("select", TABLE, select.fetch_optional(&self.readers)).await?;
+        row.map(Payment::try_from).transpose()
+    }
+
+    async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        let delete = sqlx::query(sql::PURGE_NONCES).bind(before.0).bind(i64::from(limit));
+        Ok(self.timed("delete", "nonces", delete.execute(&self.writer)).await?.rows_affected())
+    }
+
+    async fn find_by_nonce(&self, nonce: &str) -> Result<Option<Payment>, StoreError> {
+        let select = sqlx::query_as::<_, Row>("SELECT * FROM transactions WHERE nonce = ?").bind(nonce);
         let row = self.timed("select", TABLE, select.fetch_optional(&self.readers)).await?;
         row.map(Payment::try_from).transpose()
     }
@@ -131,23 +145,15 @@ impl PaymentStore for SqliteStore {
     }
 }
 
-/// The unique constraints decide: a row that is already there makes its insert write nothing.
+/// The unique constraints decide: a payment whose nonce or transaction is there already writes nothing.
 async fn write(
     transaction: &mut Transaction<'_, Sqlite>,
     payment: &Payment,
 ) -> Result<RecordOutcome, sqlx::Error> {
-    let nonce = sqlx::query("INSERT INTO nonces (nonce, used_at_ms) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(&payment.nonce)
-        .bind(payment.verified_at.0)
-        .execute(&mut **transaction)
-        .await?;
-    if nonce.rows_affected() == 0 {
-        return Ok(RecordOutcome::AlreadyUsed(Used::Nonce));
-    }
     let row = sqlx::query(
         "INSERT INTO transactions (id, state, owner, signature, nonce, requirement_nonce, payer, recipient, \
-         currency, amount, resource, network, slot, block_time_ms, verified_at_ms) \
-         VALUES (?, 'settled', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (signature) DO NOTHING",
+         currency, amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag) \
+         VALUES (?, 'settled', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(payment.id.as_str())
     .bind(&payment.owner)
@@ -163,11 +169,22 @@ async fn write(
     .bind(i64::try_from(payment.slot).unwrap_or(i64::MAX))
     .bind(payment.block_time.0)
     .bind(payment.verified_at.0)
+    .bind(&payment.request_tag)
     .execute(&mut **transaction)
     .await?;
     if row.rows_affected() == 0 {
-        return Ok(RecordOutcome::AlreadyUsed(Used::Transaction));
+        let nonce_used = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = ?)")
+            .bind(&payment.nonce)
+            .fetch_one(&mut **transaction)
+            .await?;
+        return Ok(RecordOutcome::AlreadyUsed(if nonce_used { Used::Nonce } else { Used::Transaction }));
     }
+    sqlx::query("INSERT INTO nonces (nonce, payment_id, used_at_ms) VALUES (?, ?, ?)")
+        .bind(&payment.nonce)
+        .bind(payment.id.as_str())
+        .bind(payment.verified_at.0)
+        .execute(&mut **transaction)
+        .await?;
     sqlx::query(
         "INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms) \
          VALUES (?, 'payment.verified', ?, ?, ?)",

@@ -1,5 +1,7 @@
 //! The real service on a sandbox chain, both on one clock that moves only when a test says so.
 
+pub mod process;
+
 use std::sync::Arc;
 
 use pay402::{
@@ -45,10 +47,15 @@ pub struct Answer {
 
 impl Answer {
     pub async fn of(response: reqwest::Response) -> Self {
+        Self::whole(response).await.unwrap()
+    }
+
+    /// `None` where the connection broke before the end.
+    pub async fn whole(response: reqwest::Response) -> Option<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
+        let text = response.text().await.ok()?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Self { status, headers, body }
+        Some(Self { status, headers, body })
     }
 
     pub fn code(&self) -> &str {

@@ -2,5 +2,6 @@
 
 mod books;
 mod edge;
+mod idempotency;
 mod keys;
 mod operations;

@@ -1,0 +1,62 @@
+//! Removing what has run out, in bounded batches. Every instance does it; doing it twice is doing it once.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::Clock,
+    idempotency::{self, IdempotencyStore},
+    payments::PaymentStore,
+    shutdown::Shutdown,
+    store_error::StoreError,
+};
+
+/// How often it is looked after.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// How many rows one statement removes.
+const BATCH: u32 = 500;
+/// How many statements of a kind one round makes.
+const BATCHES: u32 = 20;
+/// How long a used nonce is kept apart from its payment, which keeps it for ever.
+const NONCE_LIFETIME: Duration = Duration::from_hours(24);
+
+#[derive(Clone, Debug)]
+pub struct Housekeeping {
+    pub payments: Arc<dyn PaymentStore>,
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Housekeeping {
+    /// Goes round until the shutdown begins.
+    pub fn start(self, shutdown: Shutdown) {
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = shutdown.begun() => return,
+                }
+                if let Err(error) = self.round().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping failed");
+                }
+            }
+        });
+    }
+
+    /// One round; how many rows it removed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn round(&self) -> Result<u64, StoreError> {
+        let now = self.clock.now();
+        let mut removed = 0;
+        for _ in 0..BATCHES {
+            let answers = self.idempotency.purge(now - idempotency::LIFETIME, BATCH).await?;
+            let nonces = self.payments.purge_nonces(now - NONCE_LIFETIME, BATCH).await?;
+            removed += answers + nonces;
+            if answers + nonces == 0 {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+}

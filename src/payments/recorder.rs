@@ -1,0 +1,95 @@
+//! Recording payments together: a commit that is synced to the disk takes as long for one payment as for many, so
+//! those that wait while one is under way share the next.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{Payment, PaymentStore, RecordOutcome};
+use crate::store_error::StoreError;
+
+/// How many payments share a commit, at most.
+const MAX_BATCH: usize = 256;
+/// How many wait for one, at most. Further ones wait for a place.
+const MAX_WAITING: usize = 1024;
+/// How long a payment waits for a place, and then for its commit.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a commit may take: a database that hangs must not hold those that come after it for ever.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+
+type Outcome = Result<RecordOutcome, Arc<StoreError>>;
+
+struct Waiting {
+    payment: Payment,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// Records payments through one writer task.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Recorder {
+    /// Starts the writer; it ends with the last recorder.
+    #[must_use]
+    pub fn start(store: Arc<dyn PaymentStore>) -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        tokio::spawn(write(store, waiting));
+        Self { queue }
+    }
+
+    /// Records a payment; it is committed when this returns.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit in time. It may then be there all the same.
+    pub async fn record(&self, payment: Payment) -> Result<RecordOutcome, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        let recorded = async {
+            let waiting = Waiting { payment, answer };
+            self.queue.send(waiting).await.map_err(|_| lost("the writer has ended"))?;
+            outcome.await.map_err(|_| lost("the writer has ended"))?.map_err(StoreError::Shared)
+        };
+        timeout(WAIT_TIMEOUT, recorded).await.unwrap_or_else(|_| Err(lost("the writer is busy")))
+    }
+}
+
+async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let (payments, answers): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|waiting| (waiting.payment, waiting.answer)).unzip();
+        for (answer, outcome) in answers.into_iter().zip(outcomes(store.as_ref(), &payments).await) {
+            // Who no longer waits hears nothing; the books have it.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// A payment the database will not have must not take its neighbours down, so a rejected batch is tried one by one.
+async fn outcomes(store: &dyn PaymentStore, payments: &[Payment]) -> Vec<Outcome> {
+    let recorded = timeout(COMMIT_TIMEOUT, store.record_all(payments));
+    match recorded.await.unwrap_or_else(|_| Err(lost("the commit took too long"))) {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err(StoreError::Rejected(_)) if payments.len() > 1 => {
+            let mut outcomes = Vec::with_capacity(payments.len());
+            for payment in payments {
+                let alone = store.record_all(std::slice::from_ref(payment)).await;
+                outcomes.push(alone.map(|outcomes| outcomes[0]).map_err(Arc::new));
+            }
+            outcomes
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            payments.iter().map(|_| Err(Arc::clone(&error))).collect()
+        }
+    }
+}
+
+fn lost(what: &'static str) -> StoreError {
+    StoreError::Unavailable(what.into())
+}

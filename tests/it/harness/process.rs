@@ -1,0 +1,87 @@
+//! The service as a process of its own, which can be killed.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pay402");
+
+/// The binary in a folder of its own, with no environment but what is given.
+pub fn pay402(folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.current_dir(folder).env_clear();
+    command
+}
+
+/// A process that ends with the test, come what may.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+/// `pay402 serve`, listening.
+#[derive(Debug)]
+pub struct ServiceProcess {
+    pub process: Running,
+    pub url: String,
+    /// What it has logged so far, a JSON object a line.
+    pub log: Arc<Mutex<Vec<String>>>,
+}
+
+impl ServiceProcess {
+    /// `adapt` sets the environment, or wraps the command.
+    pub async fn start(folder: &Path, adapt: impl FnOnce(&mut Command)) -> Self {
+        let mut command = pay402(folder);
+        command.arg("serve").env("PORT", "0").env("LOG_FORMAT", "json").stderr(Stdio::piped());
+        adapt(&mut command);
+        Self::of(command).await
+    }
+
+    /// A command that ends up as `pay402 serve` with a JSON log.
+    pub async fn of(mut command: Command) -> Self {
+        let mut process = Running(command.spawn().unwrap());
+        let stderr = process.0.stderr.take().unwrap();
+        let mut lines = BufReader::new(tokio::process::ChildStderr::from_std(stderr).unwrap()).lines();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let url = loop {
+            let so_far = log.lock().unwrap().join("\n");
+            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended:\n{so_far}"));
+            log.lock().unwrap().push(line.clone());
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "listening" {
+                break format!("http://{}", event["address"].as_str().unwrap());
+            }
+        };
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { process, url, log }
+    }
+
+    /// Ends it at once, wherever it is.
+    pub fn kill9(mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+}

@@ -1,0 +1,164 @@
+//! `Idempotency-Key`.
+
+use std::{sync::Arc, time::Duration};
+
+use pay402::{housekeeping::Housekeeping, metrics::Metrics, store::sqlite::SqliteStore};
+use serde_json::{Value, json};
+use solana_signature::Signature;
+
+use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, with};
+
+async fn post(app: &TestApp, path: &str, key: Option<&str>, idempotency: &str, body: &Value) -> Answer {
+    let request = app.http.post(app.path(path)).header("idempotency-key", idempotency).json(body);
+    app.send(request, key).await
+}
+
+fn is_replayed(answer: &Answer) -> bool {
+    answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+}
+
+#[tokio::test]
+async fn the_same_request_gets_the_same_answer() {
+    let app = TestApp::start().await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    let first = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    first.assert_valid();
+    assert!(!is_replayed(&first));
+    for _ in 0..2 {
+        let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
+        assert!(is_replayed(&again), "{again:?}");
+        assert_eq!((again.status, &again.body), (200, &first.body));
+        assert_ne!(again.headers["x-request-id"], first.headers["x-request-id"]);
+    }
+    app.verify(&proof).await.assert_refused("REPLAY_ATTACK");
+    assert_eq!(app.booked().await, 1);
+
+    let body = json!({"amount": "1", "currency": "USDC"});
+    let issued = post(&app, "/requirements", Some(KEY), "issue", &body).await;
+    let again = post(&app, "/requirements", Some(KEY), "issue", &body).await;
+    assert_eq!((again.status, &again.body), (201, &issued.body), "no second requirement is issued");
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_too() {
+    let app = TestApp::start().await;
+    let proof = with(app.proof(&app.pay_merchant(), "n"), "amount", "0.06");
+    let first = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    first.assert_refused("INSUFFICIENT_AMOUNT");
+    let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.body, first.body);
+}
+
+#[tokio::test]
+async fn another_request_under_the_same_key_is_a_conflict() {
+    let app = TestApp::start().await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    post(&app, "/verify", Some(KEY), "once", &proof).await.assert_valid();
+    let other = with(proof.clone(), "resource", "/b");
+    for (path, body) in [("/verify", &other), ("/requirements", &proof)] {
+        let answer = post(&app, path, Some(KEY), "once", body).await;
+        assert_eq!((answer.status, answer.code()), (409, "IDEMPOTENCY_CONFLICT"));
+    }
+    // Other callers have keys of their own.
+    post(&app, "/verify", Some(OTHER_KEY), "once", &proof).await.assert_refused("REPLAY_ATTACK");
+    post(&app, "/verify", None, "once", &other).await.assert_refused("REPLAY_ATTACK");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twin_that_is_still_running() {
+    let app = TestApp::start().await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    let faults = app.chain.sandbox.faults();
+    faults.latency("getTransaction", Duration::from_secs(3));
+    let (first, twins) = tokio::join!(post(&app, "/verify", Some(KEY), "once", &proof), async {
+        while faults.calls("getTransaction") == 0 {
+            tokio::task::yield_now().await;
+        }
+        futures_util::future::join_all((0..8).map(|_| post(&app, "/verify", Some(KEY), "once", &proof))).await
+    });
+    first.assert_valid();
+    for twin in twins {
+        assert_eq!((twin.status, twin.code()), (409, "IDEMPOTENCY_IN_PROGRESS"));
+        assert!(twin.headers.contains_key("retry-after"));
+    }
+    let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    assert_eq!((is_replayed(&again), &again.body), (true, &first.body));
+}
+
+#[tokio::test]
+async fn trouble_of_ours_is_not_kept() {
+    let app = TestApp::start().await;
+    let unknown = Paid { transaction: Signature::from([7; 64]), ..app.pay_merchant() };
+    let proof = app.proof(&unknown, "n");
+    for _ in 0..2 {
+        let answer = post(&app, "/verify", Some(KEY), "once", &proof).await;
+        assert_eq!((answer.status, is_replayed(&answer)), (503, false));
+    }
+    let good = app.proof(&app.pay(&app.merchant(), 1, pay402::money::Currency::Sol), "n");
+    post(&app, "/verify", Some(KEY), "once", &good).await.assert_valid();
+}
+
+#[tokio::test]
+async fn answers_are_kept_for_a_day() {
+    let app = TestApp::start().await;
+    let body = json!({"amount": "1", "currency": "USDC"});
+    let issued = post(&app, "/requirements", Some(KEY), "issue", &body).await;
+    app.chain.clock.advance(Duration::from_hours(24) - Duration::from_secs(1));
+    assert!(is_replayed(&post(&app, "/requirements", Some(KEY), "issue", &body).await));
+    app.chain.clock.advance(Duration::from_secs(2));
+    let anew = post(&app, "/requirements", Some(KEY), "issue", &body).await;
+    assert_eq!((anew.status, is_replayed(&anew)), (201, false));
+    assert_ne!(anew.body["nonce"], issued.body["nonce"]);
+}
+
+#[tokio::test]
+async fn keys_out_of_range() {
+    let app = TestApp::start().await;
+    let body = json!({"amount": "1", "currency": "USDC"});
+    assert_eq!(post(&app, "/requirements", Some(KEY), &"k".repeat(255), &body).await.status, 201);
+    for key in ["", &"k".repeat(256)] {
+        let answer = post(&app, "/requirements", Some(KEY), key, &body).await;
+        assert_eq!((answer.status, answer.fields()), (400, vec!["Idempotency-Key"]));
+    }
+    assert_eq!(post(&app, "/requirements", None, "k", &body).await.status, 401);
+}
+
+/// The payment was booked and the process died before its answer was kept: sent again, the request gets the payment it
+/// made, not a replay. Somebody else's request does not.
+#[tokio::test]
+async fn an_answer_that_was_lost() {
+    let app = TestApp::start().await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    let first = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    first.assert_valid();
+    let path = app.folder.path().join("pay402.db");
+    let database = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    let lost = sqlx::query("DELETE FROM idempotency_keys").execute(&database).await.unwrap();
+    assert_eq!(lost.rows_affected(), 1);
+    post(&app, "/verify", Some(KEY), "another", &proof).await.assert_refused("REPLAY_ATTACK");
+    post(&app, "/verify", Some(OTHER_KEY), "once", &proof).await.assert_refused("REPLAY_ATTACK");
+    let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    assert_eq!((again.status, is_replayed(&again), &again.body), (200, false, &first.body));
+    assert_eq!(app.booked().await, 1);
+}
+
+/// What has run out is removed, and what it protected stays protected.
+#[tokio::test]
+async fn housekeeping_removes_what_has_run_out() {
+    let app = TestApp::start().await;
+    let path = app.folder.path().join("pay402.db");
+    let store = Arc::new(SqliteStore::open(&path, Arc::new(Metrics::new())).await.unwrap());
+    let housekeeping =
+        Housekeeping { payments: store.clone(), idempotency: store, clock: app.chain.clock.clone() };
+    let paid = app.pay_merchant();
+    post(&app, "/verify", Some(KEY), "once", &app.proof(&paid, "n")).await.assert_valid();
+    assert_eq!(housekeeping.round().await.unwrap(), 0);
+    app.chain.clock.advance(Duration::from_hours(25));
+    assert_eq!(housekeeping.round().await.unwrap(), 2, "the answer and the nonce");
+    assert_eq!(housekeeping.round().await.unwrap(), 0);
+    app.chain.sandbox.advance_slots(1);
+    let again = app.pay(&app.merchant(), 1, pay402::money::Currency::Usdc);
+    app.verify(&app.proof(&again, "n")).await.assert_refused("REPLAY_ATTACK");
+    app.verify(&app.proof(&paid, "m")).await.assert_refused("REPLAY_ATTACK");
+}
