@@ -1,4 +1,4 @@
-//! The chain over Solana's JSON-RPC: [`rpc`] asks, [`decode`] makes sense of the answer.
+//! The chain over Solana's JSON-RPC: `rpc` asks, `decode` makes sense of the answer.
 
 mod decode;
 mod rpc;

@@ -1,6 +1,6 @@
 //! The 402pay payment proof: a payer's signature over a nonce, and the Solana transaction that paid.
 //!
-//! [`wire`] reads it, [`judge`] holds the rules that need no network, [`verify`] asks the chain and the books.
+//! `wire` reads it, `judge` holds the rules that need no network, `verify` asks the chain and the books.
 
 mod judge;
 mod verify;
