@@ -94,9 +94,8 @@ impl ProofVerifier {
             },
         };
         match &verdict {
-            Ok(Verdict::Accepted(payment)) => {
+            Ok(Verdict::Accepted(_)) => {
                 self.metrics.verification(VerificationStatus::Success, currency, started.elapsed());
-                self.metrics.payment_accepted(payment.amount, currency);
             }
             Ok(Verdict::Refused(refusal)) => {
                 let status = match refusal.code {
@@ -148,14 +147,14 @@ impl ProofVerifier {
         verdict
     }
 
-    /// A replay of what this very request has booked before is no replay: the first attempt's answer was lost.
+    /// What this very request has booked before stands: the first attempt's answer was lost.
     async fn unless_own(
         &self,
         proof: &PaymentProof,
         tag: Option<&str>,
         refusal: Refusal,
     ) -> Result<Verdict, VerifyError> {
-        if let (RefusalCode::ReplayAttack, Some(tag)) = (refusal.code, tag) {
+        if let Some(tag) = tag {
             let booked = self.payments.find_by_nonce(&proof.nonce).await?;
             if let Some(own) = booked.filter(|payment| payment.request_tag.as_deref() == Some(tag)) {
                 return Ok(Verdict::Accepted(Box::new(own)));
@@ -301,7 +300,10 @@ impl ProofVerifier {
 
     async fn record(&self, payment: Payment) -> Result<Verdict, VerifyError> {
         Ok(match self.recorder.record(payment.clone()).await? {
-            RecordOutcome::Recorded => Verdict::Accepted(Box::new(payment)),
+            RecordOutcome::Recorded => {
+                self.metrics.payment_accepted(payment.amount, payment.currency);
+                Verdict::Accepted(Box::new(payment))
+            }
             RecordOutcome::AlreadyUsed(used) => Verdict::Refused(already_used(used)),
         })
     }

@@ -140,6 +140,12 @@ async fn an_answer_that_was_lost() {
     post(&app, "/verify", Some(OTHER_KEY), "once", &proof).await.assert_refused("REPLAY_ATTACK");
     let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
     assert_eq!((again.status, is_replayed(&again), &again.body), (200, false, &first.body));
+
+    // However late it is sent again.
+    sqlx::query("DELETE FROM idempotency_keys").execute(&database).await.unwrap();
+    app.chain.clock.advance(Duration::from_hours(1));
+    app.verify(&proof).await.assert_refused("PAYMENT_EXPIRED");
+    assert_eq!(post(&app, "/verify", Some(KEY), "once", &proof).await.body, first.body);
     assert_eq!(app.booked().await, 1);
 }
 
