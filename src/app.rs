@@ -30,6 +30,10 @@ const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4)
 /// How many verifications may run at a time; further ones are told to come back.
 const MAX_VERIFICATIONS: usize = 1024;
 
+/// How many requests with an idempotency key may be handled at a time. Each writes to the database twice besides what it
+/// is for.
+const MAX_ATTEMPTS: usize = 256;
+
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -93,6 +97,7 @@ impl App {
             Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
         let shutdown = Shutdown::default();
 
+        let recorder = Recorder::start(Arc::clone(&books.payments));
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -101,7 +106,7 @@ impl App {
             },
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
-            recorder: Recorder::start(Arc::clone(&books.payments)),
+            recorder: recorder.clone(),
             requirements: Arc::clone(&books.requirements),
             claims: Arc::new(MemoryClaims::new(Arc::clone(&clock))),
             clock: Arc::clone(&clock),
@@ -121,7 +126,7 @@ impl App {
             keys,
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
-                Box::new(DatabaseCheck(Arc::clone(&books.database))),
+                Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
                 Box::new(RedisCheck),
                 Box::new(SolanaCheck(chain)),
             ]),
@@ -130,6 +135,7 @@ impl App {
             entropy,
             environment: config.app_env.as_str(),
             tasks: shutdown.tasks.clone(),
+            attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
         Housekeeping {
@@ -157,7 +163,10 @@ impl App {
 }
 
 #[derive(Debug)]
-struct DatabaseCheck(Arc<dyn Database>);
+struct DatabaseCheck {
+    database: Arc<dyn Database>,
+    recorder: Recorder,
+}
 
 #[async_trait]
 impl ReadinessCheck for DatabaseCheck {
@@ -166,8 +175,11 @@ impl ReadinessCheck for DatabaseCheck {
     }
 
     async fn check(&self) -> Readiness {
-        match timeout(READINESS_TIMEOUT, self.0.check_writable()).await {
-            Ok(Ok(())) => Readiness::Ready(self.0.name()),
+        if !self.recorder.is_running() {
+            return Readiness::Down("payments cannot be recorded until a restart".to_owned());
+        }
+        match timeout(READINESS_TIMEOUT, self.database.check_writable()).await {
+            Ok(Ok(())) => Readiness::Ready(self.database.name()),
             Ok(Err(_)) => Readiness::Down("the database cannot be written to".to_owned()),
             Err(_) => Readiness::Down("the database does not answer".to_owned()),
         }

@@ -86,15 +86,16 @@ impl ProofVerifier {
     ) -> Result<Verdict, VerifyError> {
         let started = Instant::now();
         let currency = request.proof.currency;
-        let verdict = match self.free_checks(request) {
+        let judged = match self.free_checks(request) {
+            Ok(()) => self.claimed(request, caller, tag).await,
             Err(refusal) => Ok(Verdict::Refused(refusal)),
-            Ok(()) => match self.claimed(request, caller, tag).await {
-                Ok(Verdict::Refused(refusal)) => self.unless_own(&request.proof, tag, refusal).await,
-                verdict => verdict,
-            },
+        };
+        let verdict = match judged {
+            Ok(Verdict::Refused(refusal)) => self.unless_own(&request.proof, tag, refusal).await,
+            judged => judged,
         };
         match &verdict {
-            Ok(Verdict::Accepted(_)) => {
+            Ok(Verdict::Accepted(_) | Verdict::AcceptedBefore(_)) => {
                 self.metrics.verification(VerificationStatus::Success, currency, started.elapsed());
             }
             Ok(Verdict::Refused(refusal)) => {
@@ -157,7 +158,7 @@ impl ProofVerifier {
         if let Some(tag) = tag {
             let booked = self.payments.find_by_nonce(&proof.nonce).await?;
             if let Some(own) = booked.filter(|payment| payment.request_tag.as_deref() == Some(tag)) {
-                return Ok(Verdict::Accepted(Box::new(own)));
+                return Ok(Verdict::AcceptedBefore(Box::new(own)));
             }
         }
         Ok(Verdict::Refused(refusal))

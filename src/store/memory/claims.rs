@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a claim holds when nobody releases it: longer than any verification may take.
-const LEASE: Duration = Duration::from_secs(30);
+const LEASE: Duration = Duration::from_mins(1);
 /// How long a used nonce is remembered.
 const NONCE_LIFETIME: Duration = Duration::from_mins(15);
 /// How long a used transaction is remembered.
@@ -161,7 +161,7 @@ mod tests {
         let clock = Arc::new(ManualClock::new(UnixMs(0)));
         let claims = MemoryClaims::new(clock.clone());
         assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
-        clock.advance(Duration::from_secs(31));
+        clock.advance(Duration::from_secs(61));
         assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
     }
 }
