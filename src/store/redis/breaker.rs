@@ -52,17 +52,17 @@ impl Breaker {
     }
 
     /// Leave to call Redis, if it may be called now.
-    pub(super) fn permit(&self) -> Option<Permit<'_>> {
+    pub(super) fn permit(&self, now: Instant) -> Option<Permit<'_>> {
         let mut state = self.state();
         let probe = match *state {
             State::Closed { .. } => false,
-            State::Open { until } if Instant::now() >= until => {
+            State::Open { until } if now >= until => {
                 *state = State::Probing;
                 true
             }
             State::Open { .. } | State::Probing => return None,
         };
-        Some(Permit { breaker: self, probe, told: false })
+        Some(Permit { breaker: self, given: now, probe, told: false })
     }
 }
 
@@ -72,6 +72,7 @@ impl Breaker {
 #[must_use]
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
+    given: Instant,
     probe: bool,
     told: bool,
 }
@@ -90,7 +91,7 @@ impl Permit<'_> {
     }
 
     /// The call failed. Whether that opened the breaker.
-    pub(super) fn failed(mut self, severity: Severity) -> bool {
+    pub(super) fn failed(mut self, severity: Severity, now: Instant) -> bool {
         self.told = true;
         let mut state = self.breaker.state();
         let errors = match *state {
@@ -103,7 +104,7 @@ impl Permit<'_> {
             *state = State::Closed { errors };
             return false;
         }
-        *state = State::Open { until: Instant::now() + self.breaker.pause };
+        *state = State::Open { until: now + self.breaker.pause };
         self.breaker.metrics.redis_up(false);
         !self.probe
     }
@@ -112,7 +113,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.probe && !self.told {
-            *self.breaker.state() = State::Open { until: Instant::now() };
+            *self.breaker.state() = State::Open { until: self.given };
         }
     }
 }
@@ -121,64 +122,81 @@ impl Drop for Permit<'_> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use tokio::time::advance;
+    use tokio::time::Instant;
 
-    use super::{Breaker, Severity};
+    use super::{Breaker, Permit, Severity};
     use crate::metrics::Metrics;
 
     const PAUSE: Duration = Duration::from_secs(1);
 
-    fn breaker() -> Breaker {
-        Breaker::new(PAUSE, Arc::new(Metrics::new()))
+    /// A breaker and a time that moves only when told to.
+    struct Scene {
+        breaker: Breaker,
+        now: Instant,
     }
 
-    fn fail(breaker: &Breaker, severity: Severity) -> bool {
-        breaker.permit().unwrap().failed(severity)
+    impl Scene {
+        fn new() -> Self {
+            Self { breaker: Breaker::new(PAUSE, Arc::new(Metrics::new())), now: Instant::now() }
+        }
+
+        fn permit(&self) -> Option<Permit<'_>> {
+            self.breaker.permit(self.now)
+        }
+
+        /// Whether one call that failed so opened the breaker.
+        fn fails(&self, severity: Severity) -> bool {
+            self.permit().unwrap().failed(severity, self.now)
+        }
+
+        /// Whether one call that succeeded closed it.
+        fn succeeds(&self) -> bool {
+            self.permit().unwrap().succeeded()
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_opens_it_at_once_and_one_probe_at_a_time_tries_again() {
-        let breaker = breaker();
-        assert!(fail(&breaker, Severity::Outage));
-        assert!(breaker.permit().is_none());
-        advance(PAUSE).await;
-        let probe = breaker.permit().unwrap();
-        assert!(breaker.permit().is_none(), "one probe at a time");
-        assert!(!probe.failed(Severity::Error), "it was open before");
-        assert!(breaker.permit().is_none());
-        advance(PAUSE).await;
-        assert!(breaker.permit().unwrap().succeeded());
-        assert!(!breaker.permit().unwrap().succeeded(), "it was closed before");
+    #[test]
+    fn an_outage_opens_it_at_once_and_one_probe_at_a_time_tries_again() {
+        let mut scene = Scene::new();
+        assert!(scene.fails(Severity::Outage));
+        assert!(scene.permit().is_none());
+        scene.now += PAUSE;
+        let probe = scene.permit().unwrap();
+        assert!(scene.permit().is_none(), "one probe at a time");
+        assert!(!probe.failed(Severity::Error, scene.now), "it was open before");
+        assert!(scene.permit().is_none());
+        scene.now += PAUSE;
+        assert!(scene.succeeds());
+        assert!(!scene.succeeds(), "it was closed before");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn errors_open_it_only_in_a_row() {
-        let breaker = breaker();
-        assert!(!fail(&breaker, Severity::Error));
-        assert!(!fail(&breaker, Severity::Error));
-        assert!(!breaker.permit().unwrap().succeeded());
-        assert!(!fail(&breaker, Severity::Error));
-        assert!(!fail(&breaker, Severity::Error));
-        assert!(fail(&breaker, Severity::Error));
+    #[test]
+    fn errors_open_it_only_in_a_row() {
+        let scene = Scene::new();
+        assert!(!scene.fails(Severity::Error));
+        assert!(!scene.fails(Severity::Error));
+        assert!(!scene.succeeds());
+        assert!(!scene.fails(Severity::Error));
+        assert!(!scene.fails(Severity::Error));
+        assert!(scene.fails(Severity::Error));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_that_was_given_up_does_not_keep_it_open() {
-        let breaker = breaker();
-        assert!(fail(&breaker, Severity::Outage));
-        advance(PAUSE).await;
-        drop(breaker.permit().unwrap());
-        assert!(breaker.permit().unwrap().succeeded());
+    #[test]
+    fn a_probe_that_was_given_up_does_not_keep_it_open() {
+        let mut scene = Scene::new();
+        assert!(scene.fails(Severity::Outage));
+        scene.now += PAUSE;
+        drop(scene.permit().unwrap());
+        assert!(scene.succeeds());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn calls_from_before_it_opened_have_nothing_to_add() {
-        let breaker = breaker();
-        let (first, second, third) =
-            (breaker.permit().unwrap(), breaker.permit().unwrap(), breaker.permit().unwrap());
-        assert!(first.failed(Severity::Outage));
-        assert!(!second.failed(Severity::Outage), "one opening, one warning");
+    #[test]
+    fn calls_from_before_it_opened_have_nothing_to_add() {
+        let scene = Scene::new();
+        let [first, second, third] = [(); 3].map(|()| scene.permit().unwrap());
+        assert!(first.failed(Severity::Outage, scene.now));
+        assert!(!second.failed(Severity::Outage, scene.now), "one opening, one warning");
         assert!(!third.succeeded());
-        assert!(breaker.permit().is_none());
+        assert!(scene.permit().is_none());
     }
 }

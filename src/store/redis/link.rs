@@ -91,8 +91,8 @@ impl Redis {
     }
 
     async fn call<T: FromRedisValue>(&self, operation: &'static str, request: Request<'_>) -> Option<T> {
-        let permit = self.breaker.permit()?;
         let started = Instant::now();
+        let permit = self.breaker.permit(started)?;
         let answer = self.attempt(request, started + self.call_timeout).await;
         self.metrics.redis_operation(operation, started.elapsed());
         match answer {
@@ -103,7 +103,7 @@ impl Redis {
                 Some(answer)
             }
             Err(error) => {
-                if permit.failed(error.severity()) {
+                if permit.failed(error.severity(), Instant::now()) {
                     // They may all be broken, and none of them is needed now.
                     self.pool.retain(|_, _| false);
                     tracing::warn!(
