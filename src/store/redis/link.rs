@@ -2,9 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use deadpool::managed::{self, Object, Pool, PoolError, QueueMode, RecycleResult};
+use deadpool::{
+    Runtime,
+    managed::{self, Object, Pool, PoolError, QueueMode, RecycleResult, TimeoutType},
+};
 use deadpool_redis::redis::{
-    Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+    aio::MultiplexedConnection,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -61,9 +65,16 @@ impl Redis {
     /// # Errors
     /// When `url` is not one.
     pub fn with_limits(url: &str, limits: Limits, metrics: Arc<Metrics>) -> Result<Self, InvalidRedisUrl> {
-        let connections = Connections(deadpool_redis::Manager::new(url).map_err(|_| InvalidRedisUrl)?);
-        let pool = Pool::builder(connections)
+        // The client's own timeouts would otherwise cut a patient caller short.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limits.call_timeout))
+            .set_response_timeout(Some(limits.call_timeout));
+        let manager = deadpool_redis::Manager::new_with_config(url, config).map_err(|_| InvalidRedisUrl)?;
+        let pool = Pool::builder(Connections(manager))
             .max_size(MAX_CONNECTIONS)
+            // Half of a call's time: whoever then gets a connection has some left to use it.
+            .wait_timeout(Some(limits.call_timeout / 2))
+            .runtime(Runtime::Tokio1)
             // The one used last is the one that need not be tried first.
             .queue_mode(QueueMode::Lifo)
             .build()
@@ -125,7 +136,10 @@ impl Redis {
         let mut connection = timeout_at(deadline, self.pool.get())
             .await
             .map_err(|_| Failure::TimedOut)?
-            .map_err(Failure::NoConnection)?;
+            .map_err(|error| match error {
+                PoolError::Timeout(TimeoutType::Wait) => Failure::Busy,
+                error => Failure::NoConnection(error),
+            })?;
         let answer = match timeout_at(deadline, request.send(&mut connection)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => Failure::Refused(error),
@@ -166,6 +180,8 @@ impl Request<'_> {
 enum Failure {
     #[error("it took too long")]
     TimedOut,
+    #[error("all connections are in use")]
+    Busy,
     #[error("no connection")]
     NoConnection(#[source] PoolError<RedisError>),
     #[error("it answered with an error")]
@@ -175,8 +191,10 @@ enum Failure {
 impl Failure {
     fn severity(&self) -> Severity {
         match self {
+            // Those who use the connections will tell if Redis is away.
+            Self::Busy => Severity::Error,
             Self::Refused(error) if !error.is_io_error() => Severity::Error,
-            _ => Severity::Outage,
+            Self::Refused(_) | Self::NoConnection(_) | Self::TimedOut => Severity::Outage,
         }
     }
 }
