@@ -142,6 +142,7 @@ impl Redis {
             })?;
         let answer = match timeout_at(deadline, request.send(&mut connection)).await {
             Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if error.is_io_error() => Failure::Broken(error),
             Ok(Err(error)) => Failure::Refused(error),
             Err(_) => Failure::TimedOut,
         };
@@ -154,7 +155,7 @@ impl Redis {
 impl fmt::Debug for Redis {
     /// Without the address, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("breaker", &self.breaker).finish_non_exhaustive()
+        f.debug_struct("Redis").finish_non_exhaustive()
     }
 }
 
@@ -184,6 +185,8 @@ enum Failure {
     Busy,
     #[error("no connection")]
     NoConnection(#[source] PoolError<RedisError>),
+    #[error("the connection broke")]
+    Broken(#[source] RedisError),
     #[error("it answered with an error")]
     Refused(#[source] RedisError),
 }
@@ -192,9 +195,8 @@ impl Failure {
     fn severity(&self) -> Severity {
         match self {
             // Those who use the connections will tell if Redis is away.
-            Self::Busy => Severity::Error,
-            Self::Refused(error) if !error.is_io_error() => Severity::Error,
-            Self::Refused(_) | Self::NoConnection(_) | Self::TimedOut => Severity::Outage,
+            Self::Busy | Self::Refused(_) => Severity::Error,
+            Self::Broken(_) | Self::NoConnection(_) | Self::TimedOut => Severity::Outage,
         }
     }
 }

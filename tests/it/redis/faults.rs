@@ -1,17 +1,18 @@
 //! Redis killed, paused, flushed, restarted empty, or talking nonsense: claims keep answering, and find back.
 
 use std::{
+    cell::RefCell,
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
 use deadpool_redis::redis;
 use pay402::{
+    ids::{Entropy, OsEntropy},
     payments::{ClaimOutcome, ClaimStore},
     store::redis::{InvalidRedisUrl, Limits, Redis},
 };
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{Instance, PATIENT, claim};
 use crate::harness::redis::RedisServer;
@@ -31,20 +32,21 @@ fn count(value: f64) -> u64 {
     value.to_string().parse().unwrap()
 }
 
-/// Claims for as long as `done` says no, each time something else.
+/// Claims for as long as `done` says no, each time something nobody else claims.
 async fn claims_until(instance: &Instance, done: impl Fn() -> bool) {
     let deadline = Instant::now() + BOUND;
-    for request in 0_u32.. {
-        if done() {
-            return;
-        }
+    while !done() {
         assert!(Instant::now() < deadline, "it does not happen");
-        let mut other = claim(&format!("until-{request}"), 99, 0);
-        other.request[..4].copy_from_slice(&request.to_le_bytes());
-        assert_eq!(instance.claims.claim(&other).await, ClaimOutcome::Claimed);
-        instance.claims.release(&other).await;
+        claim_another(instance).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+async fn claim_another(instance: &Instance) {
+    let mut another = claim("another", 99, 0);
+    OsEntropy.fill(&mut another.request);
+    assert_eq!(instance.claims.claim(&another).await, ClaimOutcome::Claimed);
+    instance.claims.release(&another).await;
 }
 
 /// Everything a caller can see is as in memory.
@@ -228,6 +230,35 @@ async fn killed_in_the_middle_of_it() {
     claims_until(&instance, || instance.up() == Some(true)).await;
 }
 
+/// What ended while Redis did not listen keeps nobody waiting when it listens again.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_hears_late_of_what_ended_meanwhile() {
+    let server = RedisServer::start();
+    let (instance, other) =
+        (Instance::with(&server.url(), IMPATIENT), Instance::with(&server.url(), QUICK_TO_RETURN));
+    let [refused, paid] = [claim("refused", 1, 1), claim("paid", 2, 2)];
+    claims_until(&instance, || instance.up() == Some(true)).await;
+    for claim in [&refused, &paid] {
+        assert_eq!(instance.claims.claim(claim).await, ClaimOutcome::Claimed);
+    }
+    server.pause();
+    instance.claims.release(&refused).await;
+    instance.claims.mark_used(&paid).await;
+    server.resume();
+    // Shorter than the lease, which is not what ends them.
+    let deadline = Instant::now() + BOUND;
+    for ended in [&refused, &paid] {
+        loop {
+            claim_another(&instance).await;
+            if other.claims.claim(ended).await != ClaimOutcome::InFlight {
+                break;
+            }
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(IMPATIENT.pause).await;
+        }
+    }
+}
+
 /// Whoever gives up waiting holds nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_gives_up_holds_nothing() {
@@ -258,16 +289,16 @@ async fn errors_fall_back_each_and_open_the_breaker_in_a_row() {
     assert_eq!(count(instance.fallbacks("claim")), 10);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread, because that is whose log is read.
+#[tokio::test]
 async fn a_wrong_password_is_an_outage_that_is_not_told_to_anybody() {
     let server = RedisServer::start();
     let url = server.url().replace("redis://", "redis://somebody:hunter2@");
-    let logged = Logged::default();
-    let _guard = logged.listen();
+    Logged::listen();
     let instance = Instance::with(&url, NO_RETURN);
     assert_memory_serves(&instance).await;
     assert_eq!(instance.up(), Some(false));
-    let told = format!("{} {:?} {:?}", logged.text(), instance.redis, instance.claims);
+    let told = format!("{} {:?} {:?}", Logged::text(), instance.redis, instance.claims);
     assert!(told.contains("WARN") && !told.contains("hunter2"), "{told}");
 }
 
@@ -304,48 +335,44 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
 #[tokio::test]
 async fn one_warning_and_one_notice_of_its_end() {
     let mut server = RedisServer::start();
-    let logged = Logged::default();
-    let _guard = logged.listen();
+    Logged::listen();
     let instance = Instance::with(&server.url(), QUICK_TO_RETURN);
     claims_until(&instance, || instance.up() == Some(true)).await;
     server.kill9();
     claims_until(&instance, || instance.fallbacks("claim") > 20.0 && instance.asked("claim") > 4.0).await;
     server.restart();
     claims_until(&instance, || instance.up() == Some(true)).await;
-    let text = logged.text();
+    let text = Logged::text();
     assert_eq!(text.matches("WARN").count(), 1, "{text}");
     assert_eq!(text.matches("Redis answers again").count(), 1, "{text}");
 }
 
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is logged on this thread from now on. The subscriber is everybody's: what one thread's own subscriber wants to
+/// hear is decided anew whenever another thread, that has none, comes by first.
+struct Logged;
 
 impl Logged {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt().with_writer(self.clone()).with_ansi(false).finish();
-        tracing::subscriber::set_default(subscriber)
+    fn listen() {
+        static EVERYBODYS: Once = Once::new();
+        EVERYBODYS.call_once(|| tracing_subscriber::fmt().with_writer(|| Self).with_ansi(false).init());
+        LOGGED.with_borrow_mut(Vec::clear);
     }
 
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    fn text() -> String {
+        LOGGED.with_borrow(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 }
 
 impl Write for Logged {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LOGGED.with_borrow_mut(|logged| logged.write(bytes))
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Logged {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
