@@ -90,6 +90,7 @@ need kill procps
 need prlimit util-linux
 need node nodejs
 need npm npm ca-certificates
+need redis-server redis-server
 install_missing
 ensure_recent_node
 

@@ -1,6 +1,7 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
 pub mod memory;
+pub mod redis;
 mod sql;
 pub mod sqlite;
 

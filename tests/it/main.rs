@@ -15,4 +15,6 @@ mod process;
 #[cfg(feature = "sandbox")]
 mod proof;
 #[cfg(feature = "sandbox")]
+mod redis;
+#[cfg(feature = "sandbox")]
 mod sandbox;
