@@ -1,13 +1,16 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
 pub mod memory;
+pub mod postgres;
 pub mod redis;
-mod sql;
+mod rows;
+pub mod sql;
 pub mod sqlite;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use sqlx::migrate::Migrator;
 
 use crate::{
     idempotency::IdempotencyStore, payments::PaymentStore, requirements::RequirementStore,
@@ -20,6 +23,18 @@ pub struct MigrationStatus {
     pub version: i64,
     pub description: String,
     pub applied: bool,
+}
+
+/// The migrations there are, with those marked that the database has.
+fn migration_status(migrator: &Migrator, applied: &[i64]) -> Vec<MigrationStatus> {
+    migrator
+        .iter()
+        .map(|migration| MigrationStatus {
+            version: migration.version,
+            description: migration.description.to_string(),
+            applied: applied.contains(&migration.version),
+        })
+        .collect()
 }
 
 /// A database, apart from what is in it.

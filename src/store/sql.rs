@@ -1,6 +1,48 @@
-//! Statements that both databases understand, and what their rows mean.
+//! Statements that both databases understand, and what their rows mean. Public, so that tests can have them explained.
+//!
+//! Columns are named one by one: with `*`, a migration that adds one would change the result under the prepared
+//! statements of the version still running, which PostgreSQL answers with an error.
 
 use crate::idempotency::{Attempt, Begun, StoredAnswer};
+
+macro_rules! payment_columns {
+    () => {
+        "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
+         network, slot, block_time_ms, verified_at_ms, request_tag"
+    };
+}
+
+/// Whether a nonce, whether a signature is in the books.
+pub const USED: &str = "\
+    SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1), \
+    EXISTS (SELECT 1 FROM transactions WHERE signature = $2)";
+
+pub const FIND_PAYMENT: &str = concat!(
+    "SELECT ",
+    payment_columns!(),
+    " FROM transactions WHERE (id = $1 OR signature = $1) AND owner = $2"
+);
+
+pub const FIND_PAYMENT_BY_NONCE: &str =
+    concat!("SELECT ", payment_columns!(), " FROM transactions WHERE nonce = $1");
+
+pub const LIST_PAYMENTS: &str = concat!(
+    "SELECT ",
+    payment_columns!(),
+    " FROM transactions WHERE owner = $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
+);
+
+pub const COUNT_PAYMENTS: &str = "SELECT count(*) FROM transactions WHERE owner = $1";
+
+pub(super) const ISSUE_REQUIREMENT: &str = "\
+    INSERT INTO payment_requirements (nonce, owner, amount, max_amount, currency, recipient, scheme, resource, \
+        metadata, expires_at_ms, created_at_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+pub const FIND_REQUIREMENT: &str = "\
+    SELECT r.nonce, r.owner, r.amount, r.max_amount, r.currency, r.recipient, r.scheme, r.resource, r.metadata, \
+        r.expires_at_ms, r.created_at_ms, t.id AS payment_id \
+    FROM payment_requirements r LEFT JOIN transactions t ON t.requirement_nonce = r.nonce WHERE r.nonce = $1";
 
 /// Takes a key that is free, whose holder's lease has run out, or whose answer has.
 pub(super) const BEGIN_ATTEMPT: &str = "\

@@ -15,7 +15,7 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{Database, MigrationStatus};
+use super::{Database, MigrationStatus, migration_status};
 use crate::{metrics::Metrics, store_error::StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -94,7 +94,14 @@ impl Database for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        MIGRATIONS.run(&self.writer).await.map_err(|error| StoreError::Unavailable(Box::new(error)))
+        // The migrator takes no lock on SQLite: without this one, instances that start together would apply a
+        // migration twice, and all but the first would fail.
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        MIGRATIONS
+            .run_direct(None, &mut *transaction, false)
+            .await
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        transaction.commit().await.map_err(unavailable)
     }
 
     async fn migration_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
@@ -111,14 +118,7 @@ impl Database for SqliteStore {
         } else {
             Vec::new()
         };
-        Ok(MIGRATIONS
-            .iter()
-            .map(|migration| MigrationStatus {
-                version: migration.version,
-                description: migration.description.to_string(),
-                applied: applied.contains(&migration.version),
-            })
-            .collect())
+        Ok(migration_status(&MIGRATIONS, &applied))
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {
@@ -152,9 +152,4 @@ fn failed(error: sqlx::Error) -> StoreError {
 
 fn unavailable(error: sqlx::Error) -> StoreError {
     StoreError::Unavailable(Box::new(error))
-}
-
-/// A column whose text or number is not what this version writes.
-fn corrupt(table: &'static str, problem: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Corrupt { table, problem: problem.to_string() }
 }

@@ -1,0 +1,85 @@
+//! [`PaymentStore`] in PostgreSQL.
+
+use async_trait::async_trait;
+use solana_signature::Signature;
+use sqlx::{Connection, PgConnection};
+
+use super::{PostgresStore, unstorable};
+use crate::{
+    clock::UnixMs,
+    payments::{Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
+    store::{
+        rows::{PaymentRow, TRANSACTIONS, page, used},
+        sql,
+    },
+    store_error::StoreError,
+};
+
+#[async_trait]
+impl PaymentStore for PostgresStore {
+    async fn used(&self, nonce: &str, transaction: &Signature) -> Result<Option<Used>, StoreError> {
+        let select = sqlx::query_as::<_, (bool, bool)>(sql::USED).bind(nonce).bind(transaction.to_string());
+        let (nonce, transaction) = self
+            .timed("select", TRANSACTIONS, async {
+                let mut lease = self.lease().await?;
+                let row = select.fetch_one(&mut *lease.connection).await;
+                lease.end(row)
+            })
+            .await?;
+        Ok(used(nonce, transaction))
+    }
+
+    async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
+        self.timed("record", TRANSACTIONS, self.record_batch(payments)).await
+    }
+
+    async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        let delete = sqlx::query(sql::PURGE_NONCES).bind(before.0).bind(i64::from(limit));
+        self.execute("delete", "nonces", delete).await
+    }
+
+    async fn find_by_nonce(&self, nonce: &str) -> Result<Option<Payment>, StoreError> {
+        if unstorable(nonce) {
+            return Ok(None);
+        }
+        let select = sqlx::query_as::<_, PaymentRow>(sql::FIND_PAYMENT_BY_NONCE).bind(nonce);
+        self.row(TRANSACTIONS, select).await?.map(Payment::try_from).transpose()
+    }
+
+    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Payment>, StoreError> {
+        if unstorable(id_or_signature) {
+            return Ok(None);
+        }
+        let select = sqlx::query_as::<_, PaymentRow>(sql::FIND_PAYMENT).bind(id_or_signature).bind(owner);
+        self.row(TRANSACTIONS, select).await?.map(Payment::try_from).transpose()
+    }
+
+    async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<PaymentPage, StoreError> {
+        let found = self.timed("select", TRANSACTIONS, async {
+            let mut lease = self.lease().await?;
+            let found = list(&mut lease.connection, owner, limit, offset).await;
+            lease.end(found)
+        });
+        let (rows, total) = found.await?;
+        page(rows, total)
+    }
+}
+
+/// Rows and total of the same moment.
+async fn list(
+    connection: &mut PgConnection,
+    owner: &str,
+    limit: u32,
+    offset: u32,
+) -> Result<(Vec<PaymentRow>, i64), sqlx::Error> {
+    let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let rows = sqlx::query_as(sql::LIST_PAYMENTS)
+        .bind(owner)
+        .bind(i64::from(limit))
+        .bind(i64::from(offset))
+        .fetch_all(&mut *snapshot)
+        .await?;
+    let total = sqlx::query_scalar(sql::COUNT_PAYMENTS).bind(owner).fetch_one(&mut *snapshot).await?;
+    snapshot.commit().await?;
+    Ok((rows, total))
+}

@@ -1,0 +1,158 @@
+//! Rows as both databases give them, and what they mean.
+
+use std::{fmt, str::FromStr};
+
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use sqlx::FromRow;
+
+use crate::{
+    chain::assets::Network,
+    clock::UnixMs,
+    ids::PaymentId,
+    money::{Amount, Currency},
+    payments::{Payment, PaymentPage, PaymentState, Used},
+    requirements::{IssuedRequirement, Requirement, Scheme},
+    store_error::StoreError,
+};
+
+pub(super) const TRANSACTIONS: &str = "transactions";
+pub(super) const REQUIREMENTS: &str = "payment_requirements";
+
+#[derive(FromRow)]
+pub(super) struct PaymentRow {
+    id: String,
+    state: String,
+    owner: Option<String>,
+    signature: String,
+    nonce: String,
+    requirement_nonce: Option<String>,
+    payer: String,
+    recipient: String,
+    currency: String,
+    amount: i64,
+    resource: Option<String>,
+    network: String,
+    slot: i64,
+    block_time_ms: i64,
+    verified_at_ms: i64,
+    request_tag: Option<String>,
+}
+
+impl TryFrom<PaymentRow> for Payment {
+    type Error = StoreError;
+
+    fn try_from(row: PaymentRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: PaymentId::from_stored(row.id),
+            state: match row.state.as_str() {
+                "settled" => PaymentState::Settled,
+                other => return Err(corrupt(TRANSACTIONS, &format!("state {other}"))),
+            },
+            owner: row.owner,
+            transaction: column::<Signature>(TRANSACTIONS, &row.signature)?,
+            nonce: row.nonce,
+            meets_requirement: row.requirement_nonce.is_some(),
+            payer: column::<Pubkey>(TRANSACTIONS, &row.payer)?,
+            recipient: column::<Pubkey>(TRANSACTIONS, &row.recipient)?,
+            currency: column::<Currency>(TRANSACTIONS, &row.currency)?,
+            amount: amount(TRANSACTIONS, row.amount)?,
+            resource: row.resource,
+            network: column::<Network>(TRANSACTIONS, &row.network)?.as_str(),
+            slot: u64::try_from(row.slot).map_err(|error| corrupt(TRANSACTIONS, &error))?,
+            block_time: UnixMs(row.block_time_ms),
+            verified_at: UnixMs(row.verified_at_ms),
+            request_tag: row.request_tag,
+        })
+    }
+}
+
+/// A page of rows, and how many there are on all pages.
+pub(super) fn page(rows: Vec<PaymentRow>, total: i64) -> Result<PaymentPage, StoreError> {
+    Ok(PaymentPage {
+        payments: rows.into_iter().map(Payment::try_from).collect::<Result<_, _>>()?,
+        total: u64::try_from(total).map_err(|error| corrupt(TRANSACTIONS, &error))?,
+    })
+}
+
+/// Of what is used up, what a caller hears about. The nonce comes first: it is the caller's own.
+pub(super) const fn used(nonce: bool, transaction: bool) -> Option<Used> {
+    match (nonce, transaction) {
+        (true, _) => Some(Used::Nonce),
+        (false, true) => Some(Used::Transaction),
+        (false, false) => None,
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct RequirementRow {
+    nonce: String,
+    owner: String,
+    amount: i64,
+    max_amount: Option<i64>,
+    currency: String,
+    recipient: String,
+    scheme: String,
+    resource: Option<String>,
+    metadata: Option<String>,
+    expires_at_ms: i64,
+    created_at_ms: i64,
+    payment_id: Option<String>,
+}
+
+impl TryFrom<RequirementRow> for IssuedRequirement {
+    type Error = StoreError;
+
+    fn try_from(row: RequirementRow) -> Result<Self, StoreError> {
+        let max = row.max_amount.map(|units| amount(REQUIREMENTS, units)).transpose()?;
+        let scheme = match (row.scheme.as_str(), max) {
+            ("exact", None) => Scheme::Exact,
+            ("minimum", None) => Scheme::Minimum,
+            ("range", Some(max)) => Scheme::Range { max },
+            (other, _) => return Err(corrupt(REQUIREMENTS, &format!("scheme {other}"))),
+        };
+        Ok(Self {
+            nonce: row.nonce.clone(),
+            owner: row.owner,
+            requirement: Requirement {
+                amount: amount(REQUIREMENTS, row.amount)?,
+                currency: column(REQUIREMENTS, &row.currency)?,
+                recipient: column::<Pubkey>(REQUIREMENTS, &row.recipient)?,
+                scheme,
+                resource: row.resource,
+                nonce: Some(row.nonce),
+                expires_at: Some(UnixMs(row.expires_at_ms)),
+            },
+            metadata: row.metadata,
+            created_at: UnixMs(row.created_at_ms),
+            payment_id: row.payment_id,
+        })
+    }
+}
+
+/// An amount as a column holds it. [`Amount::MAX`] is the largest number of such a column.
+pub(super) fn units(amount: Amount) -> i64 {
+    i64::try_from(amount.atomic()).unwrap_or(i64::MAX)
+}
+
+/// A slot as a column holds it; the last one it can hold is 10^11 years away.
+pub(super) fn slot(slot: u64) -> i64 {
+    i64::try_from(slot).unwrap_or(i64::MAX)
+}
+
+fn amount(table: &'static str, units: i64) -> Result<Amount, StoreError> {
+    u64::try_from(units)
+        .ok()
+        .and_then(|units| Amount::from_atomic(units).ok())
+        .ok_or_else(|| corrupt(table, &format!("amount {units}")))
+}
+
+/// A value stored in its text form.
+fn column<T: FromStr>(table: &'static str, text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| corrupt(table, &text))
+}
+
+/// A column whose text or number is not what this version writes.
+fn corrupt(table: &'static str, problem: &dyn fmt::Display) -> StoreError {
+    StoreError::Corrupt { table, problem: problem.to_string() }
+}
