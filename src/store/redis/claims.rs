@@ -130,7 +130,9 @@ impl RedisClaims {
         }
         let script = self.prepare_release(requests.iter().copied());
         if self.redis.decide::<u8>("release", &script).await.is_none() {
-            self.owed().extend(requests);
+            let mut owed = self.owed();
+            let room = MAX_OWED.saturating_sub(owed.len());
+            owed.extend(requests.into_iter().take(room));
         }
     }
 }
