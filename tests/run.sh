@@ -24,10 +24,11 @@ stop() {
     exit 1
 }
 
-# As a program: `command -v` would also find what is only built into the shell.
+# As a program: `command -v` would also find what is only built into the shell. Debian has PostgreSQL's programs in a
+# folder a version, not on PATH, and the tests look there too.
 on_path() (
     IFS=:
-    for folder in $PATH; do
+    for folder in $PATH /usr/lib/postgresql/*/bin; do
         if [ -x "$folder/$1" ]; then exit 0; fi
     done
     exit 1
@@ -57,7 +58,7 @@ install_missing() {
             stop "apt-get cannot install$missing"
     fi
     for command in $needed; do
-        on_path "$command" || stop "$command is still not on PATH"
+        on_path "$command" || stop "$command is still not there"
     done
 }
 
@@ -87,6 +88,9 @@ ensure_recent_node() {
 need cc gcc libc6-dev # links everything, compiles SQLite
 need curl curl
 need kill procps
+need pgrep procps
+need initdb postgresql
+need postgres postgresql
 need prlimit util-linux
 need node nodejs
 need npm npm ca-certificates

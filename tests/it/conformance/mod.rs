@@ -1,0 +1,113 @@
+//! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
+
+mod batches;
+mod idempotency;
+mod migrations;
+mod payments;
+mod plans;
+mod races;
+mod requirements;
+mod trouble;
+
+use std::sync::Arc;
+
+use pay402::{
+    clock::UnixMs,
+    ids::PaymentId,
+    metrics::Metrics,
+    money::{Amount, Currency},
+    payments::{Payment, PaymentState},
+    store::{Books, postgres::PostgresStore, sqlite::SqliteStore},
+};
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use tempfile::TempDir;
+
+use crate::harness::postgres::PostgresServer;
+
+/// A database of the test's own, which instances can be opened on.
+#[derive(Debug)]
+pub enum Backend {
+    Sqlite(TempDir),
+    Postgres(Box<PostgresServer>),
+}
+
+impl Backend {
+    fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    async fn postgres() -> Self {
+        Self::Postgres(Box::new(PostgresServer::start().await))
+    }
+
+    /// Another instance's access to the database, whatever the state that is in.
+    async fn open(&self) -> Books {
+        let metrics = Arc::new(Metrics::new());
+        match self {
+            Self::Sqlite(folder) => {
+                Books::new(SqliteStore::open(&folder.path().join("books.db"), metrics).await.unwrap())
+            }
+            Self::Postgres(server) => Books::new(PostgresStore::open(&server.url(), metrics).await.unwrap()),
+        }
+    }
+
+    async fn books(&self) -> Books {
+        let books = self.open().await;
+        books.database.migrate().await.unwrap();
+        books
+    }
+}
+
+/// Makes each of these functions, which take a [`Backend`], a test on SQLite and one on PostgreSQL.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name(crate::conformance::Backend::sqlite()).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name(crate::conformance::Backend::postgres().await).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_both;
+
+const OWNER: &str = "merchant";
+
+fn signature(number: u64) -> Signature {
+    let mut bytes = [7; 64];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    Signature::from(bytes)
+}
+
+/// The payment of this number: no two have anything in common that must be unique.
+fn payment(number: u64) -> Payment {
+    Payment {
+        id: PaymentId::from_stored(format!("pay_{number:026}")),
+        state: PaymentState::Settled,
+        owner: Some(OWNER.to_owned()),
+        transaction: signature(number),
+        nonce: format!("nonce {number}"),
+        meets_requirement: false,
+        payer: Pubkey::new_from_array([1; 32]),
+        recipient: Pubkey::new_from_array([2; 32]),
+        currency: Currency::Usdc,
+        amount: Amount::from_atomic(50_000).unwrap(),
+        resource: None,
+        network: "sandbox",
+        slot: 7,
+        block_time: UnixMs(1_700_000_000_000),
+        verified_at: UnixMs(1_700_000_001_234),
+        request_tag: None,
+    }
+}
