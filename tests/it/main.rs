@@ -2,6 +2,8 @@
 
 mod architecture;
 #[cfg(feature = "sandbox")]
+mod chaos;
+#[cfg(feature = "sandbox")]
 mod conformance;
 #[cfg(feature = "sandbox")]
 mod crash;

@@ -136,7 +136,7 @@ async fn memory_forgets_in_time() {
     let claims = MemoryClaims::new(clock.clone());
     claims.mark_used(&claim("a", 1, 1)).await;
     assert_eq!(claims.claim(&claim("b", 2, 2)).await, ClaimOutcome::Claimed);
-    clock.advance(Duration::from_secs(31));
+    clock.advance(Duration::from_secs(61));
     assert_eq!(claims.claim(&claim("b", 2, 2)).await, ClaimOutcome::Claimed);
     clock.advance(Duration::from_mins(15));
     assert_eq!(claims.claim(&claim("a", 2, 3)).await, ClaimOutcome::Claimed);
