@@ -3,24 +3,31 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{
     api_keys::{KeyRing, KeyRingError},
     chain::{Chain, solana::SolanaRpc},
     clock::{Clock, SystemClock},
-    config::{Config, DatabaseConfig},
+    config::{Config, DatabaseUrl},
     housekeeping::Housekeeping,
     http::{self, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     payments::{
-        Recorder,
+        ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
     },
     requirements::service::Requirements,
     shutdown::Shutdown,
-    store::{Books, Database, memory::MemoryClaims, sqlite::SqliteStore},
+    store::{
+        Books, Database,
+        memory::MemoryClaims,
+        postgres::PostgresStore,
+        redis::{InvalidRedisUrl, Redis, RedisClaims},
+        sqlite::SqliteStore,
+    },
     store_error::StoreError,
 };
 
@@ -30,6 +37,10 @@ const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4)
 /// How many verifications may run at a time; further ones are told to come back.
 const MAX_VERIFICATIONS: usize = 1024;
 
+/// How many requests with an idempotency key may be handled at a time. Each writes to the database twice besides what it
+/// is for.
+const MAX_ATTEMPTS: usize = 256;
+
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -37,6 +48,8 @@ pub enum StartError {
     Database(#[source] StoreError),
     #[error("the database cannot be migrated")]
     Migration(#[source] StoreError),
+    #[error("REDIS_URL cannot be used")]
+    Redis(#[from] InvalidRedisUrl),
     #[error(transparent)]
     Keys(KeyRingError),
     #[error("cannot listen on {address}")]
@@ -49,9 +62,13 @@ pub enum StartError {
 ///
 /// # Errors
 /// When it cannot be reached.
-pub async fn open_books(config: &DatabaseConfig, metrics: &Arc<Metrics>) -> Result<Books, StartError> {
-    let store = SqliteStore::open(&config.path, Arc::clone(metrics)).await.map_err(StartError::Database)?;
-    Ok(Books::new(store))
+pub async fn open_books(url: &DatabaseUrl, metrics: &Arc<Metrics>) -> Result<Books, StartError> {
+    let metrics = Arc::clone(metrics);
+    let opened = match url {
+        DatabaseUrl::Sqlite(path) => SqliteStore::open(path, metrics).await.map(Books::new),
+        DatabaseUrl::Postgres(url) => PostgresStore::open(url.expose_secret(), metrics).await.map(Books::new),
+    };
+    opened.map_err(StartError::Database)
 }
 
 /// The service, ready to be served.
@@ -84,7 +101,7 @@ impl App {
         let keys = Arc::new(
             KeyRing::hash(config.api_keys.clone(), entropy.as_ref()).await.map_err(StartError::Keys)?,
         );
-        let books = open_books(&config.database, &metrics).await?;
+        let books = open_books(&config.database.url, &metrics).await?;
         if config.database.auto_migrate {
             books.database.migrate().await.map_err(StartError::Migration)?;
         }
@@ -93,6 +110,27 @@ impl App {
             Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
         let shutdown = Shutdown::default();
 
+        let redis = match &config.redis {
+            Some(url) => {
+                let redis = Redis::open(url.expose_secret(), Arc::clone(&metrics))?;
+                Some(Arc::new(redis))
+            }
+            None => None,
+        };
+        let claims: Arc<dyn ClaimStore> = match &redis {
+            Some(redis) => Arc::new(RedisClaims::new(
+                Arc::clone(redis),
+                Arc::clone(&clock),
+                entropy.as_ref(),
+                Arc::clone(&metrics),
+            )),
+            None => Arc::new(MemoryClaims::new(Arc::clone(&clock))),
+        };
+        if let Some(redis) = redis.clone() {
+            // Shows in the metrics and the log from the start, and keeps nobody waiting.
+            tokio::spawn(async move { redis.health().await });
+        }
+        let recorder = Recorder::start(Arc::clone(&books.payments));
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -101,9 +139,9 @@ impl App {
             },
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
-            recorder: Recorder::start(Arc::clone(&books.payments)),
+            recorder: recorder.clone(),
             requirements: Arc::clone(&books.requirements),
-            claims: Arc::new(MemoryClaims::new(Arc::clone(&clock))),
+            claims,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             metrics: Arc::clone(&metrics),
@@ -121,8 +159,8 @@ impl App {
             keys,
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
-                Box::new(DatabaseCheck(Arc::clone(&books.database))),
-                Box::new(RedisCheck),
+                Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
+                Box::new(RedisCheck(redis)),
                 Box::new(SolanaCheck(chain)),
             ]),
             metrics,
@@ -130,6 +168,7 @@ impl App {
             entropy,
             environment: config.app_env.as_str(),
             tasks: shutdown.tasks.clone(),
+            attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
         Housekeeping {
@@ -157,7 +196,10 @@ impl App {
 }
 
 #[derive(Debug)]
-struct DatabaseCheck(Arc<dyn Database>);
+struct DatabaseCheck {
+    database: Arc<dyn Database>,
+    recorder: Recorder,
+}
 
 #[async_trait]
 impl ReadinessCheck for DatabaseCheck {
@@ -166,17 +208,20 @@ impl ReadinessCheck for DatabaseCheck {
     }
 
     async fn check(&self) -> Readiness {
-        match timeout(READINESS_TIMEOUT, self.0.check_writable()).await {
-            Ok(Ok(())) => Readiness::Ready(self.0.name()),
+        if !self.recorder.is_running() {
+            return Readiness::Down("payments cannot be recorded until a restart".to_owned());
+        }
+        match timeout(READINESS_TIMEOUT, self.database.check_writable()).await {
+            Ok(Ok(())) => Readiness::Ready(self.database.name()),
             Ok(Err(_)) => Readiness::Down("the database cannot be written to".to_owned()),
             Err(_) => Readiness::Down("the database does not answer".to_owned()),
         }
     }
 }
 
-/// There is no Redis to be out of reach: fast state is in memory, on purpose.
+/// Without one configured, fast state is in memory, on purpose.
 #[derive(Debug)]
-struct RedisCheck;
+struct RedisCheck(Option<Arc<Redis>>);
 
 #[async_trait]
 impl ReadinessCheck for RedisCheck {
@@ -185,7 +230,11 @@ impl ReadinessCheck for RedisCheck {
     }
 
     async fn check(&self) -> Readiness {
-        Readiness::Ready("not configured: in memory")
+        match &self.0 {
+            None => Readiness::Ready("not configured: in memory"),
+            Some(redis) if redis.health().await => Readiness::Ready("redis"),
+            Some(_) => Readiness::Degraded("out of reach: in memory".to_owned()),
+        }
     }
 }
 

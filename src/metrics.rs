@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-    core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
+    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
 };
 
 use crate::money::{Amount, Currency};
@@ -48,6 +48,12 @@ pub struct Metrics {
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
     database_duration: HistogramVec,
+    redis_hits: IntCounter,
+    redis_misses: IntCounter,
+    redis_duration: HistogramVec,
+    redis_fallbacks: IntCounterVec,
+    /// Without labels, and still a vector: it does not show before it is first set, so a service without Redis has none.
+    redis_up: IntGaugeVec,
     errors: IntCounterVec,
 }
 
@@ -116,6 +122,33 @@ impl Metrics {
                 "Time of a database operation, waiting for a connection included",
                 &["operation", "table"],
             ),
+            redis_hits: register(
+                &registry,
+                IntCounter::new("redis_cache_hits_total", "Claims for which Redis knew a used key")
+                    .expect("the metric is well formed"),
+            ),
+            redis_misses: register(
+                &registry,
+                IntCounter::new("redis_cache_misses_total", "Claims for which Redis knew no used key")
+                    .expect("the metric is well formed"),
+            ),
+            redis_duration: histogram(
+                &registry,
+                "redis_operation_duration_seconds",
+                "Time of a call to Redis, failed ones and waiting for a connection included",
+                &["operation"],
+            ),
+            redis_fallbacks: counter(
+                &registry,
+                "redis_fallback_total",
+                "Operations that memory had to answer in Redis' stead",
+                &["operation"],
+            ),
+            redis_up: register(
+                &registry,
+                IntGaugeVec::new(Opts::new("redis_up", "Whether Redis answers: 1 or 0"), &[])
+                    .expect("the metric is well formed"),
+            ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
             registry,
         }
@@ -158,6 +191,25 @@ impl Metrics {
     pub fn database_query(&self, operation: &str, table: &str, elapsed: Duration) {
         self.database_queries.with_label_values(&[operation, table]).inc();
         self.database_duration.with_label_values(&[operation, table]).observe(elapsed.as_secs_f64());
+    }
+
+    /// Redis was asked whether a key is used, and knew one or did not.
+    pub fn redis_cache(&self, hit: bool) {
+        if hit { &self.redis_hits } else { &self.redis_misses }.inc();
+    }
+
+    /// One call to Redis, however it ended.
+    pub fn redis_operation(&self, operation: &str, elapsed: Duration) {
+        self.redis_duration.with_label_values(&[operation]).observe(elapsed.as_secs_f64());
+    }
+
+    /// Memory answered in Redis' stead.
+    pub fn redis_fallback(&self, operation: &str) {
+        self.redis_fallbacks.with_label_values(&[operation]).inc();
+    }
+
+    pub fn redis_up(&self, up: bool) {
+        self.redis_up.with_label_values::<&str>(&[]).set(i64::from(up));
     }
 
     /// `kind` is `client` or `server`; `code` one of the published error codes.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-/// The database did not confirm what was asked. Usually nothing was written; where a commit was under way, it may have
-/// been.
+/// The database did not confirm what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Out of reach, overloaded, full or read-only: it may work again later.
@@ -12,6 +11,9 @@ pub enum StoreError {
     /// The database refuses what was to be written, as it would again.
     #[error("the database rejects the row")]
     Rejected(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A commit was cut off: what was to be written may be there.
+    #[error("it is not known whether the commit took place")]
+    Unknown,
     /// The same failure as that of others whose commit it was.
     #[error(transparent)]
     Shared(Arc<StoreError>),
@@ -25,9 +27,19 @@ impl StoreError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_) | Self::Unknown => true,
             Self::Rejected(_) | Self::Corrupt { .. } => false,
             Self::Shared(error) => error.is_temporary(),
+        }
+    }
+
+    /// Whether what was to be written may be there.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Shared(error) => error.is_unknown(),
+            Self::Unavailable(_) | Self::Rejected(_) | Self::Corrupt { .. } => false,
         }
     }
 }

@@ -94,6 +94,7 @@ need postgres postgresql
 need prlimit util-linux
 need node nodejs
 need npm npm ca-certificates
+need redis-server redis-server
 install_missing
 ensure_recent_node
 

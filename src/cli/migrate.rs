@@ -20,7 +20,7 @@ pub(super) enum Action {
 
 pub(super) async fn run(action: Action) -> anyhow::Result<()> {
     let config = Config::read(Environment::of_process())?;
-    let database = open_books(&config.database, &Arc::new(Metrics::new())).await?.database;
+    let database = open_books(&config.database.url, &Arc::new(Metrics::new())).await?.database;
     if matches!(action, Action::Up) {
         database.migrate().await?;
     }

@@ -10,6 +10,7 @@ use std::{
     path::PathBuf,
 };
 
+use secrecy::SecretString;
 use solana_pubkey::Pubkey;
 use url::Url;
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 const DEFAULT_PORT: u16 = 3001;
-const DEFAULT_DATABASE: &str = "sqlite://data/pay402.db";
+const DEFAULT_DATABASE: &str = "data/pay402.db";
 
 /// Where the service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +49,36 @@ pub struct Config {
     pub app_env: AppEnv,
     pub listen: SocketAddr,
     pub database: DatabaseConfig,
+    /// `None`: fast state is in memory, on purpose.
+    pub redis: Option<SecretString>,
     pub solana: SolanaConfig,
     pub merchant_wallets: Vec<Pubkey>,
     pub api_keys: Vec<ApiKey>,
     pub log: LogConfig,
 }
 
+/// Where the books are.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL, which may hold a password.
+    Postgres(SecretString),
+}
+
+/// Silent about the URL.
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(_) => f.debug_tuple("Postgres").finish_non_exhaustive(),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
-    pub path: PathBuf,
+    pub url: DatabaseUrl,
     /// Apply missing migrations at start.
     pub auto_migrate: bool,
 }
@@ -110,6 +132,10 @@ impl Config {
             text.parse().map_err(|_| "must be a port number from 0 to 65535")
         });
         let database = read_database(env);
+        let redis = env.parsed("REDIS_URL", None, |text| match text.split_once("://") {
+            Some(("redis" | "rediss", rest)) if !rest.is_empty() => Ok(Some(text.into())),
+            _ => Err("must be a redis:// or rediss:// URL"),
+        });
         let solana = read_solana(env, app_env);
         let merchant_wallets = env.list("MERCHANT_WALLETS", |text| {
             text.parse::<Pubkey>().map_err(|_| "must be Solana public keys, separated by commas")
@@ -122,6 +148,7 @@ impl Config {
             app_env,
             listen: SocketAddr::new(host, port),
             database,
+            redis,
             solana,
             merchant_wallets,
             api_keys,
@@ -131,19 +158,23 @@ impl Config {
 }
 
 fn read_database(env: &mut Environment) -> DatabaseConfig {
-    let path = env.parsed("DATABASE_URL", database_path(DEFAULT_DATABASE).unwrap_or_default(), database_path);
+    let default = DatabaseUrl::Sqlite(PathBuf::from(DEFAULT_DATABASE));
+    let url = env.parsed("DATABASE_URL", default, database_url);
     let auto_migrate = env.parsed("AUTO_MIGRATE", true, |text| match text {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("must be true or false"),
     });
-    DatabaseConfig { path, auto_migrate }
+    DatabaseConfig { url, auto_migrate }
 }
 
-fn database_path(url: &str) -> Result<PathBuf, &'static str> {
-    match url.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() && !path.contains('?') => Ok(PathBuf::from(path)),
-        _ => Err("must be sqlite:// and a file's path, such as sqlite://data/pay402.db"),
+fn database_url(url: &str) -> Result<DatabaseUrl, &'static str> {
+    match url.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() && !path.contains('?') => {
+            Ok(DatabaseUrl::Sqlite(path.into()))
+        }
+        Some(("postgres" | "postgresql", rest)) if !rest.is_empty() => Ok(DatabaseUrl::Postgres(url.into())),
+        _ => Err("must be postgres://user:password@host/name, or sqlite:// and a file's path"),
     }
 }
 

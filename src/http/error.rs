@@ -151,7 +151,11 @@ impl From<Refusal> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
-        if error.is_temporary() {
+        if error.is_unknown() {
+            let message = "it is not known whether the payment was booked: send it again under the same \
+                           Idempotency-Key, or look it up under GET /payments";
+            Self::unavailable("OUTCOME_UNKNOWN", message)
+        } else if error.is_temporary() {
             Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
         } else {
             Self::internal()

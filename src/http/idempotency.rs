@@ -1,5 +1,7 @@
 //! The layer that gives a request with an `Idempotency-Key` the answer of the first time.
 
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, Request, State},
@@ -7,6 +9,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
+use tracing::Instrument;
 
 use super::{
     error::ApiError,
@@ -22,7 +26,9 @@ use crate::{
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Marks an answer that was given before.
+pub(super) const REPLAYED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
 /// Largest answer kept, in bytes; ours are far smaller.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -30,6 +36,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct RequestTag(pub String);
 
+/// For routes that are open to all.
 pub(super) async fn idempotent(
     State(state): State<AppState>,
     caller: Option<Caller>,
@@ -37,26 +44,55 @@ pub(super) async fn idempotent(
     next: Next,
 ) -> Result<Response, ApiError> {
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let JsonBody(body) = JsonBody::from_request(Request::from_parts(parts.clone(), body), &state).await?;
     let caller = caller.map_or_else(|| Peer::of(&parts.extensions).to_string(), |caller| caller.user);
     let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
-    let attempt = Attempt::new(caller, key, (parts.method.as_str(), parts.uri.path(), &body), holder, now);
+    let request_line = (parts.method.as_str(), parts.uri.path(), &*body);
+    let attempt = Attempt::new(caller, key, request_line, holder, now);
+    let slot = Arc::clone(&state.attempts).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
+    // In a task of its own: a caller who hangs up must not leave the key held.
+    let tasks = state.tasks.clone();
+    let handled = tasks.spawn(with_request_id(
+        current_request_id(),
+        async move {
+            let answer = once(&state, attempt, Request::from_parts(parts, Body::from(body)), next).await;
+            drop(slot);
+            answer
+        }
+        .in_current_span(),
+    ));
+    handled.await.map_err(|_| ApiError::internal())?
+}
+
+/// For routes that need a key: without one, nothing is looked up or kept.
+pub(super) async fn idempotent_for_callers(
+    state: State<AppState>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    idempotent(state, Some(caller), request, next).await
+}
+
+async fn once(
+    state: &AppState,
+    attempt: Attempt,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     match state.idempotency.begin(&attempt).await? {
         Begun::Conflict => return Err(ApiError::idempotency_conflict()),
         Begun::Running => return Err(ApiError::still_running()),
         Begun::Answered(answer) => return Ok(replay(answer)),
         Begun::Fresh => {}
     }
-    parts.extensions.insert(RequestTag(attempt.tag()));
-    let request = Request::from_parts(parts, Body::from(body));
-    // In a task of its own: a caller who hangs up must not leave the key held.
-    let handled = state.tasks.spawn(with_request_id(current_request_id(), {
-        let state = state.clone();
-        async move { keep(&state, &attempt, next.run(request).await).await }
-    }));
-    handled.await.map_err(|_| ApiError::internal())
+    request.extensions_mut().insert(RequestTag(attempt.tag()));
+    // Caught here, since a panic must not leave the key held either.
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = handled.unwrap_or_else(|_| ApiError::internal().into_response());
+    Ok(keep(state, &attempt, response).await)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -68,26 +104,32 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok(Some(key.to_owned()))
 }
 
-/// Keeps the answer for the next attempt. Trouble of ours is not kept, so that the next one may fare better.
+/// Keeps a decision for the next attempt. Trouble of ours is not kept, so that the next one may fare better, and neither
+/// is what was never a request.
 async fn keep(state: &AppState, attempt: &Attempt, response: Response) -> Response {
     let (parts, body) = response.into_parts();
-    let Ok(body) = to_bytes(body, MAX_ANSWER).await else { return ApiError::internal().into_response() };
-    let kept = if parts.status.is_server_error() {
-        state.idempotency.abandon(attempt).await
-    } else {
-        let answer = StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() };
-        state.idempotency.finish(attempt, &answer).await
+    let body = to_bytes(body, MAX_ANSWER).await.ok();
+    let decided = parts.status.is_success() || parts.status == StatusCode::PAYMENT_REQUIRED;
+    let kept = match &body {
+        Some(body) if decided => {
+            let answer = StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() };
+            state.idempotency.finish(attempt, &answer).await
+        }
+        _ => state.idempotency.abandon(attempt).await,
     };
     if let Err(error) = kept {
-        // The answer stands all the same. Sent again, the request finds what it wrote by its tag.
+        // The answer stands all the same. Sent again, a payment's request finds what it wrote by its tag.
         tracing::warn!(error = &error as &dyn std::error::Error, "an idempotent answer could not be kept");
     }
-    Response::from_parts(parts, Body::from(body))
+    match body {
+        Some(body) => Response::from_parts(parts, Body::from(body)),
+        None => ApiError::internal().into_response(),
+    }
 }
 
 fn replay(answer: StoredAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = HeaderValue::from_static("application/json");
-    let headers = [(header::CONTENT_TYPE, json), (REPLAYED, HeaderValue::from_static("true"))];
+    let headers = [(header::CONTENT_TYPE, json), REPLAYED];
     (status, headers, answer.body).into_response()
 }

@@ -18,7 +18,12 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{error::ApiError, idempotency::idempotent, middleware::observe, routes};
+use super::{
+    error::ApiError,
+    idempotency::{idempotent, idempotent_for_callers},
+    middleware::observe,
+    routes,
+};
 use crate::{
     api_keys::KeyRing,
     clock::Clock,
@@ -98,6 +103,8 @@ pub struct Services {
     pub environment: &'static str,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
+    /// How many requests with an idempotency key may be handled at a time.
+    pub attempts: Arc<Semaphore>,
     /// How many verifications may run at a time.
     pub verifications: Arc<Semaphore>,
 }
@@ -151,12 +158,13 @@ impl FromRef<AppState> for Arc<Metrics> {
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
     let once = from_fn_with_state(state.clone(), idempotent);
+    let once_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers);
     Router::new()
         .route("/health", get(routes::health::health))
         .route("/ready", get(routes::health::ready))
         .route("/metrics", get(routes::health::metrics))
-        .route("/verify", post(routes::verify::verify).layer(once.clone()))
-        .route("/requirements", post(routes::requirements::issue).layer(once))
+        .route("/verify", post(routes::verify::verify).layer(once))
+        .route("/requirements", post(routes::requirements::issue).layer(once_for_callers))
         .route("/requirements/{nonce}", get(routes::requirements::find))
         .route("/payments", get(routes::payments::list))
         .route("/payments/{id}", get(routes::payments::find))

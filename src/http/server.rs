@@ -64,8 +64,12 @@ pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, sh
         });
     }
     drop(listener);
-    if timeout(DRAIN_TIMEOUT, async { tokio::join!(graceful.shutdown(), shutdown.drained()) }).await.is_err()
-    {
+    // In this order: a request whose body is still arriving has no task yet.
+    let drained = async {
+        graceful.shutdown().await;
+        shutdown.drained().await;
+    };
+    if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("some requests did not end in time");
     }
 }

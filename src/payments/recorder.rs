@@ -15,11 +15,11 @@ use crate::store_error::StoreError;
 const MAX_BATCH: usize = 256;
 /// How many wait for one, at most. Further ones wait for a place.
 const MAX_WAITING: usize = 1024;
-/// How long a payment waits for a place, and then for its commit.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a payment waits for a place and then for its commit: longer than the commit before it and its own may take.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a commit may take: a database that hangs must not hold those that come after it for ever.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(8);
 
 type Outcome = Result<RecordOutcome, Arc<StoreError>>;
 
@@ -35,6 +35,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Whether the writer runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     /// Starts the writer; it ends with the last recorder.
     #[must_use]
     pub fn start(store: Arc<dyn PaymentStore>) -> Self {
@@ -61,10 +67,12 @@ impl Recorder {
 async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        // Who gave up waiting was told that nothing is known; better that nothing is written.
+        batch.retain(|waiting| !waiting.answer.is_closed());
         let (payments, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.payment, waiting.answer)).unzip();
         for (answer, outcome) in answers.into_iter().zip(outcomes(store.as_ref(), &payments).await) {
-            // Who no longer waits hears nothing; the books have it.
+            // Who gave up in this moment hears nothing; the books have it.
             let _ = answer.send(outcome);
         }
     }
@@ -72,14 +80,21 @@ async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting
 
 /// A payment the database will not have must not take its neighbours down, so a rejected batch is tried one by one.
 async fn outcomes(store: &dyn PaymentStore, payments: &[Payment]) -> Vec<Outcome> {
-    let recorded = timeout(COMMIT_TIMEOUT, store.record_all(payments));
-    match recorded.await.unwrap_or_else(|_| Err(lost("the commit took too long"))) {
+    match record(store, payments).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(StoreError::Rejected(_)) if payments.len() > 1 => {
             let mut outcomes = Vec::with_capacity(payments.len());
             for payment in payments {
-                let alone = store.record_all(std::slice::from_ref(payment)).await;
+                let alone = record(store, std::slice::from_ref(payment)).await;
                 outcomes.push(alone.map(|outcomes| outcomes[0]).map_err(Arc::new));
+                if let Some(Err(error)) = outcomes.last()
+                    && error.is_temporary()
+                {
+                    // The others would fare no better.
+                    let error = Arc::clone(error);
+                    outcomes.resize_with(payments.len(), || Err(Arc::clone(&error)));
+                    break;
+                }
             }
             outcomes
         }
@@ -88,6 +103,10 @@ async fn outcomes(store: &dyn PaymentStore, payments: &[Payment]) -> Vec<Outcome
             payments.iter().map(|_| Err(Arc::clone(&error))).collect()
         }
     }
+}
+
+async fn record(store: &dyn PaymentStore, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
+    timeout(COMMIT_TIMEOUT, store.record_all(payments)).await.unwrap_or(Err(StoreError::Unknown))
 }
 
 fn lost(what: &'static str) -> StoreError {

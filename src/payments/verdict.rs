@@ -9,6 +9,8 @@ use super::Payment;
 pub enum Verdict {
     /// Good, and committed to the books.
     Accepted(Box<Payment>),
+    /// Accepted by an earlier attempt of the same request, whose answer was lost.
+    AcceptedBefore(Box<Payment>),
     Refused(Refusal),
 }
 

@@ -2,6 +2,7 @@
 
 pub mod memory;
 pub mod postgres;
+pub mod redis;
 mod rows;
 pub mod sql;
 pub mod sqlite;

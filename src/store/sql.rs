@@ -68,8 +68,9 @@ pub(super) const PURGE_NONCES: &str = "\
     DELETE FROM nonces WHERE nonce IN (\
         SELECT nonce FROM nonces WHERE used_at_ms < $1 ORDER BY used_at_ms LIMIT $2)";
 
+/// The outer condition holds off an attempt that takes a key anew while the batch is picked.
 pub(super) const PURGE_ANSWERS: &str = "\
-    DELETE FROM idempotency_keys WHERE (caller, key) IN (\
+    DELETE FROM idempotency_keys WHERE created_at_ms < $1 AND (caller, key) IN (\
         SELECT caller, key FROM idempotency_keys WHERE created_at_ms < $1 ORDER BY created_at_ms LIMIT $2)";
 
 /// Fingerprint, status, body.

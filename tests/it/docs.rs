@@ -24,7 +24,7 @@ fn every_metric_is_in_the_table() {
         .split('"')
         .skip(1)
         .step_by(2)
-        .filter(|text| ["_total", "_seconds", "_connections"].iter().any(|end| text.ends_with(end)))
+        .filter(|text| ["_total", "_seconds", "_connections", "_up"].iter().any(|end| text.ends_with(end)))
         .map(str::to_owned)
         .collect();
     assert!(declared.len() > 8, "{declared:?}");

@@ -17,4 +17,6 @@ mod process;
 #[cfg(feature = "sandbox")]
 mod proof;
 #[cfg(feature = "sandbox")]
+mod redis;
+#[cfg(feature = "sandbox")]
 mod sandbox;

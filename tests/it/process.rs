@@ -83,6 +83,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         .env("PORT", "70000")
         .env("APP_ENV", "staging")
         .env("DATABASE_URL", "mysql://x")
+        .env("REDIS_URL", "http://x")
         .env("SOLANA_RPC_URL", "ftp://x")
         .env("MERCHANT_WALLETS", "nobody")
         .env("VALID_API_KEYS", secret)
@@ -95,6 +96,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "PORT",
         "APP_ENV",
         "DATABASE_URL",
+        "REDIS_URL",
         "SOLANA_RPC_URL",
         "MERCHANT_WALLETS",
         "VALID_API_KEYS",

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use tracing::Instrument;
 
@@ -10,9 +14,14 @@ use super::payments::PaymentView;
 use crate::{
     api_keys::Caller,
     clock::UnixMs,
-    http::{error::ApiError, extract::JsonBody, idempotency::RequestTag, router::AppState},
+    http::{
+        error::ApiError,
+        extract::JsonBody,
+        idempotency::{REPLAYED, RequestTag},
+        router::AppState,
+    },
     payments::{
-        Verdict,
+        Payment, Verdict,
         proof::{ProofEcho, ProofRequest},
     },
 };
@@ -26,12 +35,23 @@ pub(in crate::http) struct Accepted {
     payment: PaymentView,
 }
 
+impl Accepted {
+    fn new(request: ProofRequest, payment: Payment) -> Json<Self> {
+        Json(Self {
+            valid: true,
+            proof: request.proof.into(),
+            verified_at: payment.verified_at,
+            payment: payment.into(),
+        })
+    }
+}
+
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,
     caller: Option<Caller>,
     tag: Option<Extension<RequestTag>>,
     JsonBody(body): JsonBody,
-) -> Result<Json<Accepted>, ApiError> {
+) -> Result<Response, ApiError> {
     let request = ProofRequest::parse(&body)?;
     let verifier = Arc::clone(&state.verifier);
     let slot = Arc::clone(&state.verifications).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
@@ -47,12 +67,10 @@ pub(in crate::http) async fn verify(
     );
     let (request, verdict) = task.await.map_err(|_| ApiError::internal())?;
     match verdict? {
-        Verdict::Accepted(payment) => Ok(Json(Accepted {
-            valid: true,
-            proof: request.proof.into(),
-            verified_at: payment.verified_at,
-            payment: (*payment).into(),
-        })),
+        Verdict::Accepted(payment) => Ok(Accepted::new(request, *payment).into_response()),
+        Verdict::AcceptedBefore(payment) => {
+            Ok(([REPLAYED], Accepted::new(request, *payment)).into_response())
+        }
         Verdict::Refused(refusal) => Err(refusal.into()),
     }
 }

@@ -86,17 +86,17 @@ impl ProofVerifier {
     ) -> Result<Verdict, VerifyError> {
         let started = Instant::now();
         let currency = request.proof.currency;
-        let verdict = match self.free_checks(request) {
+        let judged = match self.free_checks(request) {
+            Ok(()) => self.claimed(request, caller, tag).await,
             Err(refusal) => Ok(Verdict::Refused(refusal)),
-            Ok(()) => match self.claimed(request, caller, tag).await {
-                Ok(Verdict::Refused(refusal)) => self.unless_own(&request.proof, tag, refusal).await,
-                verdict => verdict,
-            },
+        };
+        let verdict = match judged {
+            Ok(Verdict::Refused(refusal)) => self.unless_own(&request.proof, tag, refusal).await,
+            judged => judged,
         };
         match &verdict {
-            Ok(Verdict::Accepted(payment)) => {
+            Ok(Verdict::Accepted(_) | Verdict::AcceptedBefore(_)) => {
                 self.metrics.verification(VerificationStatus::Success, currency, started.elapsed());
-                self.metrics.payment_accepted(payment.amount, currency);
             }
             Ok(Verdict::Refused(refusal)) => {
                 let status = match refusal.code {
@@ -148,17 +148,17 @@ impl ProofVerifier {
         verdict
     }
 
-    /// A replay of what this very request has booked before is no replay: the first attempt's answer was lost.
+    /// What this very request has booked before stands: the first attempt's answer was lost.
     async fn unless_own(
         &self,
         proof: &PaymentProof,
         tag: Option<&str>,
         refusal: Refusal,
     ) -> Result<Verdict, VerifyError> {
-        if let (RefusalCode::ReplayAttack, Some(tag)) = (refusal.code, tag) {
+        if let Some(tag) = tag {
             let booked = self.payments.find_by_nonce(&proof.nonce).await?;
             if let Some(own) = booked.filter(|payment| payment.request_tag.as_deref() == Some(tag)) {
-                return Ok(Verdict::Accepted(Box::new(own)));
+                return Ok(Verdict::AcceptedBefore(Box::new(own)));
             }
         }
         Ok(Verdict::Refused(refusal))
@@ -301,7 +301,10 @@ impl ProofVerifier {
 
     async fn record(&self, payment: Payment) -> Result<Verdict, VerifyError> {
         Ok(match self.recorder.record(payment.clone()).await? {
-            RecordOutcome::Recorded => Verdict::Accepted(Box::new(payment)),
+            RecordOutcome::Recorded => {
+                self.metrics.payment_accepted(payment.amount, payment.currency);
+                Verdict::Accepted(Box::new(payment))
+            }
             RecordOutcome::AlreadyUsed(used) => Verdict::Refused(already_used(used)),
         })
     }

@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// How long a claim holds when nobody releases it: longer than any verification may take.
-const LEASE: Duration = Duration::from_secs(30);
+pub(in crate::store) const LEASE: Duration = Duration::from_mins(1);
 /// How long a used nonce is remembered.
-const NONCE_LIFETIME: Duration = Duration::from_mins(15);
+pub(in crate::store) const NONCE_LIFETIME: Duration = Duration::from_mins(15);
 /// How long a used transaction is remembered.
-const TRANSACTION_LIFETIME: Duration = Duration::from_hours(1);
+pub(in crate::store) const TRANSACTION_LIFETIME: Duration = Duration::from_hours(1);
 /// How many used keys are remembered. Past that the oldest are forgotten, and the database answers for them.
 const MAX_USED: usize = 200_000;
 /// How many claims there can be at a time. Past that one is granted without being held.
@@ -46,6 +46,13 @@ impl MemoryClaims {
         Self { keys: Mutex::default(), clock }
     }
 
+    /// Nobody holds the request any more.
+    pub(in crate::store) fn forget(&self, claim: &Claim) {
+        self.with(|keys| {
+            keys.in_flight.remove(&claim.request);
+        });
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Keys) -> T) -> T {
         work(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -57,7 +64,7 @@ impl ClaimStore for MemoryClaims {
         let now = self.clock.now();
         self.with(|keys| {
             let current = |until: &UnixMs| *until >= now;
-            if names(claim).iter().any(|name| keys.used.get(name).is_some_and(current)) {
+            if used_keys(claim).iter().any(|name| keys.used.get(name).is_some_and(current)) {
                 return ClaimOutcome::Used;
             }
             if keys.in_flight.get(&claim.request).is_some_and(current) {
@@ -75,16 +82,14 @@ impl ClaimStore for MemoryClaims {
     }
 
     async fn release(&self, claim: &Claim) {
-        self.with(|keys| {
-            keys.in_flight.remove(&claim.request);
-        });
+        self.forget(claim);
     }
 
     async fn mark_used(&self, claim: &Claim) {
         let now = self.clock.now();
         self.with(|keys| {
             keys.in_flight.remove(&claim.request);
-            for (name, lifetime) in names(claim).into_iter().zip([NONCE_LIFETIME, TRANSACTION_LIFETIME]) {
+            for (name, lifetime) in used_keys(claim).into_iter().zip([NONCE_LIFETIME, TRANSACTION_LIFETIME]) {
                 if keys.used.insert(name.clone(), now + lifetime).is_none() {
                     keys.used_order.push_back(name);
                 }
@@ -101,8 +106,8 @@ impl ClaimStore for MemoryClaims {
     }
 }
 
-/// The nonce's key and the transaction's.
-fn names(claim: &Claim) -> [String; 2] {
+/// The nonce's key and the transaction's, in every store.
+pub(in crate::store) fn used_keys(claim: &Claim) -> [String; 2] {
     [format!("nonce:{}", claim.nonce), format!("payment:{}", claim.transaction)]
 }
 
@@ -161,7 +166,7 @@ mod tests {
         let clock = Arc::new(ManualClock::new(UnixMs(0)));
         let claims = MemoryClaims::new(clock.clone());
         assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
-        clock.advance(Duration::from_secs(31));
+        clock.advance(Duration::from_secs(61));
         assert_eq!(claims.claim(&claim("a", 1, 1)).await, ClaimOutcome::Claimed);
     }
 }

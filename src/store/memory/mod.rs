@@ -3,3 +3,4 @@
 mod claims;
 
 pub use claims::MemoryClaims;
+pub(in crate::store) use claims::{LEASE, NONCE_LIFETIME, TRANSACTION_LIFETIME, used_keys};

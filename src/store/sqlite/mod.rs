@@ -22,12 +22,13 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Connections that read.
 const READERS: u32 = 4;
-/// How long a request waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection. With the wait for the lock it is shorter than the time a commit is given, so
+/// that a commit that never began is not taken for one that was cut off.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An open SQLite database.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 pub mod postgres;
 pub mod process;
+pub mod redis;
 
 use std::sync::Arc;
 

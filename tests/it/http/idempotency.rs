@@ -121,7 +121,17 @@ async fn keys_out_of_range() {
         let answer = post(&app, "/requirements", Some(KEY), key, &body).await;
         assert_eq!((answer.status, answer.fields()), (400, vec!["Idempotency-Key"]));
     }
+}
+
+/// What was never decided is not kept: mended, the request can be sent under the same key.
+#[tokio::test]
+async fn what_could_not_be_read_is_not_kept() {
+    let app = TestApp::start().await;
+    let body = json!({"amount": "1", "currency": "USDC"});
     assert_eq!(post(&app, "/requirements", None, "k", &body).await.status, 401);
+    assert_eq!(post(&app, "/requirements", Some(KEY), "k", &json!({"amount": 0})).await.status, 400);
+    let issued = post(&app, "/requirements", Some(KEY), "k", &body).await;
+    assert_eq!((issued.status, is_replayed(&issued)), (201, false));
 }
 
 /// The payment was booked and the process died before its answer was kept: sent again, the request gets the payment it
@@ -139,7 +149,13 @@ async fn an_answer_that_was_lost() {
     post(&app, "/verify", Some(KEY), "another", &proof).await.assert_refused("REPLAY_ATTACK");
     post(&app, "/verify", Some(OTHER_KEY), "once", &proof).await.assert_refused("REPLAY_ATTACK");
     let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
-    assert_eq!((again.status, is_replayed(&again), &again.body), (200, false, &first.body));
+    assert_eq!((again.status, is_replayed(&again), &again.body), (200, true, &first.body));
+
+    // However late it is sent again.
+    sqlx::query("DELETE FROM idempotency_keys").execute(&database).await.unwrap();
+    app.chain.clock.advance(Duration::from_hours(1));
+    app.verify(&proof).await.assert_refused("PAYMENT_EXPIRED");
+    assert_eq!(post(&app, "/verify", Some(KEY), "once", &proof).await.body, first.body);
     assert_eq!(app.booked().await, 1);
 }
 

@@ -1,0 +1,215 @@
+//! [`ClaimStore`] in Redis, on top of the one in memory.
+//!
+//! Memory is asked first and told everything, so this is never weaker than memory alone: twins on one instance are
+//! kept apart, and what this instance saw used is remembered, while Redis is away and after it lost its keys. Redis
+//! adds what the other instances know.
+
+use std::{
+    collections::HashSet,
+    fmt::Write,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use deadpool_redis::redis::{Script, ScriptInvocation};
+
+use super::Redis;
+use crate::{
+    clock::Clock,
+    ids::Entropy,
+    metrics::Metrics,
+    payments::{Claim, ClaimOutcome, ClaimStore},
+    store::memory::{LEASE, MemoryClaims, NONCE_LIFETIME, TRANSACTION_LIFETIME, used_keys},
+};
+
+/// How many ended requests Redis can be owed the end of. It ends the others itself, with their lease.
+const MAX_OWED: usize = 1000;
+
+const USED: u8 = 0;
+const CLAIMED: u8 = 1;
+
+/// Keys: the nonce's, the transaction's, the request's. The first argument of every script: who claims.
+///
+/// What this instance holds already it gets again. Memory keeps apart those who run here, so this is the rest of a
+/// claim that could not be released.
+static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
+        if redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+        if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 2 end
+        redis.call('PEXPIRE', KEYS[3], ARGV[2])
+        return 1",
+    )
+});
+/// Keys: those of requests. Ends no claim but the instance's own: one that ran out may have been followed by another's.
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "for _, key in ipairs(KEYS) do
+            if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+        end
+        return 0",
+    )
+});
+/// Keys as for a claim.
+static MARK_USED: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
+        redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+        return redis.call('DEL', KEYS[3])",
+    )
+});
+
+/// Claims that the instances on one Redis share.
+#[derive(Debug)]
+pub struct RedisClaims {
+    redis: Arc<Redis>,
+    memory: MemoryClaims,
+    /// The value of this instance's claims.
+    instance: String,
+    /// Requests that ended without Redis hearing of it. It may still hold them, also those it was asked for in vain: a
+    /// Redis that was too slow does later what it was told. Other instances would wait for them.
+    owed: Mutex<HashSet<[u8; 32]>>,
+    metrics: Arc<Metrics>,
+}
+
+impl RedisClaims {
+    #[must_use]
+    pub fn new(
+        redis: Arc<Redis>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let mut instance = [0; 16];
+        entropy.fill(&mut instance);
+        Self {
+            redis,
+            memory: MemoryClaims::new(clock),
+            instance: hex(&instance),
+            owed: Mutex::default(),
+            metrics,
+        }
+    }
+
+    fn prepare<'a>(&self, script: &'a Script, claim: &Claim) -> ScriptInvocation<'a> {
+        let mut invocation = script.prepare_invoke();
+        for key in used_keys(claim) {
+            invocation.key(key);
+        }
+        invocation.key(in_flight_key(&claim.request)).arg(&self.instance);
+        invocation
+    }
+
+    fn prepare_release(&self, requests: impl IntoIterator<Item = [u8; 32]>) -> ScriptInvocation<'static> {
+        let mut invocation = RELEASE.arg(&self.instance);
+        for request in requests {
+            invocation.key(in_flight_key(&request));
+        }
+        invocation
+    }
+
+    fn owed(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells Redis that a request ended, now or when it answers again.
+    async fn end(&self, operation: &'static str, claim: &Claim, script: &ScriptInvocation<'_>) {
+        if self.redis.decide::<u8>(operation, script).await.is_none() {
+            let mut owed = self.owed();
+            if owed.len() < MAX_OWED {
+                owed.insert(claim.request);
+            }
+        }
+    }
+
+    /// Redis answers: tells it, at once, of all that ended while it did not.
+    async fn pay_what_is_owed(&self) {
+        let requests = std::mem::take(&mut *self.owed());
+        if requests.is_empty() {
+            return;
+        }
+        let script = self.prepare_release(requests.iter().copied());
+        if self.redis.decide::<u8>("release", &script).await.is_none() {
+            let mut owed = self.owed();
+            let room = MAX_OWED.saturating_sub(owed.len());
+            owed.extend(requests.into_iter().take(room));
+        }
+    }
+}
+
+#[async_trait]
+impl ClaimStore for RedisClaims {
+    async fn claim(&self, claim: &Claim) -> ClaimOutcome {
+        let here = self.memory.claim(claim).await;
+        if here != ClaimOutcome::Claimed {
+            return here;
+        }
+        self.owed().remove(&claim.request);
+        let held = HeldHere { memory: &self.memory, claim };
+        let mut script = self.prepare(&CLAIM, claim);
+        script.arg(LEASE.as_millis());
+        let answer = self.redis.decide::<u8>("claim", &script).await;
+        let outcome = match answer {
+            None => ClaimOutcome::Claimed,
+            Some(USED) => {
+                self.metrics.redis_cache(true);
+                ClaimOutcome::Used
+            }
+            Some(answer) => {
+                self.metrics.redis_cache(false);
+                if answer == CLAIMED { ClaimOutcome::Claimed } else { ClaimOutcome::InFlight }
+            }
+        };
+        if answer.is_some() {
+            self.pay_what_is_owed().await;
+        }
+        if outcome == ClaimOutcome::Claimed {
+            held.keep();
+        }
+        outcome
+    }
+
+    /// In Redis first: while that takes, twins here still wait, so none of them can have claimed there what this ends.
+    async fn release(&self, claim: &Claim) {
+        let _held = HeldHere { memory: &self.memory, claim };
+        self.end("release", claim, &self.prepare_release([claim.request])).await;
+    }
+
+    /// In memory first: it cannot fail, and nobody here need ask Redis any more.
+    async fn mark_used(&self, claim: &Claim) {
+        self.memory.mark_used(claim).await;
+        let mut script = self.prepare(&MARK_USED, claim);
+        script.arg(NONCE_LIFETIME.as_millis()).arg(TRANSACTION_LIFETIME.as_millis());
+        self.end("mark_used", claim, &script).await;
+    }
+}
+
+/// A claim in memory that ends with this value, also when whoever waits for Redis gives up waiting.
+struct HeldHere<'a> {
+    memory: &'a MemoryClaims,
+    claim: &'a Claim,
+}
+
+impl HeldHere<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for HeldHere<'_> {
+    fn drop(&mut self) {
+        self.memory.forget(self.claim);
+    }
+}
+
+fn in_flight_key(request: &[u8; 32]) -> String {
+    format!("inflight:{}", hex(request))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

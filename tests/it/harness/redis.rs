@@ -1,0 +1,167 @@
+//! A throw-away Redis of a test's own: on a free port, in a folder of its own, with nothing on disk.
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::redis::{self, Client, Cmd, Connection, FromRedisValue};
+use tempfile::TempDir;
+
+/// How long the server may take to start or to end. It takes a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Another process may take a free port before the server does.
+const PORTS_TRIED: usize = 5;
+
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Option<Child>,
+    port: u16,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    pub fn start() -> Self {
+        for _ in 0..PORTS_TRIED {
+            let mut server = Self { process: None, port: free_port(), folder: tempfile::tempdir().unwrap() };
+            if server.run() {
+                return server;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// What this very server answers.
+    pub fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        command.query(&mut self.connection().unwrap()).unwrap()
+    }
+
+    /// The keys there are, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.ask(redis::cmd("KEYS").arg("*"));
+        keys.sort();
+        keys
+    }
+
+    /// A key's remaining life.
+    pub fn lifetime(&self, key: &str) -> Duration {
+        let milliseconds: i64 = self.ask(redis::cmd("PTTL").arg(key));
+        Duration::from_millis(milliseconds.try_into().unwrap_or_else(|_| panic!("{key} does not end")))
+    }
+
+    pub fn flush(&self) {
+        self.ask::<()>(&redis::cmd("FLUSHALL"));
+    }
+
+    /// Ends it in order; what it held is lost.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        self.gone();
+    }
+
+    pub fn kill9(&mut self) {
+        self.signal("KILL");
+        self.gone();
+    }
+
+    /// Connections stay open and new ones are accepted, but nothing answers.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Runs again on the same port, empty.
+    pub fn restart(&mut self) {
+        if self.process.is_some() {
+            self.stop();
+        }
+        assert!(self.run(), "redis-server does not start again on port {}", self.port);
+    }
+
+    /// Whether it runs now.
+    fn run(&mut self) -> bool {
+        let spawned = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.process = match spawned {
+            Ok(process) => Some(process),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                panic!(
+                    "redis-server is not on PATH: install Debian's package redis-server, or run tests/run.sh"
+                )
+            }
+            Err(error) => panic!("redis-server does not start: {error}"),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some()) {
+                break;
+            }
+            // Whoever else may have taken the port has another process id.
+            if self.process_id_it_tells() == self.process.as_ref().map(Child::id) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.end();
+        false
+    }
+
+    fn process_id_it_tells(&self) -> Option<u32> {
+        let told: String = redis::cmd("INFO").arg("server").query(&mut self.connection().ok()?).ok()?;
+        told.lines().find_map(|line| line.strip_prefix("process_id:"))?.trim().parse().ok()
+    }
+
+    fn connection(&self) -> redis::RedisResult<Connection> {
+        Client::open(self.url())?.get_connection_with_timeout(PATIENCE)
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.process.as_ref().expect("it runs");
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended.
+    fn gone(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let process = self.process.as_mut().expect("it ran");
+        while process.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "redis-server does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.process = None;
+    }
+
+    fn end(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // Ends a paused one too.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
