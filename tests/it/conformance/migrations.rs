@@ -1,9 +1,12 @@
 //! Migrations, by several instances that start at once.
 
-use futures_util::future::join_all;
-use pay402::store_error::StoreError;
+use std::sync::Arc;
 
-use super::{Backend, on_both, payment};
+use futures_util::future::join_all;
+use pay402::{store::Books, store_error::StoreError};
+use tokio::sync::Barrier;
+
+use super::{Backend, OWNER, on_both, payment};
 
 on_both!(
     instances_that_start_together_migrate_once,
@@ -12,23 +15,24 @@ on_both!(
 );
 
 async fn instances_that_start_together_migrate_once(backend: Backend) {
-    let backend = std::sync::Arc::new(backend);
-    let instances = (0..8).map(|_| {
-        let backend = std::sync::Arc::clone(&backend);
+    let opened: Vec<Books> = join_all((0..8).map(|_| backend.open())).await;
+    let together = Arc::new(Barrier::new(opened.len()));
+    let migrating = opened.into_iter().map(|books| {
+        let together = Arc::clone(&together);
         tokio::spawn(async move {
-            let books = backend.open().await;
+            together.wait().await;
             books.database.migrate().await.unwrap();
             books
         })
     });
-    for (number, books) in (0..).zip(join_all(instances).await) {
+    for (number, books) in (0..).zip(join_all(migrating).await) {
         let books = books.unwrap();
         books.payments.record_all(&[payment(number)]).await.unwrap();
         books.database.migrate().await.unwrap();
         let status = books.database.migration_status().await.unwrap();
         assert!(status.iter().all(|migration| migration.applied), "{status:?}");
     }
-    assert_eq!(backend.open().await.payments.list(super::OWNER, 50, 0).await.unwrap().total, 8);
+    assert_eq!(backend.open().await.payments.list(OWNER, 50, 0).await.unwrap().total, 8);
 }
 
 async fn a_database_that_is_not_migrated_says_so(backend: Backend) {

@@ -1,1 +1,113 @@
-//! Soon.
+//! The statements of every request find their rows by an index, where there are rows enough for it to matter.
+
+use pay402::store::sql;
+use serde_json::Value;
+use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
+
+use super::{Backend, signature};
+
+/// A statement, its texts and then its numbers, and the indexes it must use, as PostgreSQL and as SQLite name them.
+struct Hot {
+    sql: &'static str,
+    texts: Vec<String>,
+    numbers: Vec<i64>,
+    indexes: &'static [(&'static str, &'static str)],
+}
+
+/// SQLite takes the owner along.
+const BY_ID: (&str, &str) = ("transactions_pkey", "transactions_by_owner");
+const BY_SIGNATURE: (&str, &str) = ("transactions_signature_key", "sqlite_autoindex_transactions_2");
+const BY_NONCE: (&str, &str) = ("transactions_nonce_key", "sqlite_autoindex_transactions_3");
+const BY_REQUIREMENT: (&str, &str) =
+    ("transactions_requirement_nonce_key", "sqlite_autoindex_transactions_4");
+const BY_OWNER: (&str, &str) = ("transactions_by_owner", "transactions_by_owner");
+const REQUIREMENT: (&str, &str) = ("payment_requirements_pkey", "sqlite_autoindex_payment_requirements_1");
+
+fn hot() -> [Hot; 6] {
+    let signature = signature(1).to_string();
+    let owner = "owner 5".to_owned();
+    let hot = |sql, texts, indexes| Hot { sql, texts, numbers: vec![], indexes };
+    [
+        hot(sql::USED, vec!["nonce 5".to_owned(), signature.clone()], &[BY_NONCE, BY_SIGNATURE]),
+        hot(sql::FIND_PAYMENT, vec![signature, owner.clone()], &[BY_ID, BY_SIGNATURE]),
+        hot(sql::FIND_PAYMENT_BY_NONCE, vec!["nonce 5".to_owned()], &[BY_NONCE]),
+        Hot { numbers: vec![50, 0], ..hot(sql::LIST_PAYMENTS, vec![owner.clone()], &[BY_OWNER]) },
+        hot(sql::COUNT_PAYMENTS, vec![owner], &[BY_OWNER]),
+        hot(sql::FIND_REQUIREMENT, vec!["nonce 5".to_owned()], &[REQUIREMENT, BY_REQUIREMENT]),
+    ]
+}
+
+/// Twenty thousand payments of fifty owners, every tenth for a requirement.
+const PAYMENTS: &str = "\
+    INSERT INTO transactions (id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, \
+        network, slot, block_time_ms, verified_at_ms) \
+    SELECT 'pay_' || n, 'settled', 'owner ' || (n % 50), 'signature ' || n, 'nonce ' || n, \
+        CASE WHEN n % 10 = 0 THEN 'nonce ' || n END, 'p', 'r', 'USDC', 1, 'sandbox', 1, 1, 1 FROM numbers";
+const REQUIREMENTS: &str = "\
+    INSERT INTO payment_requirements (nonce, owner, amount, currency, recipient, scheme, expires_at_ms, created_at_ms) \
+    SELECT 'nonce ' || n, 'owner', 1, 'USDC', 'r', 'exact', 1, 1 FROM numbers";
+const NUMBERS: &str = "\
+    CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
+    SELECT n FROM up";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_finds_by_index() {
+    let backend = Backend::postgres().await;
+    backend.books().await;
+    let Backend::Postgres(server) = &backend else { unreachable!() };
+    let mut connection = server.connect().await;
+    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, "ANALYZE"] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    for Hot { sql, texts, numbers, indexes } in hot() {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {sql}"));
+        let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
+        let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
+        let row = explain.fetch_one(&mut connection).await.unwrap();
+        let plan: Value = serde_json::from_str(&row.get_unchecked::<String, _>(0)).unwrap();
+        let (mut nodes, mut used) = (Vec::new(), Vec::new());
+        walk(&plan, &mut nodes, &mut used);
+        assert!(!nodes.iter().any(|node| node == "Seq Scan" || node == "Sort"), "{sql}: {plan:#}");
+        assert!(indexes.iter().all(|(index, _)| used.iter().any(|used| used == index)), "{sql}: {plan:#}");
+    }
+}
+
+/// The kinds of the plan's nodes, and the indexes they use.
+fn walk(plan: &Value, nodes: &mut Vec<String>, indexes: &mut Vec<String>) {
+    match plan {
+        Value::Array(plans) => plans.iter().for_each(|plan| walk(plan, nodes, indexes)),
+        Value::Object(members) => {
+            nodes.extend(members.get("Node Type").and_then(Value::as_str).map(str::to_owned));
+            indexes.extend(members.get("Index Name").and_then(Value::as_str).map(str::to_owned));
+            for name in ["Plan", "Plans"] {
+                members.get(name).into_iter().for_each(|plan| walk(plan, nodes, indexes));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_finds_by_index() {
+    let backend = Backend::sqlite();
+    backend.books().await;
+    let Backend::Sqlite(folder) = &backend else { unreachable!() };
+    let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
+    let mut connection = file.connect().await.unwrap();
+    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    for Hot { sql, texts, numbers, indexes } in hot() {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
+        let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
+        let rows = explain.fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        let misses = |step: &String| {
+            step.contains("TEMP B-TREE") || step.starts_with("SCAN") && step != "SCAN CONSTANT ROW"
+        };
+        assert!(!plan.iter().any(misses), "{sql}: {plan:#?}");
+        let used = |index: &str| plan.iter().any(|step| step.contains(&format!("INDEX {index} ")));
+        assert!(indexes.iter().all(|(_, index)| used(index)), "{sql}: {plan:#?}");
+    }
+}

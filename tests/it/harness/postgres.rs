@@ -4,7 +4,10 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -46,13 +49,7 @@ impl PostgresServer {
         if let Some(Owner { user, group }) = owner {
             chown(server.folder.path(), Some(user), Some(group)).unwrap();
         }
-        let made = server
-            .command("initdb")
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(server.data())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        server.make_data();
         for _ in 0..PORTS_TRIED {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if server.launch().await {
@@ -60,6 +57,33 @@ impl PostgresServer {
             }
         }
         panic!("postgres does not start: {}", server.log());
+    }
+
+    /// A new data folder: a copy of the first that was made, which is kept since making one takes a second.
+    fn make_data(&self) {
+        let version = self.command("postgres").arg("--version").output().unwrap().stdout;
+        let version: String =
+            String::from_utf8_lossy(&version).chars().filter(char::is_ascii_alphanumeric).collect();
+        let user = fs::metadata(self.folder.path()).unwrap().uid();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{version}-{user}"));
+        if kept.exists() {
+            copy(&kept, &self.data());
+            return;
+        }
+        let made = self
+            .command("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(self.data())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        // Under another name at first, so that none is used that is half there.
+        let draft = kept.with_extension(std::process::id().to_string());
+        copy(&self.data(), &draft);
+        if fs::rename(&draft, &kept).is_err() {
+            // Another test was faster.
+            let _ = fs::remove_dir_all(&draft);
+        }
     }
 
     pub fn url(&self) -> String {
@@ -185,7 +209,6 @@ impl Drop for PostgresServer {
 impl Owner {
     /// Whom the server runs as; `None` for the one who runs the tests.
     fn of(folder: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
         if fs::metadata(folder).unwrap().uid() != 0 {
             return None;
         }
@@ -216,6 +239,12 @@ fn binaries() -> PathBuf {
         .chain(debian.into_iter().rev().map(|(_, folder)| folder))
         .find(|folder| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file()))
         .expect("PostgreSQL's initdb and postgres are missing: install the package postgresql, as tests/run.sh does")
+}
+
+/// With owners and permissions.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
 }
 
 fn children(parent: u32) -> Vec<u32> {
