@@ -1,5 +1,6 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
+mod lease;
 pub mod memory;
 pub mod postgres;
 pub mod redis;

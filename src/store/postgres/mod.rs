@@ -14,13 +14,12 @@ use async_trait::async_trait;
 use sqlx::{
     Connection, FromRow, PgConnection, PgPool, Postgres,
     migrate::Migrator,
-    pool::PoolConnection,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::{Query, QueryAs},
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Database, MigrationStatus, migration_status};
+use super::{Database, MigrationStatus, lease::Lease, migration_status};
 use crate::{metrics::Metrics, store_error::StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -69,30 +68,6 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-/// A connection out of the pool. It goes back only when what was done with it has succeeded: one that was given up on
-/// may hang, one that failed may lead to a server that is going down or that has become a standby.
-#[derive(Debug)]
-struct Lease {
-    connection: PoolConnection<Postgres>,
-    sound: bool,
-}
-
-impl Lease {
-    /// Ends the loan with what came of it.
-    fn end<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        self.sound = result.is_ok();
-        result
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if !self.sound {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
 impl PostgresStore {
     /// Opens the database at a `postgres://` URL, and makes sure that it answers.
     ///
@@ -130,10 +105,6 @@ impl PostgresStore {
         Ok(Self { pool, migration, metrics })
     }
 
-    async fn lease(&self) -> Result<Lease, sqlx::Error> {
-        Ok(Lease { connection: self.pool.acquire().await?, sound: false })
-    }
-
     /// Runs a statement; how many rows it wrote.
     async fn execute(
         &self,
@@ -142,8 +113,8 @@ impl PostgresStore {
         statement: Query<'_, Postgres, PgArguments>,
     ) -> Result<u64, StoreError> {
         self.timed(operation, table, async {
-            let mut lease = self.lease().await?;
-            let done = statement.execute(&mut *lease.connection).await;
+            let mut lease = Lease::from(&self.pool).await?;
+            let done = statement.execute(&mut *lease).await;
             Ok(lease.end(done)?.rows_affected())
         })
         .await
@@ -159,8 +130,8 @@ impl PostgresStore {
         R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         self.timed("select", table, async {
-            let mut lease = self.lease().await?;
-            let row = statement.fetch_optional(&mut *lease.connection).await;
+            let mut lease = Lease::from(&self.pool).await?;
+            let row = statement.fetch_optional(&mut *lease).await;
             lease.end(row)
         })
         .await
@@ -201,8 +172,8 @@ impl Database for PostgresStore {
 
     async fn migration_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
         let applied = self.timed("select", "_sqlx_migrations", async {
-            let mut lease = self.lease().await?;
-            let applied = applied(&mut lease.connection).await;
+            let mut lease = Lease::from(&self.pool).await?;
+            let applied = applied(&mut lease).await;
             lease.end(applied)
         });
         Ok(migration_status(&MIGRATIONS, &applied.await?))

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 use sqlx::{Connection, PgConnection};
 
-use super::{PostgresStore, unstorable};
+use super::{Lease, PostgresStore, unstorable};
 use crate::{
     clock::UnixMs,
     payments::{Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
@@ -21,8 +21,8 @@ impl PaymentStore for PostgresStore {
         let select = sqlx::query_as::<_, (bool, bool)>(sql::USED).bind(nonce).bind(transaction.to_string());
         let (nonce, transaction) = self
             .timed("select", TRANSACTIONS, async {
-                let mut lease = self.lease().await?;
-                let row = select.fetch_one(&mut *lease.connection).await;
+                let mut lease = Lease::from(&self.pool).await?;
+                let row = select.fetch_one(&mut *lease).await;
                 lease.end(row)
             })
             .await?;
@@ -56,8 +56,8 @@ impl PaymentStore for PostgresStore {
 
     async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<PaymentPage, StoreError> {
         let found = self.timed("select", TRANSACTIONS, async {
-            let mut lease = self.lease().await?;
-            let found = list(&mut lease.connection, owner, limit, offset).await;
+            let mut lease = Lease::from(&self.pool).await?;
+            let found = list(&mut lease, owner, limit, offset).await;
             lease.end(found)
         });
         let (rows, total) = found.await?;

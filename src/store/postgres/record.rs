@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 
-use super::{PostgresStore, sqlstate};
+use super::{Lease, PostgresStore, sqlstate};
 use crate::{
     ids::EventId,
     payments::{Payment, RecordOutcome, Used},
@@ -52,8 +52,8 @@ impl PostgresStore {
     pub(super) async fn record_batch(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, sqlx::Error> {
         let mut attempt = 1;
         loop {
-            let mut lease = self.lease().await?;
-            let outcomes = record(&mut lease.connection, payments, attempt > 1).await;
+            let mut lease = Lease::from(&self.pool).await?;
+            let outcomes = record(&mut lease, payments, attempt > 1).await;
             match lease.end(outcomes) {
                 Err(error) if attempt < ATTEMPTS && is_worth_another_try(&error) => attempt += 1,
                 outcomes => return outcomes,

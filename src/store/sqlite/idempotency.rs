@@ -23,7 +23,7 @@ impl IdempotencyStore for SqliteStore {
             .bind((attempt.at + LEASE).0)
             .bind(attempt.at.0)
             .bind((attempt.at - LIFETIME).0);
-        if self.timed("insert", TABLE, take.execute(&self.writer)).await?.rows_affected() == 1 {
+        if self.execute("insert", TABLE, take).await? == 1 {
             return Ok(Begun::Fresh);
         }
         let find =
@@ -39,17 +39,17 @@ impl IdempotencyStore for SqliteStore {
             .bind(&attempt.holder)
             .bind(i32::from(answer.status))
             .bind(&answer.body);
-        self.timed("update", TABLE, update.execute(&self.writer)).await.map(drop)
+        self.execute("update", TABLE, update).await.map(drop)
     }
 
     async fn abandon(&self, attempt: &Attempt) -> Result<(), StoreError> {
         let delete =
             sqlx::query(sql::ABANDON_ATTEMPT).bind(&attempt.caller).bind(&attempt.key).bind(&attempt.holder);
-        self.timed("delete", TABLE, delete.execute(&self.writer)).await.map(drop)
+        self.execute("delete", TABLE, delete).await.map(drop)
     }
 
     async fn purge(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
         let delete = sqlx::query(sql::PURGE_ANSWERS).bind(before.0).bind(i64::from(limit));
-        Ok(self.timed("delete", TABLE, delete.execute(&self.writer)).await?.rows_affected())
+        self.execute("delete", TABLE, delete).await
     }
 }

@@ -8,14 +8,17 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Connection, SqlitePool,
+    Connection, Sqlite, SqlitePool,
     error::ErrorKind,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
 };
 use tokio::time::Instant;
 
-use super::{Database, MigrationStatus, migration_status};
+use super::{Database, MigrationStatus, lease::Lease, migration_status};
 use crate::{metrics::Metrics, store_error::StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -31,6 +34,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An open SQLite database.
+///
+/// The writer's connection is replaced after every failure. Among others a commit that fails for want of space demands
+/// it: SQLite rolls back by itself, which sqlx does not notice, and the connection would refuse every further
+/// transaction.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     /// One connection: SQLite admits one writer at a time, and waiting here is fairer than its lock.
@@ -58,20 +65,24 @@ impl SqliteStore {
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
         };
-        // A commit that fails for want of space is rolled back by SQLite itself, which sqlx does not notice: its count
-        // of open transactions stays off by one, and the connection refuses every further one. So it is not kept.
-        let writer = pool(1)
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    connection.ping().await?;
-                    Ok(!connection.is_in_transaction())
-                })
-            })
-            .connect_with(options.clone())
-            .await
-            .map_err(unavailable)?;
+        let writer = pool(1).connect_with(options.clone()).await.map_err(unavailable)?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
         Ok(Self { writer, readers, metrics })
+    }
+
+    /// Runs a statement that writes; how many rows it wrote.
+    async fn execute(
+        &self,
+        operation: &str,
+        table: &str,
+        statement: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<u64, StoreError> {
+        self.timed(operation, table, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let done = statement.execute(&mut *lease).await;
+            Ok(lease.end(done)?.rows_affected())
+        })
+        .await
     }
 
     async fn timed<T>(
@@ -123,8 +134,9 @@ impl Database for SqliteStore {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.timed("check", "none", async {
-            let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            transaction.rollback().await
+            let mut lease = Lease::from(&self.writer).await?;
+            let checked = async { lease.begin_with("BEGIN IMMEDIATE").await?.rollback().await }.await;
+            lease.end(checked)
         })
         .await
     }

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use solana_signature::Signature;
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
-use super::SqliteStore;
+use super::{Lease, SqliteStore};
 use crate::{
     clock::UnixMs,
     ids::EventId,
@@ -27,13 +27,9 @@ impl PaymentStore for SqliteStore {
 
     async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
         self.timed("record", TRANSACTIONS, async {
-            let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            let mut outcomes = Vec::with_capacity(payments.len());
-            for payment in payments {
-                outcomes.push(write(&mut transaction, payment).await?);
-            }
-            transaction.commit().await?;
-            Ok(outcomes)
+            let mut lease = Lease::from(&self.writer).await?;
+            let recorded = record(&mut lease, payments).await;
+            lease.end(recorded)
         })
         .await
     }
@@ -46,7 +42,7 @@ impl PaymentStore for SqliteStore {
 
     async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
         let delete = sqlx::query(sql::PURGE_NONCES).bind(before.0).bind(i64::from(limit));
-        Ok(self.timed("delete", "nonces", delete.execute(&self.writer)).await?.rows_affected())
+        self.execute("delete", "nonces", delete).await
     }
 
     async fn find_by_nonce(&self, nonce: &str) -> Result<Option<Payment>, StoreError> {
@@ -72,6 +68,19 @@ impl PaymentStore for SqliteStore {
             .await?;
         page(rows, total)
     }
+}
+
+async fn record(
+    connection: &mut SqliteConnection,
+    payments: &[Payment],
+) -> Result<Vec<RecordOutcome>, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut outcomes = Vec::with_capacity(payments.len());
+    for payment in payments {
+        outcomes.push(write(&mut transaction, payment).await?);
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
 }
 
 /// The unique constraints decide: a payment whose nonce or transaction is there already writes nothing.

@@ -29,7 +29,7 @@ impl RequirementStore for SqliteStore {
             .bind(&issued.metadata)
             .bind(expires_at.0)
             .bind(issued.created_at.0);
-        self.timed("insert", REQUIREMENTS, insert.execute(&self.writer)).await.map(drop)
+        self.execute("insert", REQUIREMENTS, insert).await.map(drop)
     }
 
     async fn find(&self, nonce: &str) -> Result<Option<IssuedRequirement>, StoreError> {
