@@ -12,13 +12,18 @@
 //!                   judge   who must have been paid, and what
 //!   chain           the confirmed transaction, its signatures checked here
 //!                   judge   who got what, by balances before and after
-//!   store           nonce, payment and event in one database transaction
+//!   payments::Recorder      those who wait share a commit
+//!   store           payments, nonces and events in one database transaction
 //!                   only then: valid
 //! ```
 //!
 //! A refusal is a value ([`payments::Verdict`]) and uses nothing up. An error means that nothing could be decided: it is
 //! answered with 503 and uses nothing up either. The database's unique constraints are the judge of what was used
-//! before; claims only make that cheap and keep twins from asking the chain twice.
+//! before; claims only make that cheap and keep twins from asking the chain twice. They live in memory, or in a Redis that
+//! instances share, and losing them costs speed alone.
+//!
+//! A request with an `Idempotency-Key` is claimed in the database before it is handled ([`idempotency`]); what it books
+//! carries its tag, so that the answer can be given again even when it was lost.
 //!
 //! # Rooms
 //!

@@ -12,6 +12,10 @@ macro_rules! payment_columns {
     };
 }
 
+/// Fails where nothing can be written.
+pub const WRITE_NOTHING: &str =
+    "INSERT INTO nonces (nonce, payment_id, used_at_ms) SELECT '', '', 0 WHERE false";
+
 /// Whether a nonce, whether a signature is in the books.
 pub const USED: &str = "\
     SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1), \

@@ -1,6 +1,8 @@
-//! A disk that fills up under the running service.
+//! A disk that fills up under the running service, and a database file that may not be written.
 
 use std::{
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -66,4 +68,72 @@ async fn a_full_disk_stops_acceptance_until_there_is_room() {
     post("/verify", &proof).await.assert_valid();
     post("/verify", &proof).await.assert_refused("REPLAY_ATTACK");
     chain.shutdown().await;
+}
+
+/// Runs as somebody whom file permissions hold for: root is told no by none.
+fn unprivileged(folder: &Path) -> Command {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        let mut command = Command::new("env");
+        command.arg("--");
+        return command;
+    }
+    std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]);
+    command
+}
+
+const NOBODY: u32 = 65_534;
+
+/// Sets the permissions of the database's files.
+fn permit(folder: &Path, mode: u32) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("books.db") {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+/// A database that may only be read: payments are answered 503, `/ready` says which part it is, and once it may be
+/// written, all is well without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_stops_acceptance_until_it_is_writable() {
+    let folder = tempfile::tempdir().unwrap();
+    // The binary where anybody may run it.
+    let binary = folder.path().join("pay402");
+    std::fs::copy(env!("CARGO_BIN_EXE_pay402"), &binary).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let database = format!("sqlite://{}", folder.path().join("books.db").display());
+    let command = |action: &str| {
+        let mut command = unprivileged(folder.path());
+        command
+            .arg(&binary)
+            .arg(action)
+            .current_dir(folder.path())
+            .env("DATABASE_URL", &database)
+            .env("AUTO_MIGRATE", "false")
+            .env("VALID_API_KEYS", KEY)
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .stderr(Stdio::piped());
+        command
+    };
+    assert!(command("migrate").output().unwrap().status.success());
+    permit(folder.path(), 0o444);
+    let service = ServiceProcess::of(command("serve")).await;
+    let http = reqwest::Client::new();
+    let issue = async || {
+        let body = json!({"amount": 1, "currency": "USDC", "recipient": solana_pubkey::Pubkey::default().to_string()});
+        let request = http.post(format!("{}/requirements", service.url)).header("x-api-key", KEY).json(&body);
+        Answer::of(request.send().await.unwrap()).await
+    };
+    let refused = issue().await;
+    assert_eq!((refused.status, refused.code()), (503, "DATABASE_UNAVAILABLE"), "{refused:?}");
+    let ready = Answer::of(http.get(format!("{}/ready", service.url)).send().await.unwrap()).await;
+    assert_eq!(ready.body["components"]["database"]["status"], "down", "{ready:?}");
+
+    permit(folder.path(), 0o644);
+    let issued = issue().await;
+    assert_eq!(issued.status, 201, "{issued:?}");
 }

@@ -19,7 +19,7 @@ use sqlx::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Database, MigrationStatus, lease::Lease, migration_status};
+use super::{Database, MigrationStatus, lease::Lease, migration_status, sql};
 use crate::{metrics::Metrics, store_error::StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -181,8 +181,7 @@ impl Database for PostgresStore {
 
     /// Asks for an insert of no rows: a standby, a database set to read-only, and a role without the right refuse it.
     async fn check_writable(&self) -> Result<(), StoreError> {
-        let insert = "INSERT INTO nonces (nonce, payment_id, used_at_ms) SELECT '', '', 0 WHERE false";
-        self.execute("check", "none", sqlx::query(insert)).await.map(drop)
+        self.execute("check", "none", sqlx::query(sql::WRITE_NOTHING)).await.map(drop)
     }
 
     async fn close(&self) {

@@ -1,9 +1,10 @@
 //! Migrations, by several instances that start at once.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use futures_util::future::join_all;
 use pay402::{store::Books, store_error::StoreError};
+use sqlx::{Connection, migrate::Migrator};
 use tokio::sync::Barrier;
 
 use super::{Backend, OWNER, on_both, payment};
@@ -12,6 +13,7 @@ on_both!(
     instances_that_start_together_migrate_once,
     a_database_that_is_not_migrated_says_so,
     a_database_of_a_newer_version_is_refused,
+    a_database_of_the_level_before_is_upgraded_with_its_rows,
 );
 
 async fn instances_that_start_together_migrate_once(backend: Backend) {
@@ -62,4 +64,54 @@ async fn a_database_of_a_newer_version_is_refused(backend: Backend) {
         }
     }
     assert!(books.database.migrate().await.is_err());
+}
+
+/// Applies the migrations but the last one, as the version before did.
+async fn migrate_to_the_level_before(backend: &Backend) {
+    let name = match backend {
+        Backend::Sqlite(_) => "sqlite",
+        Backend::Postgres(_) => "postgres",
+    };
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name);
+    let mut files: Vec<_> = std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.pop().expect("there are migrations");
+    let before = tempfile::tempdir().unwrap();
+    for file in files {
+        std::fs::copy(&file, before.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let migrator = Migrator::new(before.path()).await.unwrap();
+    match backend {
+        Backend::Sqlite(folder) => {
+            let url = format!("sqlite://{}?mode=rwc", folder.path().join("books.db").display());
+            let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+            migrator.run_direct(None, &mut connection, false).await.unwrap();
+            connection.close().await.unwrap();
+        }
+        Backend::Postgres(server) => {
+            migrator.run_direct(None, &mut server.connect().await, false).await.unwrap();
+        }
+    }
+}
+
+async fn a_database_of_the_level_before_is_upgraded_with_its_rows(backend: Backend) {
+    migrate_to_the_level_before(&backend).await;
+    let books = backend.open().await;
+    let payments = [payment(1), payment(2)];
+    books.payments.record_all(&payments).await.unwrap();
+    let missing = async || {
+        let status = books.database.migration_status().await.unwrap();
+        status.iter().filter(|migration| !migration.applied).count()
+    };
+    assert_eq!(missing().await, 1);
+
+    books.database.migrate().await.unwrap();
+    assert_eq!(missing().await, 0);
+    for before in &payments {
+        let after = books.payments.find(OWNER, before.id.as_str()).await.unwrap();
+        assert_eq!(after.as_ref(), Some(before));
+        let used = books.payments.used(&before.nonce, &before.transaction).await.unwrap();
+        assert!(used.is_some());
+    }
+    assert_eq!(books.payments.list(OWNER, 50, 0).await.unwrap().total, 2);
 }
