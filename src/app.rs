@@ -52,10 +52,6 @@ pub enum StartError {
     Redis(#[from] InvalidRedisUrl),
     #[error(transparent)]
     Keys(KeyRingError),
-    #[error("cannot listen on {address}")]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
-    #[error("signals cannot be listened to")]
-    Signals(#[source] std::io::Error),
 }
 
 /// Opens the configured database.
@@ -190,7 +186,6 @@ impl App {
     pub async fn serve(self, listener: TcpListener) {
         let metrics = Arc::clone(&self.services.metrics);
         http::serve(listener, http::router(self.services), metrics, self.shutdown.clone()).await;
-
         self.database.close().await;
     }
 }

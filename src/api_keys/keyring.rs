@@ -3,12 +3,15 @@
 //! bcrypt takes a quarter of a second on purpose, so it runs off the async threads, on a bounded number of threads,
 //! and once per good key: a key that has passed is remembered by a digest that is worth nothing outside this process.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::Caller;
 use crate::ids::Entropy;
@@ -65,7 +68,7 @@ struct Entry {
     caller: Caller,
     hash: String,
     /// Digest of the plain key, once it has passed bcrypt.
-    remembered: OnceCell<[u8; 32]>,
+    remembered: OnceLock<[u8; 32]>,
 }
 
 impl KeyRing {
@@ -84,7 +87,7 @@ impl KeyRing {
                     prefix: key.prefix().to_owned(),
                     caller: Caller { user: format!("key:{}", key.prefix()), recipients: Vec::new() },
                     hash,
-                    remembered: OnceCell::new(),
+                    remembered: OnceLock::new(),
                 }))
             }));
         }
@@ -130,7 +133,7 @@ impl KeyRing {
         if !good {
             return Ok(None);
         }
-        entry.remembered.get_or_init(|| async { digest }).await;
+        entry.remembered.get_or_init(|| digest);
         Ok(Some(entry.caller.clone()))
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{Payment, PaymentStore, RecordOutcome};
@@ -52,15 +52,20 @@ impl Recorder {
     /// Records a payment; it is committed when this returns.
     ///
     /// # Errors
-    /// When the database did not confirm the commit in time. It may then be there all the same.
+    /// When it did not get its turn, or the database did not confirm the commit. [`StoreError::Unknown`]: it may be
+    /// there all the same.
     pub async fn record(&self, payment: Payment) -> Result<RecordOutcome, StoreError> {
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         let (answer, outcome) = oneshot::channel();
-        let recorded = async {
-            let waiting = Waiting { payment, answer };
-            self.queue.send(waiting).await.map_err(|_| lost("the writer has ended"))?;
-            outcome.await.map_err(|_| lost("the writer has ended"))?.map_err(StoreError::Shared)
-        };
-        timeout(WAIT_TIMEOUT, recorded).await.unwrap_or_else(|_| Err(lost("the writer is busy")))
+        timeout_at(deadline, self.queue.send(Waiting { payment, answer }))
+            .await
+            .map_err(|_| StoreError::Unavailable("too many payments wait to be recorded".into()))?
+            .map_err(|_| StoreError::Unavailable("the writer has ended".into()))?;
+        // From here on the writer may have it in hand, so that silence says nothing.
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome.map_err(StoreError::Shared),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Unknown),
+        }
     }
 }
 
@@ -69,6 +74,9 @@ async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting
     while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
         // Who gave up waiting was told that nothing is known; better that nothing is written.
         batch.retain(|waiting| !waiting.answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let (payments, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.payment, waiting.answer)).unzip();
         for (answer, outcome) in answers.into_iter().zip(outcomes(store.as_ref(), &payments).await) {
@@ -107,8 +115,4 @@ async fn outcomes(store: &dyn PaymentStore, payments: &[Payment]) -> Vec<Outcome
 
 async fn record(store: &dyn PaymentStore, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
     timeout(COMMIT_TIMEOUT, store.record_all(payments)).await.unwrap_or(Err(StoreError::Unknown))
-}
-
-fn lost(what: &'static str) -> StoreError {
-    StoreError::Unavailable(what.into())
 }

@@ -30,7 +30,7 @@ impl PaymentStore for PostgresStore {
     }
 
     async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
-        self.timed("record", TRANSACTIONS, self.record_batch(payments)).await
+        self.timed("record", TRANSACTIONS, self.record_batch(payments)).await?.ok_or(StoreError::Unknown)
     }
 
     async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {

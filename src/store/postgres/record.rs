@@ -48,25 +48,45 @@ const RIVALS: &str =
     "SELECT id, signature, nonce FROM transactions WHERE signature = ANY ($1) OR nonce = ANY ($2)";
 
 impl PostgresStore {
-    /// One outcome for each payment, in their order.
-    pub(super) async fn record_batch(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, sqlx::Error> {
-        let mut attempt = 1;
-        loop {
-            let mut lease = Lease::from(&self.pool).await?;
-            let outcomes = record(&mut lease, payments, attempt > 1).await;
-            match lease.end(outcomes) {
-                Err(error) if attempt < ATTEMPTS && is_worth_another_try(&error) => attempt += 1,
-                outcomes => return outcomes,
+    /// One outcome for each payment, in their order. `None`: the answer to a commit was lost and nothing could be
+    /// learnt since.
+    pub(super) async fn record_batch(
+        &self,
+        payments: &[Payment],
+    ) -> Result<Option<Vec<RecordOutcome>>, sqlx::Error> {
+        let mut in_doubt = false;
+        for attempt in 1..=ATTEMPTS {
+            let recorded = match Lease::from(&self.pool).await {
+                Ok(mut lease) => {
+                    let recorded = record(&mut lease, payments, in_doubt).await;
+                    lease.end(recorded)
+                }
+                // Nothing was sent; what may have been committed before stays in doubt.
+                Err(_) if in_doubt => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            match recorded {
+                Ok(outcomes) => return Ok(Some(outcomes)),
+                Err(error) if is_lost_connection(&error) => in_doubt = true,
+                Err(error) if is_aborted(&error) && attempt < ATTEMPTS => {}
+                Err(_) if in_doubt => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 }
 
-/// Deadlocks and failed serializations; connections that were lost, be it after the commit.
-fn is_worth_another_try(error: &sqlx::Error) -> bool {
+/// Deadlocks and failed serializations: nothing was written.
+fn is_aborted(error: &sqlx::Error) -> bool {
+    sqlstate(error).is_some_and(|code| matches!(code.as_str(), "40001" | "40P01"))
+}
+
+/// Connections that were lost, be it after the commit.
+fn is_lost_connection(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_))
         || sqlstate(error).is_some_and(|code| {
-            matches!(code.as_str(), "40001" | "40P01" | "57P01" | "57P02" | "57P03") || code.starts_with("08")
+            matches!(code.as_str(), "57P01" | "57P02" | "57P03") || code.starts_with("08")
         })
 }
 
