@@ -113,11 +113,14 @@ impl App {
             }
             None => None,
         };
+        let mut cache_secret = [0; 32];
+        entropy.fill(&mut cache_secret);
         let claims: Arc<dyn ClaimStore> = match &redis {
             Some(redis) => Arc::new(RedisClaims::new(
                 Arc::clone(redis),
                 Arc::clone(&clock),
                 entropy.as_ref(),
+                &cache_secret,
                 Arc::clone(&metrics),
             )),
             None => Arc::new(MemoryClaims::new(Arc::clone(&clock))),
@@ -136,8 +139,8 @@ impl App {
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
-            requirements: Arc::clone(&books.requirements),
             claims,
+            tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             metrics: Arc::clone(&metrics),

@@ -48,6 +48,7 @@ pub struct Metrics {
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
     database_duration: HistogramVec,
+    payment_cache: IntCounterVec,
     redis_hits: IntCounter,
     redis_misses: IntCounter,
     redis_duration: HistogramVec,
@@ -122,6 +123,12 @@ impl Metrics {
                 "Time of a database operation, waiting for a connection included",
                 &["operation", "table"],
             ),
+            payment_cache: counter(
+                &registry,
+                "payment_cache_total",
+                "Transactions that had to be looked up, known from before or not",
+                &["result"],
+            ),
             redis_hits: register(
                 &registry,
                 IntCounter::new("redis_cache_hits_total", "Claims for which Redis knew a used key")
@@ -191,6 +198,11 @@ impl Metrics {
     pub fn database_query(&self, operation: &str, table: &str, elapsed: Duration) {
         self.database_queries.with_label_values(&[operation, table]).inc();
         self.database_duration.with_label_values(&[operation, table]).observe(elapsed.as_secs_f64());
+    }
+
+    /// A transaction was looked up, and was known from before or not.
+    pub fn payment_cache(&self, hit: bool) {
+        self.payment_cache.with_label_values(&[if hit { "hit" } else { "miss" }]).inc();
     }
 
     /// Redis was asked whether a key is used, and knew one or did not.

@@ -1,11 +1,12 @@
 //! A confirmed transaction, reduced to what judging a payment needs.
 
+use serde::{Deserialize, Serialize};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 use crate::clock::UnixMs;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmedTransaction {
     pub signature: Signature,
     pub slot: u64,
@@ -24,7 +25,7 @@ pub struct ConfirmedTransaction {
 }
 
 /// An account's lamports on both sides of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LamportBalance {
     pub account: Pubkey,
     pub before: u64,
@@ -32,7 +33,7 @@ pub struct LamportBalance {
 }
 
 /// What a token account holds on one side of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenBalance {
     pub account: Pubkey,
     pub owner: Pubkey,

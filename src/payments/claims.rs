@@ -1,7 +1,12 @@
-//! The fast first answer to "was this used before?", and the lock that keeps concurrent twins apart.
+//! The fast first answer to "was this used before?", the lock that keeps concurrent twins apart, and what the chain
+//! said of transactions that have not paid yet.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use solana_signature::Signature;
+
+use crate::chain::ConfirmedTransaction;
 
 /// What one verification holds on to while it runs.
 ///
@@ -38,4 +43,10 @@ pub trait ClaimStore: std::fmt::Debug + Send + Sync {
 
     /// The payment was accepted: nonce and transaction stay used.
     async fn mark_used(&self, claim: &Claim);
+
+    /// What the chain said of a claimed transaction when it was last asked, here or at another instance.
+    fn known(&self, transaction: &Signature) -> Option<Arc<ConfirmedTransaction>>;
+
+    /// Remembers what the chain said, so that the next attempt to pay with it need not ask.
+    fn learn(&self, transaction: Arc<ConfirmedTransaction>);
 }

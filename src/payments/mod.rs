@@ -14,5 +14,5 @@ mod verdict;
 pub use claims::{Claim, ClaimOutcome, ClaimStore};
 pub use payment::{Payment, PaymentState};
 pub use recorder::Recorder;
-pub use store::{PaymentPage, PaymentStore, RecordOutcome, Used};
+pub use store::{OnRecord, PaymentPage, PaymentStore, RecordOutcome, Used};
 pub use verdict::{Refusal, RefusalCode, Verdict};

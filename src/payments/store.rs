@@ -4,13 +4,21 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 
 use super::Payment;
-use crate::{clock::UnixMs, store_error::StoreError};
+use crate::{clock::UnixMs, requirements::IssuedRequirement, store_error::StoreError};
 
 /// What of a proof had been used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Used {
     Nonce,
     Transaction,
+}
+
+/// What the books know of a nonce and a transaction before a payment with them is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnRecord {
+    pub used: Option<Used>,
+    /// The requirement issued under the nonce.
+    pub issued: Option<IssuedRequirement>,
 }
 
 /// What became of a payment that was to be recorded.
@@ -32,11 +40,12 @@ pub struct PaymentPage {
 
 #[async_trait]
 pub trait PaymentStore: std::fmt::Debug + Send + Sync {
-    /// Whether the nonce or the transaction is in the books. Only a hint: [`record_all`](Self::record_all) judges.
+    /// In one round trip: whether the nonce or the transaction is in the books, and what was issued under the nonce. The
+    /// first is only a hint: [`record_all`](Self::record_all) judges.
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn used(&self, nonce: &str, transaction: &Signature) -> Result<Option<Used>, StoreError>;
+    async fn on_record(&self, nonce: &str, transaction: &Signature) -> Result<OnRecord, StoreError>;
 
     /// In one database transaction: records the payments, uses their nonces, appends their events. Returns once that
     /// is committed, with an outcome for each. One that was used before changes nothing for the others.

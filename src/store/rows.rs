@@ -4,14 +4,14 @@ use std::{fmt, str::FromStr};
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
-use sqlx::FromRow;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
     chain::assets::Network,
     clock::UnixMs,
     ids::PaymentId,
     money::{Amount, Currency},
-    payments::{Payment, PaymentPage, PaymentState, Used},
+    payments::{OnRecord, Payment, PaymentPage, PaymentState, Used},
     requirements::{IssuedRequirement, Requirement, Scheme},
     store_error::StoreError,
 };
@@ -126,6 +126,42 @@ impl TryFrom<RequirementRow> for IssuedRequirement {
             metadata: row.metadata,
             created_at: UnixMs(row.created_at_ms),
             payment_id: row.payment_id,
+        })
+    }
+}
+
+/// What is on record of a nonce and a transaction. The requirement's columns are all null where there is none.
+pub(super) struct OnRecordRow {
+    nonce_used: bool,
+    transaction_used: bool,
+    issued: Option<RequirementRow>,
+}
+
+impl<'r, R> FromRow<'r, R> for OnRecordRow
+where
+    R: Row,
+    for<'c> &'c str: ColumnIndex<R>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    RequirementRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let nonce: Option<String> = row.try_get("nonce")?;
+        Ok(Self {
+            nonce_used: row.try_get("nonce_used")?,
+            transaction_used: row.try_get("transaction_used")?,
+            issued: nonce.map(|_| RequirementRow::from_row(row)).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<OnRecordRow> for OnRecord {
+    type Error = StoreError;
+
+    fn try_from(row: OnRecordRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            used: used(row.nonce_used, row.transaction_used),
+            issued: row.issued.map(IssuedRequirement::try_from).transpose()?,
         })
     }
 }

@@ -16,10 +16,21 @@ macro_rules! payment_columns {
 pub const WRITE_NOTHING: &str =
     "INSERT INTO nonces (nonce, payment_id, used_at_ms) SELECT '', '', 0 WHERE false";
 
-/// Whether a nonce, whether a signature is in the books.
-pub const USED: &str = "\
-    SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1), \
-    EXISTS (SELECT 1 FROM transactions WHERE signature = $2)";
+macro_rules! requirement_columns {
+    () => {
+        "r.nonce, r.owner, r.amount, r.max_amount, r.currency, r.recipient, r.scheme, r.resource, r.metadata, \
+         r.expires_at_ms, r.created_at_ms, t.id AS payment_id"
+    };
+}
+
+/// Whether a nonce, whether a signature is in the books, and the requirement issued under the nonce, if any.
+pub const ON_RECORD: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1) AS nonce_used, \
+     EXISTS (SELECT 1 FROM transactions WHERE signature = $2) AS transaction_used, ",
+    requirement_columns!(),
+    " FROM (SELECT 1) one_row LEFT JOIN payment_requirements r ON r.nonce = $1 \
+     LEFT JOIN transactions t ON t.requirement_nonce = r.nonce"
+);
 
 pub const FIND_PAYMENT: &str = concat!(
     "SELECT ",
@@ -43,10 +54,11 @@ pub(super) const ISSUE_REQUIREMENT: &str = "\
         metadata, expires_at_ms, created_at_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-pub const FIND_REQUIREMENT: &str = "\
-    SELECT r.nonce, r.owner, r.amount, r.max_amount, r.currency, r.recipient, r.scheme, r.resource, r.metadata, \
-        r.expires_at_ms, r.created_at_ms, t.id AS payment_id \
-    FROM payment_requirements r LEFT JOIN transactions t ON t.requirement_nonce = r.nonce WHERE r.nonce = $1";
+pub const FIND_REQUIREMENT: &str = concat!(
+    "SELECT ",
+    requirement_columns!(),
+    " FROM payment_requirements r LEFT JOIN transactions t ON t.requirement_nonce = r.nonce WHERE r.nonce = $1"
+);
 
 /// Takes a key that is free, whose holder's lease has run out, or whose answer has.
 pub(super) const BEGIN_ATTEMPT: &str = "\

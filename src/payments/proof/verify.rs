@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::{
     PaymentProof, ProofRequest,
@@ -22,7 +24,7 @@ use crate::{
         Claim, ClaimOutcome, ClaimStore, Payment, PaymentState, PaymentStore, RecordOutcome, Recorder,
         Refusal, RefusalCode, Used, Verdict,
     },
-    requirements::{IssuedRequirement, Requirement, RequirementStore},
+    requirements::{IssuedRequirement, Requirement},
     store_error::StoreError,
 };
 
@@ -65,8 +67,9 @@ pub struct ProofVerifier {
     pub chain: Arc<dyn Chain>,
     pub payments: Arc<dyn PaymentStore>,
     pub recorder: Recorder,
-    pub requirements: Arc<dyn RequirementStore>,
     pub claims: Arc<dyn ClaimStore>,
+    /// What goes on after an answer, and a shutdown waits for.
+    pub tasks: TaskTracker,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub metrics: Arc<Metrics>,
@@ -141,10 +144,11 @@ impl ProofVerifier {
             Ok(Err(refusal)) => Ok(Verdict::Refused(refusal)),
             Err(error) => Err(error),
         };
-        match &verdict {
-            Ok(Verdict::Accepted(_)) => self.claims.mark_used(&claim).await,
-            _ => self.claims.release(&claim).await,
-        }
+        let (claims, accepted) = (Arc::clone(&self.claims), matches!(verdict, Ok(Verdict::Accepted(_))));
+        // Not on the way of the answer. There are no more of these than verifications, and a store's timeout bounds each.
+        self.tasks.spawn(async move {
+            if accepted { claims.mark_used(&claim).await } else { claims.release(&claim).await }
+        });
         verdict
     }
 
@@ -180,32 +184,50 @@ impl ProofVerifier {
         caller: Option<&Caller>,
     ) -> Result<Result<Payment, Refusal>, VerifyError> {
         let proof = &request.proof;
-        if let Some(used) = self.payments.used(&proof.nonce, &proof.transaction_id).await? {
+        let on_record = self.payments.on_record(&proof.nonce, &proof.transaction_id).await?;
+        if let Some(used) = on_record.used {
             return Ok(Err(already_used(used)));
         }
-        let issued = self.requirements.find(&proof.nonce).await?;
         let decided = self
-            .terms(request.requirement.as_ref(), issued.as_ref(), caller)
+            .terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller)
             .and_then(|(terms, issued)| judge::check_terms(proof, &terms).map(|()| (terms, issued)))
             .and_then(|decided| check_parties(proof).map(|()| decided));
         let (terms, issued) = match decided {
             Ok(decided) => decided,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let transaction = match self.chain.transaction(&proof.transaction_id).await? {
-            Lookup::Confirmed(transaction) => transaction,
-            Lookup::NotVisible => return Err(VerifyError::TransactionNotVisible),
-            Lookup::UnsupportedVersion => {
-                return Ok(Err(Refusal::new(
-                    RefusalCode::InvalidPayment,
-                    "the transaction's version is not supported: pay with a legacy or v0 transaction",
-                )));
-            }
+        let transaction = match self.look_up(&proof.transaction_id).await? {
+            Ok(transaction) => transaction,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let now = self.clock.now();
         let paid = judge::check_issued_before(issued, &transaction)
             .and_then(|()| judge::check_transaction(proof, &terms, &transaction, &self.policy.assets, now));
         Ok(paid.map(|recipient| self.payment(proof, &terms, issued, caller, recipient, &transaction)))
+    }
+
+    /// What the chain says, or said when it was last asked: of a confirmed transaction it does not say anything else later.
+    async fn look_up(
+        &self,
+        transaction: &Signature,
+    ) -> Result<Result<Arc<ConfirmedTransaction>, Refusal>, VerifyError> {
+        let known = self.claims.known(transaction);
+        self.metrics.payment_cache(known.is_some());
+        if let Some(known) = known {
+            return Ok(Ok(known));
+        }
+        match self.chain.transaction(transaction).await? {
+            Lookup::Confirmed(found) => {
+                let found = Arc::<ConfirmedTransaction>::from(found);
+                self.claims.learn(Arc::clone(&found));
+                Ok(Ok(found))
+            }
+            Lookup::NotVisible => Err(VerifyError::TransactionNotVisible),
+            Lookup::UnsupportedVersion => Ok(Err(Refusal::new(
+                RefusalCode::InvalidPayment,
+                "the transaction's version is not supported: pay with a legacy or v0 transaction",
+            ))),
+        }
     }
 
     /// Who must have been paid: the requirement in the body, else the one issued under the nonce, else the key's

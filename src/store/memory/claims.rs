@@ -7,8 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use moka::{policy::EvictionPolicy, sync::Cache};
+use solana_signature::Signature;
 
 use crate::{
+    chain::ConfirmedTransaction,
     clock::{Clock, UnixMs},
     payments::{Claim, ClaimOutcome, ClaimStore},
 };
@@ -21,6 +24,9 @@ pub(in crate::store) const NONCE_LIFETIME: Duration = Duration::from_mins(15);
 pub(in crate::store) const TRANSACTION_LIFETIME: Duration = Duration::from_hours(1);
 /// How many used keys are remembered. Past that the oldest are forgotten, and the database answers for them.
 const MAX_USED: usize = 200_000;
+/// How many balances the remembered transactions have together: some 50 MB. Past that the ones not asked for longest are
+/// forgotten.
+const MAX_KNOWN_BALANCES: u64 = 500_000;
 /// How many claims there can be at a time. Past that one is granted without being held.
 const MAX_IN_FLIGHT: usize = 20_000;
 
@@ -37,13 +43,24 @@ struct Keys {
 #[derive(Debug)]
 pub struct MemoryClaims {
     keys: Mutex<Keys>,
+    known: Cache<Signature, Arc<ConfirmedTransaction>>,
     clock: Arc<dyn Clock>,
 }
 
 impl MemoryClaims {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { keys: Mutex::default(), clock }
+        let balances = |_: &Signature, transaction: &Arc<ConfirmedTransaction>| {
+            let tokens = transaction.tokens_before.len() + transaction.tokens_after.len();
+            u32::try_from(1 + transaction.lamports.len() + tokens).unwrap_or(u32::MAX)
+        };
+        let known = Cache::builder()
+            .weigher(balances)
+            .max_capacity(MAX_KNOWN_BALANCES)
+            .time_to_live(TRANSACTION_LIFETIME)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Self { keys: Mutex::default(), known, clock }
     }
 
     /// Nobody holds the request any more.
@@ -87,6 +104,7 @@ impl ClaimStore for MemoryClaims {
 
     async fn mark_used(&self, claim: &Claim) {
         let now = self.clock.now();
+        self.known.invalidate(&claim.transaction);
         self.with(|keys| {
             keys.in_flight.remove(&claim.request);
             for (name, lifetime) in used_keys(claim).into_iter().zip([NONCE_LIFETIME, TRANSACTION_LIFETIME]) {
@@ -103,6 +121,14 @@ impl ClaimStore for MemoryClaims {
                 keys.used_order.pop_front();
             }
         });
+    }
+
+    fn known(&self, transaction: &Signature) -> Option<Arc<ConfirmedTransaction>> {
+        self.known.get(transaction)
+    }
+
+    fn learn(&self, transaction: Arc<ConfirmedTransaction>) {
+        self.known.insert(transaction.signature, transaction);
     }
 }
 

@@ -7,9 +7,9 @@ use sqlx::{Connection, PgConnection};
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
     clock::UnixMs,
-    payments::{Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
+    payments::{OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome},
     store::{
-        rows::{PaymentRow, TRANSACTIONS, page, used},
+        rows::{OnRecordRow, PaymentRow, TRANSACTIONS, page},
         sql,
     },
     store_error::StoreError,
@@ -17,16 +17,11 @@ use crate::{
 
 #[async_trait]
 impl PaymentStore for PostgresStore {
-    async fn used(&self, nonce: &str, transaction: &Signature) -> Result<Option<Used>, StoreError> {
-        let select = sqlx::query_as::<_, (bool, bool)>(sql::USED).bind(nonce).bind(transaction.to_string());
-        let (nonce, transaction) = self
-            .timed("select", TRANSACTIONS, async {
-                let mut lease = Lease::from(&self.pool).await?;
-                let row = select.fetch_one(&mut *lease).await;
-                lease.end(row)
-            })
-            .await?;
-        Ok(used(nonce, transaction))
+    async fn on_record(&self, nonce: &str, transaction: &Signature) -> Result<OnRecord, StoreError> {
+        let select =
+            sqlx::query_as::<_, OnRecordRow>(sql::ON_RECORD).bind(nonce).bind(transaction.to_string());
+        let found = self.row(TRANSACTIONS, select).await?;
+        found.map_or_else(|| Ok(OnRecord::default()), OnRecord::try_from)
     }
 
     async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {

@@ -12,9 +12,11 @@ use std::{
 
 use async_trait::async_trait;
 use deadpool_redis::redis::{Script, ScriptInvocation};
+use solana_signature::Signature;
 
-use super::Redis;
+use super::{Redis, seal::Seal};
 use crate::{
+    chain::ConfirmedTransaction,
     clock::Clock,
     ids::Entropy,
     metrics::Metrics,
@@ -28,17 +30,24 @@ const MAX_OWED: usize = 1000;
 const USED: u8 = 0;
 const CLAIMED: u8 = 1;
 
+/// What a claim is answered with, and what is known of its transaction, sealed.
+type Answer = (u8, Option<Vec<u8>>);
+
 /// Keys: the nonce's, the transaction's, the request's. The first argument of every script: who claims.
+///
+/// A transaction's key holds `1` once it has paid, before that what the chain said of it.
 ///
 /// What this instance holds already it gets again. Memory keeps apart those who run here, so this is the rest of a
 /// claim that could not be released.
 static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
-        if redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-        if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 2 end
-        redis.call('PEXPIRE', KEYS[3], ARGV[2])
-        return 1",
+        "local known = redis.call('GET', KEYS[2])
+        if known == '1' or redis.call('EXISTS', KEYS[1]) > 0 then return {0, false} end
+        if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then
+            if redis.call('GET', KEYS[3]) ~= ARGV[1] then return {2, false} end
+            redis.call('PEXPIRE', KEYS[3], ARGV[2])
+        end
+        return {1, known}",
     )
 });
 /// Keys: those of requests. Ends no claim but the instance's own: one that ran out may have been followed by another's.
@@ -47,6 +56,14 @@ static RELEASE: LazyLock<Script> = LazyLock::new(|| {
         "for _, key in ipairs(KEYS) do
             if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
         end
+        return 0",
+    )
+});
+/// Keys as for a claim. Leaves behind what the chain said of the transaction.
+static RELEASE_KNOWN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3])
+        if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
         return 0",
     )
 });
@@ -69,15 +86,19 @@ pub struct RedisClaims {
     /// Requests that ended without Redis hearing of it. It may still hold them, also those it was asked for in vain: a
     /// Redis that was too slow does later what it was told. Other instances would wait for them.
     owed: Mutex<HashSet<[u8; 32]>>,
+    seal: Seal,
     metrics: Arc<Metrics>,
 }
 
 impl RedisClaims {
+    /// `secret` is the same for all instances, and nobody else's: what the chain said is believed only where it is sealed
+    /// with it.
     #[must_use]
     pub fn new(
         redis: Arc<Redis>,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
+        secret: &[u8; 32],
         metrics: Arc<Metrics>,
     ) -> Self {
         let mut instance = [0; 16];
@@ -87,6 +108,7 @@ impl RedisClaims {
             memory: MemoryClaims::new(clock),
             instance: hex(&instance),
             owed: Mutex::default(),
+            seal: Seal::new(secret),
             metrics,
         }
     }
@@ -148,21 +170,24 @@ impl ClaimStore for RedisClaims {
         let held = HeldHere { memory: &self.memory, claim };
         let mut script = self.prepare(&CLAIM, claim);
         script.arg(LEASE.as_millis());
-        let answer = self.redis.decide::<u8>("claim", &script).await;
-        let outcome = match answer {
-            None => ClaimOutcome::Claimed,
-            Some(USED) => {
-                self.metrics.redis_cache(true);
-                ClaimOutcome::Used
-            }
-            Some(answer) => {
-                self.metrics.redis_cache(false);
-                if answer == CLAIMED { ClaimOutcome::Claimed } else { ClaimOutcome::InFlight }
-            }
-        };
+        let answer = self.redis.decide::<Answer>("claim", &script).await;
         if answer.is_some() {
             self.pay_what_is_owed().await;
         }
+        let outcome = match answer {
+            None => ClaimOutcome::Claimed,
+            Some((USED, _)) => {
+                self.metrics.redis_cache(true);
+                ClaimOutcome::Used
+            }
+            Some((answer, known)) => {
+                self.metrics.redis_cache(false);
+                if let Some(known) = known.and_then(|sealed| self.seal.open(&claim.transaction, &sealed)) {
+                    self.memory.learn(Arc::new(known));
+                }
+                if answer == CLAIMED { ClaimOutcome::Claimed } else { ClaimOutcome::InFlight }
+            }
+        };
         if outcome == ClaimOutcome::Claimed {
             held.keep();
         }
@@ -172,7 +197,15 @@ impl ClaimStore for RedisClaims {
     /// In Redis first: while that takes, twins here still wait, so none of them can have claimed there what this ends.
     async fn release(&self, claim: &Claim) {
         let _held = HeldHere { memory: &self.memory, claim };
-        self.end("release", claim, &self.prepare_release([claim.request])).await;
+        let script = match self.memory.known(&claim.transaction) {
+            None => self.prepare_release([claim.request]),
+            Some(known) => {
+                let mut script = self.prepare(&RELEASE_KNOWN, claim);
+                script.arg(self.seal.close(&known)).arg(TRANSACTION_LIFETIME.as_millis());
+                script
+            }
+        };
+        self.end("release", claim, &script).await;
     }
 
     /// In memory first: it cannot fail, and nobody here need ask Redis any more.
@@ -181,6 +214,15 @@ impl ClaimStore for RedisClaims {
         let mut script = self.prepare(&MARK_USED, claim);
         script.arg(NONCE_LIFETIME.as_millis()).arg(TRANSACTION_LIFETIME.as_millis());
         self.end("mark_used", claim, &script).await;
+    }
+
+    fn known(&self, transaction: &Signature) -> Option<Arc<ConfirmedTransaction>> {
+        self.memory.known(transaction)
+    }
+
+    /// Other instances hear of it when the claim ends.
+    fn learn(&self, transaction: Arc<ConfirmedTransaction>) {
+        self.memory.learn(transaction);
     }
 }
 

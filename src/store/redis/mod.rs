@@ -9,6 +9,7 @@
 mod breaker;
 mod claims;
 mod link;
+mod seal;
 
 pub use claims::RedisClaims;
 pub use link::{CALL_TIMEOUT, InvalidRedisUrl, Limits, Redis};

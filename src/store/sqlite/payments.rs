@@ -8,9 +8,9 @@ use super::{Lease, SqliteStore};
 use crate::{
     clock::UnixMs,
     ids::EventId,
-    payments::{Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
+    payments::{OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
     store::{
-        rows::{PaymentRow, TRANSACTIONS, page, slot, units, used},
+        rows::{OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
         sql,
     },
     store_error::StoreError,
@@ -18,11 +18,10 @@ use crate::{
 
 #[async_trait]
 impl PaymentStore for SqliteStore {
-    async fn used(&self, nonce: &str, transaction: &Signature) -> Result<Option<Used>, StoreError> {
-        let select = sqlx::query_as::<_, (bool, bool)>(sql::USED).bind(nonce).bind(transaction.to_string());
-        let (nonce, transaction) =
-            self.timed("select", TRANSACTIONS, select.fetch_one(&self.readers)).await?;
-        Ok(used(nonce, transaction))
+    async fn on_record(&self, nonce: &str, transaction: &Signature) -> Result<OnRecord, StoreError> {
+        let select =
+            sqlx::query_as::<_, OnRecordRow>(sql::ON_RECORD).bind(nonce).bind(transaction.to_string());
+        self.timed("select", TRANSACTIONS, select.fetch_one(&self.readers)).await?.try_into()
     }
 
     async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {

@@ -4,13 +4,13 @@ use futures_util::future::join_all;
 use pay402::{
     clock::UnixMs,
     money::{Amount, Currency},
-    payments::{Payment, RecordOutcome::Recorded},
+    payments::{OnRecord, Payment, RecordOutcome::Recorded, Used},
     requirements::{IssuedRequirement, Requirement, RequirementState, Scheme},
     store_error::StoreError,
 };
 use solana_pubkey::Pubkey;
 
-use super::{Backend, on_both, payment};
+use super::{Backend, on_both, payment, signature};
 
 on_both!(
     what_is_issued_is_found_as_it_was,
@@ -39,7 +39,8 @@ fn issued(nonce: &str, scheme: Scheme) -> IssuedRequirement {
 }
 
 async fn what_is_issued_is_found_as_it_was(backend: Backend) {
-    let store = backend.books().await.requirements;
+    let books = backend.books().await;
+    let store = books.requirements;
     let most = Amount::from_atomic(Amount::MAX).unwrap();
     let mut full = issued("full", Scheme::Range { max: most });
     full.requirement.amount = most;
@@ -51,11 +52,14 @@ async fn what_is_issued_is_found_as_it_was(backend: Backend) {
     least.requirement.amount = Amount::from_atomic(1).unwrap();
     for requirement in [full, least, issued("exact", Scheme::Exact)] {
         store.issue(&requirement).await.unwrap();
+        let on_record = books.payments.on_record(&requirement.nonce, &signature(1)).await.unwrap();
+        assert_eq!(on_record, OnRecord { used: None, issued: Some(requirement.clone()) });
         assert_eq!(store.find(&requirement.nonce).await.unwrap(), Some(requirement));
     }
     for strange in ["", "EXACT", "exact ", "a\0b", "' OR 1=1 --"] {
         assert_eq!(store.find(strange).await.unwrap(), None, "{strange:?}");
     }
+    assert_eq!(books.payments.on_record("EXACT", &signature(1)).await.unwrap(), OnRecord::default());
 }
 
 async fn a_nonce_is_issued_once(backend: Backend) {
@@ -88,6 +92,9 @@ async fn a_payment_makes_a_requirement_paid(backend: Backend) {
         let found = books.requirements.find(nonce).await.unwrap().unwrap();
         (found.payment_id.clone(), found.state(later))
     };
+    let on_record = books.payments.on_record("met", &signature(9)).await.unwrap();
+    assert_eq!(on_record.used, Some(Used::Nonce));
+    assert_eq!(on_record.issued.unwrap().payment_id, Some(meets.id.to_string()));
     assert_eq!(state("met").await, (Some(meets.id.to_string()), RequirementState::Paid));
     assert_eq!(state("only named").await, (None, RequirementState::Expired));
     assert_eq!(state("open").await, (None, RequirementState::Expired));

@@ -229,6 +229,18 @@ impl TestApp {
         format!("{}{path}", self.url)
     }
 
+    /// A sample of `/metrics`, 0 where there is none.
+    pub async fn metric(&self, sample: &str) -> f64 {
+        let metrics = self.get("/metrics", None).await;
+        let found = metrics
+            .body
+            .as_str()
+            .unwrap()
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
+        found.unwrap_or_default()
+    }
+
     /// How many payments are in the merchant's books.
     pub async fn booked(&self) -> u64 {
         self.get("/payments", Some(KEY)).await.body["total"].as_u64().unwrap()

@@ -3,6 +3,7 @@
 mod accepted;
 mod amounts;
 mod faults;
+mod lookups;
 mod malformed;
 mod races;
 mod refused;

@@ -9,7 +9,7 @@ use pay402::{
     store::memory::MemoryClaims,
 };
 
-use super::{Instance, claim};
+use super::{Instance, claim, confirmed};
 use crate::harness::redis::RedisServer;
 
 /// Runs each check on a fresh store of either kind, and on two instances that share one Redis.
@@ -52,6 +52,7 @@ conformance!(
     of_many_concurrent_twins_one_claims,
     concurrent_strangers_all_claim,
     a_key_is_taken_as_it_is,
+    what_the_chain_said_is_known_to_who_claims_next,
 );
 
 fn in_memory() -> MemoryClaims {
@@ -127,6 +128,27 @@ async fn a_key_is_taken_as_it_is(here: &dyn ClaimStore, there: &dyn ClaimStore) 
     for nonce in nonces {
         assert_eq!(there.claim(&claim(nonce, 200, 200)).await, ClaimOutcome::Used, "{nonce:?}");
     }
+}
+
+async fn what_the_chain_said_is_known_to_who_claims_next(here: &dyn ClaimStore, there: &dyn ClaimStore) {
+    let (first, next) = (claim("a", 1, 1), claim("b", 1, 2));
+    assert_eq!(here.claim(&first).await, ClaimOutcome::Claimed);
+    assert_eq!(here.known(&first.transaction), None);
+    here.learn(confirmed(1));
+    assert_eq!(here.known(&first.transaction), Some(confirmed(1)));
+    here.release(&first).await;
+
+    assert_eq!(there.claim(&next).await, ClaimOutcome::Claimed, "knowing it is not having used it");
+    assert_eq!(there.known(&next.transaction), Some(confirmed(1)));
+    assert_eq!(there.known(&claim("a", 2, 1).transaction), None);
+    there.mark_used(&next).await;
+    for store in [here, there] {
+        assert_eq!(store.claim(&first).await, ClaimOutcome::Used);
+    }
+    // Too late: it stays used.
+    here.learn(confirmed(1));
+    here.release(&first).await;
+    assert_eq!(there.claim(&claim("c", 1, 3)).await, ClaimOutcome::Used);
 }
 
 /// Memory forgets by the service's clock. What Redis forgets by its own is in the keys' lifetimes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deadpool_redis::redis;
 use pay402::payments::{ClaimOutcome, ClaimStore};
 
-use super::{Instance, claim};
+use super::{Instance, claim, confirmed};
 use crate::harness::redis::RedisServer;
 
 /// Set a moment ago with this lifetime. A busy machine may take its time to look.
@@ -38,6 +38,35 @@ async fn keys_and_lifetimes_are_the_contracts() {
     assert_eq!(instance.claims.claim(&refused).await, ClaimOutcome::Claimed);
     instance.claims.release(&refused).await;
     assert_eq!(server.keys().len(), 2, "nothing is left of a released claim");
+
+    let looked_up = claim("c", 9, 12);
+    assert_eq!(instance.claims.claim(&looked_up).await, ClaimOutcome::Claimed);
+    instance.claims.learn(confirmed(9));
+    instance.claims.release(&looked_up).await;
+    assert_eq!(server.keys().len(), 3, "but for what the chain said");
+    assert_lifetime(&server, &format!("payment:{}", looked_up.transaction), 3600);
+}
+
+/// Whoever can write to Redis cannot tell this service what the chain said.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_an_instance_wrote_is_believed() {
+    let server = RedisServer::start();
+    let (writer, reader) = (Instance::on(&server), Instance::on(&server));
+    for transaction in [1, 2] {
+        let looked_up = claim("a", transaction, transaction);
+        assert_eq!(writer.claims.claim(&looked_up).await, ClaimOutcome::Claimed);
+        writer.claims.learn(confirmed(transaction));
+        writer.claims.release(&looked_up).await;
+    }
+    let key = |transaction: u8| format!("payment:{}", claim("", transaction, 0).transaction);
+    server.ask::<()>(redis::cmd("COPY").arg(key(1)).arg(key(3)));
+    server.ask::<()>(redis::cmd("APPEND").arg(key(2)).arg("x"));
+    server.ask::<()>(redis::cmd("SET").arg(key(4)).arg("0"));
+    for (transaction, known) in [(1, Some(confirmed(1))), (2, None), (3, None), (4, None)] {
+        let next = claim("b", transaction, transaction);
+        assert_eq!(reader.claims.claim(&next).await, ClaimOutcome::Claimed);
+        assert_eq!(reader.claims.known(&next.transaction), known, "{transaction}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,14 @@ mod keys;
 use std::{sync::Arc, time::Duration};
 
 use pay402::{
+    chain::{ConfirmedTransaction, LamportBalance},
     clock::{Clock, ManualClock, UnixMs},
     ids::OsEntropy,
     metrics::Metrics,
     payments::Claim,
     store::redis::{Limits, Redis, RedisClaims},
 };
+use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 use crate::harness::redis::RedisServer;
@@ -38,7 +40,7 @@ impl Instance {
         let clock = Arc::new(ManualClock::new(UnixMs(1_700_000_000_000)));
         let redis = Arc::new(Redis::with_limits(url, limits, metrics.clone()).unwrap());
         let told: Arc<dyn Clock> = clock.clone();
-        let claims = RedisClaims::new(redis.clone(), told, &OsEntropy, metrics.clone());
+        let claims = RedisClaims::new(redis.clone(), told, &OsEntropy, &[42; 32], metrics.clone());
         Self { redis, claims, metrics, clock }
     }
 
@@ -65,6 +67,21 @@ impl Instance {
     fn fallbacks(&self, operation: &str) -> f64 {
         self.metric(&format!("redis_fallback_total{{operation=\"{operation}\"}}"))
     }
+}
+
+/// What the chain said of the claimed transaction with this number.
+fn confirmed(transaction: u8) -> Arc<ConfirmedTransaction> {
+    Arc::new(ConfirmedTransaction {
+        signature: Signature::from([transaction; 64]),
+        slot: 7,
+        block_time: UnixMs(1_700_000_000_000),
+        failure: None,
+        signers: vec![Pubkey::new_from_array([5; 32])],
+        fee: 5000,
+        lamports: vec![LamportBalance { account: Pubkey::new_from_array([5; 32]), before: 2, after: 1 }],
+        tokens_before: Vec::new(),
+        tokens_after: Vec::new(),
+    })
 }
 
 fn claim(nonce: &str, transaction: u8, request: u8) -> Claim {
