@@ -1,6 +1,7 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
 mod batches;
+mod constraints;
 mod idempotency;
 mod migrations;
 mod payments;
