@@ -5,6 +5,7 @@
 
 pub mod assets;
 pub mod movement;
+pub mod settlement;
 pub mod solana;
 mod transaction;
 
