@@ -40,6 +40,7 @@ pub mod api_keys;
 pub mod app;
 pub mod chain;
 pub mod cli;
+pub mod client_address;
 pub mod clock;
 pub mod config;
 pub mod housekeeping;
@@ -50,6 +51,7 @@ pub mod input;
 pub mod metrics;
 pub mod money;
 pub mod payments;
+pub mod rate_limit;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -9,6 +9,8 @@
 mod breaker;
 mod claims;
 mod link;
+mod rate_limit;
 
 pub use claims::RedisClaims;
 pub use link::{CALL_TIMEOUT, InvalidRedisUrl, Limits, Redis};
+pub use rate_limit::RedisRateLimits;
