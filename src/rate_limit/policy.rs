@@ -19,6 +19,7 @@ pub enum Action {
     /// Anything without a key, and with a bad one.
     Public,
     /// `/health`, `/ready` and `/metrics`: apart, so that no other traffic from their address starves the probes.
+    /// Each instance counts by itself: one load balancer probes them all, and must not wait for what they share.
     Operations,
     Verification,
     /// Anything else with a good key.

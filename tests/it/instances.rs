@@ -14,7 +14,7 @@ const LIMIT: usize = 40;
 /// Requests at a time to each instance: few enough for each to get one of its connections to Redis.
 const AT_A_TIME: usize = 8;
 /// How long what must happen may take on a busy machine.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 /// A machine may be so busy that Redis seems away for a moment, and then memory answers. So often it is tried again.
 const ROUNDS: u32 = 10;
 

@@ -84,6 +84,9 @@ impl RedisRateLimits {
 #[async_trait]
 impl RateLimitStore for RedisRateLimits {
     async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
+        if action == Action::Operations {
+            return self.memory.admit(subject, action, limit).await;
+        }
         if let Some(refusal) = self.standing_refusal(subject, action, limit) {
             return refusal;
         }

@@ -99,8 +99,8 @@ async fn every_limited_answer_carries_the_headers() {
 #[tokio::test]
 async fn the_minutes_edge_doubles_nothing() {
     let app = limited([20, 300, 100]).await;
-    let into_minute = Duration::from_millis(u64::try_from(app.now().0 % 60_000).unwrap());
-    app.chain.clock.advance(Duration::from_secs(119) - into_minute);
+    let into_minute_ms = u64::try_from(app.now().0 % 60_000).unwrap();
+    app.chain.clock.advance(Duration::from_millis(119_000 - into_minute_ms));
     let burst = async || {
         let answers = join_all((0..30).map(|_| app.get("/nothing", None))).await;
         answers.iter().filter(|answer| answer.status == 404).count()

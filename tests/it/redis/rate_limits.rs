@@ -234,7 +234,7 @@ async fn keys_and_lifetimes_are_the_contracts() {
     let scene = Scene::redis(1);
     let store = scene.store(0);
     store.admit(&subject("192.0.2.1"), Action::Public, nonzero(5)).await;
-    store.admit(&subject("2001:db8:1:2:3::4"), Action::Operations, nonzero(5)).await;
+    store.admit(&subject("2001:db8:1:2:3::4"), Action::Public, nonzero(5)).await;
     store.admit(&Subject::key("k"), Action::Verification, nonzero(5)).await;
     store.admit(&Subject::key("k"), Action::Authenticated, nonzero(5)).await;
     let keys = scene.server().keys();
@@ -242,7 +242,7 @@ async fn keys_and_lifetimes_are_the_contracts() {
         keys,
         [
             "ratelimit:ip:192.0.2.1:public",
-            "ratelimit:ip:2001:db8:1:2::/64:operations",
+            "ratelimit:ip:2001:db8:1:2::/64:public",
             "ratelimit:key:k:authenticated",
             "ratelimit:key:k:verification",
         ]
@@ -297,7 +297,20 @@ async fn a_decision_is_one_round_trip_and_a_standing_refusal_none() {
     assert!(!told.contains("cmdstat_eval:"), "{told}");
 }
 
-/// Killed, paused or restarted empty: always an answer, memory counts on, and Redis decides again when it is back.
+/// One load balancer probes all instances, and `/health` asks nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_are_counted_by_each_instance_without_redis() {
+    let scene = Scene::redis(2);
+    let prober = subject("192.0.2.1");
+    for n in 0..2 {
+        let store = scene.store(n);
+        let ask = async || store.admit(&prober, Action::Operations, nonzero(1)).await.admitted;
+        assert_eq!((ask().await, ask().await), (true, false), "instance {n}");
+    }
+    assert_eq!(scene.server().keys(), [""; 0]);
+}
+
+/// Killed and restarted empty: always an answer, memory counts on, and Redis decides again when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_memory_counts_on_from_where_it_was() {
     let mut server = RedisServer::start();
