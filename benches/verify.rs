@@ -39,6 +39,12 @@ mod process;
 #[path = "../tests/it/harness/redis.rs"]
 mod redis;
 
+/// What `process` starts services with: more requests a minute than any bench sends.
+const HIGH_LIMITS: [(&str, &str); 3] = [
+    ("RATE_LIMIT_PUBLIC", "1000000"),
+    ("RATE_LIMIT_AUTHENTICATED", "1000000"),
+    ("RATE_LIMIT_VERIFICATION", "1000000"),
+];
 const PAYMENTS: usize = 4000;
 /// Requests under way at a time.
 const CALLERS: usize = 32;

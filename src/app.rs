@@ -12,20 +12,21 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     housekeeping::Housekeeping,
-    http::{self, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, KeyChecks, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     payments::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
     },
+    rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     shutdown::Shutdown,
     store::{
         Books, Database,
-        memory::MemoryClaims,
+        memory::{MemoryClaims, MemoryRateLimits},
         postgres::PostgresStore,
-        redis::{InvalidRedisUrl, Redis, RedisClaims},
+        redis::{InvalidRedisUrl, Redis, RedisClaims, RedisRateLimits},
         sqlite::SqliteStore,
     },
     store_error::StoreError,
@@ -125,6 +126,10 @@ impl App {
             )),
             None => Arc::new(MemoryClaims::new(Arc::clone(&clock))),
         };
+        let counts: Arc<dyn RateLimitStore> = match &redis {
+            Some(redis) => Arc::new(RedisRateLimits::new(Arc::clone(redis), Arc::clone(&clock))),
+            None => Arc::new(MemoryRateLimits::new(Arc::clone(&clock))),
+        };
         if let Some(redis) = redis.clone() {
             // Shows in the metrics and the log from the start, and keeps nobody waiting.
             tokio::spawn(async move { redis.health().await });
@@ -156,6 +161,9 @@ impl App {
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             keys,
+            key_checks: KeyChecks::default(),
+            rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
+            trusted_proxies: config.rate_limit.trusted_proxies.clone(),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),

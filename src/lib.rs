@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! POST /verify
-//!   http            reads the body whole, finds the caller, runs the rest in a task of its own
+//!   http            finds the client's address and the caller, turns away who asks too often (rate_limit),
+//!                   reads the body whole, runs the rest in a task of its own
 //!   payments::proof wire    every bad field at once, or a proof
 //!                   judge   its timestamp and signature: nothing but arithmetic
 //!                   claims  nonce and transaction, held against concurrent twins
@@ -27,7 +28,7 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`api_keys`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`] and [`input`] are the ground all
 //! stand on: time and randomness are arguments, amounts are whole atomic units. `tests/it/architecture.rs` lists which room may
@@ -40,6 +41,7 @@ pub mod api_keys;
 pub mod app;
 pub mod chain;
 pub mod cli;
+pub mod client_address;
 pub mod clock;
 pub mod config;
 pub mod housekeeping;
@@ -50,6 +52,7 @@ pub mod input;
 pub mod metrics;
 pub mod money;
 pub mod payments;
+pub mod rate_limit;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

@@ -55,6 +55,7 @@ pub struct Metrics {
     redis_fallbacks: IntCounterVec,
     /// Without labels, and still a vector: it does not show before it is first set, so a service without Redis has none.
     redis_up: IntGaugeVec,
+    rate_limited: IntCounterVec,
     errors: IntCounterVec,
 }
 
@@ -156,6 +157,12 @@ impl Metrics {
                 IntGaugeVec::new(Opts::new("redis_up", "Whether Redis answers: 1 or 0"), &[])
                     .expect("the metric is well formed"),
             ),
+            rate_limited: counter(
+                &registry,
+                "rate_limit_exceeded_total",
+                "Requests refused by a rate limit",
+                &["endpoint"],
+            ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
             registry,
         }
@@ -222,6 +229,11 @@ impl Metrics {
 
     pub fn redis_up(&self, up: bool) {
         self.redis_up.with_label_values::<&str>(&[]).set(i64::from(up));
+    }
+
+    /// `endpoint` is the matched pattern, never the path.
+    pub fn rate_limit_exceeded(&self, endpoint: &str) {
+        self.rate_limited.with_label_values(&[endpoint]).inc();
     }
 
     /// `kind` is `client` or `server`; `code` one of the published error codes.

@@ -3,6 +3,7 @@
 
 mod environment;
 mod log;
+mod rate_limit;
 
 use std::{
     fmt,
@@ -16,6 +17,7 @@ use url::Url;
 
 pub use environment::Environment;
 pub use log::{LogConfig, LogFormat};
+pub use rate_limit::RateLimitConfig;
 
 use crate::{
     api_keys::ApiKey,
@@ -54,6 +56,7 @@ pub struct Config {
     pub solana: SolanaConfig,
     pub merchant_wallets: Vec<Pubkey>,
     pub api_keys: Vec<ApiKey>,
+    pub rate_limit: RateLimitConfig,
     pub log: LogConfig,
 }
 
@@ -143,6 +146,7 @@ impl Config {
         let api_keys = env.list("VALID_API_KEYS", |text| {
             ApiKey::new(text).map_err(|_| "must be keys of 24 to 72 visible characters, separated by commas")
         });
+        let rate_limit = RateLimitConfig::read(env);
         let log = LogConfig::read(env, app_env);
         environment.finish(Self {
             app_env,
@@ -152,6 +156,7 @@ impl Config {
             solana,
             merchant_wallets,
             api_keys,
+            rate_limit,
             log,
         })
     }

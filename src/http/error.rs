@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Seconds after which trouble of ours is worth another try.
-const RETRY_AFTER_SECS: u8 = 2;
+const RETRY_AFTER_SECS: u64 = 2;
 
 /// Why a request was not answered as asked.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub struct ApiError {
     details: Vec<FieldError>,
     /// `valid: false`, for refusals.
     refused: bool,
+    retry_after_secs: Option<u64>,
 }
 
 /// The code of a failed request, for the metrics and the log.
@@ -49,7 +50,14 @@ struct Envelope {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Vec::new(), refused: false }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            refused: false,
+            retry_after_secs: None,
+        }
     }
 
     pub(super) fn not_found(what: &str) -> Self {
@@ -96,15 +104,23 @@ impl ApiError {
 
     pub(super) fn still_running() -> Self {
         let message = "the request with this Idempotency-Key is being handled: try again";
-        Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_IN_PROGRESS", message)
+        let error = Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_IN_PROGRESS", message);
+        Self { retry_after_secs: Some(RETRY_AFTER_SECS), ..error }
     }
 
     pub(super) fn unauthorized(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "INVALID_API_KEY", message)
     }
 
+    pub(super) fn rate_limited(retry_after_secs: u64) -> Self {
+        let message = format!("too many requests: try again in {retry_after_secs} s");
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMIT_EXCEEDED", message);
+        Self { retry_after_secs: Some(retry_after_secs), ..error }
+    }
+
     fn unavailable(code: &'static str, message: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        Self { retry_after_secs: Some(RETRY_AFTER_SECS), ..error }
     }
 }
 
@@ -119,8 +135,8 @@ impl IntoResponse for ApiError {
         };
         let mut response = (self.status, Json(envelope)).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE || self.code == "IDEMPOTENCY_IN_PROGRESS" {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(RETRY_AFTER_SECS)));
+        if let Some(secs) = self.retry_after_secs {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

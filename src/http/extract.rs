@@ -1,15 +1,11 @@
-//! What handlers ask of a request: a JSON body, who calls, which page.
+//! What handlers ask of a request: a JSON body, a name, which page. Who calls is in `authentication`.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     body::Bytes,
-    extract::{FromRef, FromRequest, FromRequestParts, OptionalFromRequestParts, Path, Query, Request},
-    http::{Extensions, HeaderMap, StatusCode, header, request::Parts},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::IntoResponse,
 };
 use serde::Deserialize;
@@ -17,10 +13,7 @@ use tokio::time::timeout;
 use validator::Validate;
 
 use super::error::ApiError;
-use crate::{
-    api_keys::{Caller, KeyRing},
-    input::FieldErrors,
-};
+use crate::input::FieldErrors;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,71 +43,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
-}
-
-/// A handler that takes a [`Caller`] is closed to requests without a good key; one that takes an `Option` is open,
-/// but a bad key is refused all the same.
-impl<S> FromRequestParts<S> for Caller
-where
-    S: Send + Sync,
-    Arc<KeyRing>: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let caller = <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
-        caller.ok_or_else(|| {
-            ApiError::unauthorized("an API key is required: send it as Authorization: Bearer or X-API-Key")
-        })
-    }
-}
-
-impl<S> OptionalFromRequestParts<S> for Caller
-where
-    S: Send + Sync,
-    Arc<KeyRing>: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, ApiError> {
-        let Some(key) = presented_key(&parts.headers)? else { return Ok(None) };
-        let keys = Arc::<KeyRing>::from_ref(state);
-        let caller = keys.caller(&key).await?;
-        caller.map(Some).ok_or_else(|| ApiError::unauthorized("the API key is not valid"))
-    }
-}
-
-fn presented_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let unreadable = || ApiError::unauthorized("the API key is not valid");
-    let text =
-        |name: &str| headers.get(name).map(|value| value.to_str().map_err(|_| unreadable())).transpose();
-    let bearer = match text("authorization")? {
-        None => None,
-        Some(value) => {
-            let (scheme, key) = value.split_once(' ').ok_or_else(unreadable)?;
-            if !scheme.eq_ignore_ascii_case("bearer") {
-                return Err(unreadable());
-            }
-            Some(key.trim())
-        }
-    };
-    match (bearer, text("x-api-key")?) {
-        (Some(bearer), Some(header)) if bearer != header => {
-            Err(ApiError::unauthorized("Authorization and X-API-Key hold different keys: send one"))
-        }
-        (bearer, header) => Ok(bearer.or(header).map(str::to_owned)),
-    }
-}
-
-/// The address a connection comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub IpAddr);
-
-impl Peer {
-    /// Every connection has one; without a connection it is nobody.
-    pub(super) fn of(extensions: &Extensions) -> IpAddr {
-        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
-    }
 }
 
 /// The one name in a path. One that is not text names nothing.

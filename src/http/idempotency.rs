@@ -13,8 +13,9 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::{
+    admission::ClientAddress,
     error::ApiError,
-    extract::{JsonBody, Peer},
+    extract::JsonBody,
     middleware::{current_request_id, with_request_id},
     router::AppState,
 };
@@ -46,7 +47,8 @@ pub(super) async fn idempotent(
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
     let JsonBody(body) = JsonBody::from_request(Request::from_parts(parts.clone(), body), &state).await?;
-    let caller = caller.map_or_else(|| Peer::of(&parts.extensions).to_string(), |caller| caller.user);
+    let caller =
+        caller.map_or_else(|| ClientAddress::of(&parts.extensions).to_string(), |caller| caller.user);
     let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);

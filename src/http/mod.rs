@@ -1,5 +1,7 @@
 //! The HTTP surface. Handlers extract, make one domain call, and convert back.
 
+mod admission;
+mod authentication;
 mod error;
 mod extract;
 mod idempotency;
@@ -8,5 +10,6 @@ mod router;
 mod routes;
 mod server;
 
+pub use authentication::KeyChecks;
 pub use router::{Readiness, ReadinessBoard, ReadinessCheck, Services, router};
 pub use server::serve;

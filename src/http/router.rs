@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
+    admission::admission,
+    authentication::KeyChecks,
     error::ApiError,
     idempotency::{idempotent, idempotent_for_callers},
     middleware::observe,
@@ -26,11 +28,13 @@ use super::{
 };
 use crate::{
     api_keys::KeyRing,
+    client_address::TrustedProxies,
     clock::Clock,
     idempotency::IdempotencyStore,
     ids::Entropy,
     metrics::Metrics,
     payments::{PaymentStore, proof::ProofVerifier},
+    rate_limit::RateLimiter,
     requirements::service::Requirements,
 };
 
@@ -94,6 +98,9 @@ pub struct Services {
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub keys: Arc<KeyRing>,
+    pub key_checks: KeyChecks,
+    pub rate_limits: RateLimiter,
+    pub trusted_proxies: TrustedProxies,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub readiness: ReadinessBoard,
     pub metrics: Arc<Metrics>,
@@ -118,12 +125,6 @@ impl Deref for AppState {
 
     fn deref(&self) -> &Services {
         &self.0
-    }
-}
-
-impl FromRef<AppState> for Arc<KeyRing> {
-    fn from_ref(state: &AppState) -> Self {
-        Self::clone(&state.keys)
     }
 }
 
@@ -154,7 +155,7 @@ impl FromRef<AppState> for Arc<Metrics> {
 /// The whole service.
 ///
 /// Layers from the outside in: the request's id and metrics see everything, panics included; a panic becomes an
-/// answer; the deadline and the body limit hold for the handlers.
+/// answer; who may not ask is turned away before anything is read; the deadline and the body limit hold for the handlers.
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
     let once = from_fn_with_state(state.clone(), idempotent);
@@ -172,6 +173,7 @@ pub fn router(services: Services) -> Router {
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(deadline))
+        .layer(from_fn_with_state(state.clone(), admission))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), observe))
         .with_state(state)

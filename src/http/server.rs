@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::extract::Peer;
+use super::admission::Peer;
 use crate::{
     metrics::Metrics,
     shutdown::{DRAIN_TIMEOUT, Shutdown},

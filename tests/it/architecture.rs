@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -23,6 +23,8 @@ const DOORS: [(&str, &[&str]); 17] = [
         &["api_keys", "chain", "clock", "ids", "input", "metrics", "money", "requirements", "store_error"],
     ),
     ("idempotency", &["clock", "store_error"]),
+    ("client_address", &[]),
+    ("rate_limit", &["clock"]),
     (
         "store",
         &[
@@ -33,16 +35,18 @@ const DOORS: [(&str, &[&str]); 17] = [
             "metrics",
             "money",
             "payments",
+            "rate_limit",
             "requirements",
             "store_error",
         ],
     ),
-    ("config", &["api_keys", "chain", "money"]),
+    ("config", &["api_keys", "chain", "client_address", "money", "rate_limit"]),
     (
         "http",
         &[
             "api_keys",
             "chain",
+            "client_address",
             "clock",
             "idempotency",
             "ids",
@@ -50,6 +54,7 @@ const DOORS: [(&str, &[&str]); 17] = [
             "metrics",
             "money",
             "payments",
+            "rate_limit",
             "requirements",
             "shutdown",
             "store_error",
@@ -61,7 +66,7 @@ const DOORS: [(&str, &[&str]); 17] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 5] = ["payments", "requirements", "api_keys", "chain", "idempotency"];
+const DOMAINS: [&str; 6] = ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -34,6 +34,15 @@ fn every_metric_is_in_the_table() {
     assert!(Metrics::new().render().unwrap().contains("process_"));
 }
 
+/// All files of the configuration, without their unit tests.
+fn config_sources() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 2, "{files:?}");
+    let source = |file| fs::read_to_string(file).unwrap().split("#[cfg(test)]").next().unwrap().to_owned();
+    files.into_iter().map(source).collect()
+}
+
 /// The example holds every variable, and what it sets are the defaults.
 #[test]
 fn the_example_environment_is_complete() {
@@ -43,7 +52,7 @@ fn the_example_environment_is_complete() {
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
         .filter(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase() || character == '_'))
         .collect();
-    let config = ["mod.rs", "log.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
+    let config = config_sources();
     for (name, _) in &variables {
         let read = config.contains(&format!("\"{name}\"")) || name.ends_with("_MINT");
         assert!(read, "{name} is documented but never read");

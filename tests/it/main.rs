@@ -15,6 +15,8 @@ mod harness;
 #[cfg(feature = "sandbox")]
 mod http;
 #[cfg(feature = "sandbox")]
+mod instances;
+#[cfg(feature = "sandbox")]
 mod outage;
 #[cfg(feature = "sandbox")]
 mod process;

@@ -87,6 +87,8 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         .env("SOLANA_RPC_URL", "ftp://x")
         .env("MERCHANT_WALLETS", "nobody")
         .env("VALID_API_KEYS", secret)
+        .env("RATE_LIMIT_PUBLIC", "many")
+        .env("TRUSTED_PROXIES", "localhost")
         .env("LOG_FORMAT", "xml")
         .output()
         .unwrap();
@@ -100,6 +102,8 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "SOLANA_RPC_URL",
         "MERCHANT_WALLETS",
         "VALID_API_KEYS",
+        "RATE_LIMIT_PUBLIC",
+        "TRUSTED_PROXIES",
         "LOG_FORMAT",
     ] {
         assert!(told.contains(&format!("- {name} must be")), "{name}: {told}");

@@ -9,7 +9,9 @@
 mod breaker;
 mod claims;
 mod link;
+mod rate_limit;
 mod seal;
 
 pub use claims::RedisClaims;
 pub use link::{CALL_TIMEOUT, InvalidRedisUrl, Limits, Redis};
+pub use rate_limit::RedisRateLimits;

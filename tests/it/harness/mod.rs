@@ -27,6 +27,13 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::sandbox::setup::{Fixture, start};
 
+/// Tests send all they have from one address, so unless they are about limits they have high ones.
+const HIGH_LIMITS: [(&str, &str); 3] = [
+    ("RATE_LIMIT_PUBLIC", "1000000"),
+    ("RATE_LIMIT_AUTHENTICATED", "1000000"),
+    ("RATE_LIMIT_VERIFICATION", "1000000"),
+];
+
 pub const KEY: &str = "sk_test_merchant_0123456789abcdef";
 pub const OTHER_KEY: &str = "sk_test_other_one_0123456789abcdef";
 
@@ -115,6 +122,8 @@ impl TestApp {
             .with("SOLANA_RPC_URL", chain.sandbox.rpc_url())
             .with("MERCHANT_WALLETS", chain.merchant().to_string())
             .with("VALID_API_KEYS", format!("{KEY},{OTHER_KEY}"));
+        let set = |environment: Environment, (name, value)| environment.with(name, value);
+        let environment = HIGH_LIMITS.into_iter().fold(environment, set);
         let config = Config::read(adapt(environment, &chain)).unwrap();
         let clock: Arc<dyn Clock> = chain.clock.clone();
         let app = App::with_clock(&config, clock).await.unwrap();

@@ -9,6 +9,8 @@ use std::{
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::HIGH_LIMITS;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_pay402");
 
 /// The binary in a folder of its own, with no environment but what is given.
@@ -51,6 +53,7 @@ impl ServiceProcess {
     pub async fn start(folder: &Path, adapt: impl FnOnce(&mut Command)) -> Self {
         let mut command = pay402(folder);
         command.arg("serve").env("PORT", "0").env("LOG_FORMAT", "json").stderr(Stdio::piped());
+        command.envs(HIGH_LIMITS);
         adapt(&mut command);
         Self::of(command).await
     }

@@ -5,3 +5,4 @@ mod edge;
 mod idempotency;
 mod keys;
 mod operations;
+mod rate_limits;

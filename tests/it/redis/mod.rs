@@ -1,8 +1,9 @@
-//! Claims in Redis: the same as in memory to whoever calls, and never in the way.
+//! Claims and counts in Redis: the same as in memory to whoever calls, and never in the way.
 
 mod conformance;
 mod faults;
 mod keys;
+mod rate_limits;
 
 use std::{sync::Arc, time::Duration};
 

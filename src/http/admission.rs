@@ -1,0 +1,115 @@
+//! The layer that says who may ask: where a request comes from, whose key it presents, and whether it is too many.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{Extensions, HeaderName, HeaderValue, Method},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{authentication::authenticate, error::ApiError, router::AppState};
+use crate::{
+    api_keys::Caller,
+    rate_limit::{Action, Decision, Subject},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// The address a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub IpAddr);
+
+/// The address a request comes from, see [`TrustedProxies`](crate::client_address::TrustedProxies).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientAddress(IpAddr);
+
+impl ClientAddress {
+    /// Every request has one; without a connection it is nobody's.
+    pub(super) fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.0)
+    }
+}
+
+/// Runs before anything of the request but its head is read, and asks the limits' store once.
+pub(super) async fn admission(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let address = client_address(&state, &request);
+    request.extensions_mut().insert(ClientAddress(address));
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+
+    let by_address = Subject::address(address);
+    let caller = if keys_matter(route) {
+        let suspect = state.rate_limits.standing_refusal(&by_address, Action::Public).is_some();
+        authenticate(&state, request.headers(), suspect).await
+    } else {
+        Ok(None)
+    };
+    let (subject, action) = match &caller {
+        Ok(caller) => {
+            (caller.as_ref().map_or(by_address, subject), action(request.method(), route, caller.is_some()))
+        }
+        Err(_) => (by_address, Action::Public),
+    };
+    let decision = state.rate_limits.admit(&subject, action).await;
+
+    let mut response = match (decision, caller) {
+        (Some(decision), _) if !decision.admitted => {
+            state.metrics.rate_limit_exceeded(route.unwrap_or("unmatched"));
+            ApiError::rate_limited(decision.retry_after_secs()).into_response()
+        }
+        (_, Err(error)) => error.into_response(),
+        (_, Ok(caller)) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
+    };
+    if let Some(decision) = decision {
+        tell(&mut response, &decision);
+    }
+    response
+}
+
+fn client_address(state: &AppState, request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    // A line that is not text is no address either.
+    let lines =
+        request.headers().get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("unknown"));
+    state.trusted_proxies.client(peer, lines)
+}
+
+/// Probes must work whatever becomes of the keys, and where nothing is there is nothing to be let in to.
+fn keys_matter(route: Option<&str>) -> bool {
+    route.is_some_and(|route| !is_operations(route))
+}
+
+fn is_operations(route: &str) -> bool {
+    matches!(route, "/health" | "/ready" | "/metrics")
+}
+
+fn action(method: &Method, route: Option<&str>, has_key: bool) -> Action {
+    match route {
+        Some("/verify" | "/settle") if method == Method::POST => Action::Verification,
+        Some(route) if is_operations(route) => Action::Operations,
+        Some(_) if has_key => Action::Authenticated,
+        _ => Action::Public,
+    }
+}
+
+/// The one place that says what a caller's requests are counted by.
+fn subject(caller: &Caller) -> Subject {
+    Subject::key(&caller.user)
+}
+
+fn tell(response: &mut Response, decision: &Decision) {
+    let headers = response.headers_mut();
+    headers.insert(RATE_LIMIT_LIMIT, HeaderValue::from(decision.limit));
+    headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(decision.remaining));
+    headers.insert(RATE_LIMIT_RESET, HeaderValue::from(decision.reset_secs()));
+}

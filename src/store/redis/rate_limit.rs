@@ -1,0 +1,112 @@
+//! [`RateLimitStore`] in Redis, on top of the one in memory.
+//!
+//! Redis decides while it answers. Memory is told of every decision: so it can count on where Redis left off, and repeat
+//! a refusal without asking again. What it has counted itself is no reason to refuse while Redis answers.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use deadpool_redis::redis::Script;
+
+use super::Redis;
+use crate::{
+    clock::Clock,
+    rate_limit::{Action, Decision, RateLimitStore, Subject, WINDOW},
+    store::memory::MemoryRateLimits,
+};
+
+/// The window of `rate_limit::Window`, by Redis' own clock, which all instances share.
+///
+/// A hash with a field a second: the number of requests admitted in it, times 1000, plus the millisecond of the last.
+/// Arguments: the limit, the window in milliseconds. Answers whether the request is admitted, how many count now, and in
+/// how many milliseconds the quota is whole and the next request would be admitted. Every admitted request makes the key
+/// last for one more window, after which nothing in it counts.
+static ADMIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local stored = redis.call('HGETALL', KEYS[1])
+        local buckets, latest, counted = {}, 0, 0
+        for i = 1, #stored, 2 do
+            local packed = tonumber(stored[i + 1])
+            local last = stored[i] * 1000 + packed % 1000
+            if last > now - window and last <= now + window then
+                local count = math.floor(packed / 1000)
+                buckets[#buckets + 1] = { last = last, count = count }
+                latest = math.max(latest, last)
+                counted = counted + count
+            else
+                redis.call('HDEL', KEYS[1], stored[i])
+            end
+        end
+        if counted < limit then
+            local last, count = math.max(now, latest), 1
+            local second = math.floor(last / 1000)
+            for _, bucket in ipairs(buckets) do
+                if math.floor(bucket.last / 1000) == second then count = bucket.count + 1 end
+            end
+            redis.call('HSET', KEYS[1], second, count * 1000 + last % 1000)
+            redis.call('PEXPIREAT', KEYS[1], last + window)
+            return { 1, counted + 1, last + window - now, 0 }
+        end
+        table.sort(buckets, function(one, other) return one.last < other.last end)
+        local left, retry = counted, 0
+        for _, bucket in ipairs(buckets) do
+            left = left - bucket.count
+            if left < limit then
+                retry = bucket.last + window - now
+                break
+            end
+        end
+        return { 0, counted, latest + window - now, retry }",
+    )
+});
+
+/// Counts that the instances on one Redis share.
+#[derive(Debug)]
+pub struct RedisRateLimits {
+    redis: Arc<Redis>,
+    memory: MemoryRateLimits,
+}
+
+impl RedisRateLimits {
+    #[must_use]
+    pub fn new(redis: Arc<Redis>, clock: Arc<dyn Clock>) -> Self {
+        Self { redis, memory: MemoryRateLimits::new(clock) }
+    }
+}
+
+#[async_trait]
+impl RateLimitStore for RedisRateLimits {
+    async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
+        if action == Action::Operations {
+            return self.memory.admit(subject, action, limit).await;
+        }
+        if let Some(refusal) = self.standing_refusal(subject, action, limit) {
+            return refusal;
+        }
+        let mut script = ADMIT.key(format!("ratelimit:{subject}:{}", action.as_str()));
+        script.arg(limit.get()).arg(WINDOW.as_millis());
+        let answer = self.redis.decide::<(bool, u32, u64, u64)>("rate_limit", &script).await;
+        let Some((admitted, counted, reset_ms, retry_ms)) = answer else {
+            return self.memory.admit(subject, action, limit).await;
+        };
+        let (reset, retry_after) = (Duration::from_millis(reset_ms), Duration::from_millis(retry_ms));
+        let decision = if admitted {
+            Decision::admitted(limit, counted, reset)
+        } else {
+            Decision::refused(limit, reset, retry_after)
+        };
+        self.memory.learn(subject, action, &decision);
+        decision
+    }
+
+    fn standing_refusal(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Option<Decision> {
+        self.memory.standing_refusal(subject, action, limit)
+    }
+}
