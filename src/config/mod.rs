@@ -2,6 +2,7 @@
 //! every mistake at once. Nothing else reads the environment.
 
 mod environment;
+mod http;
 mod log;
 
 use std::{
@@ -15,6 +16,7 @@ use solana_pubkey::Pubkey;
 use url::Url;
 
 pub use environment::Environment;
+pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 
 use crate::{
@@ -54,6 +56,7 @@ pub struct Config {
     pub solana: SolanaConfig,
     pub merchant_wallets: Vec<Pubkey>,
     pub api_keys: Vec<ApiKey>,
+    pub http: HttpConfig,
     pub log: LogConfig,
 }
 
@@ -143,6 +146,7 @@ impl Config {
         let api_keys = env.list("VALID_API_KEYS", |text| {
             ApiKey::new(text).map_err(|_| "must be keys of 24 to 72 visible characters, separated by commas")
         });
+        let http = HttpConfig::read(env);
         let log = LogConfig::read(env, app_env);
         environment.finish(Self {
             app_env,
@@ -152,6 +156,7 @@ impl Config {
             solana,
             merchant_wallets,
             api_keys,
+            http,
             log,
         })
     }

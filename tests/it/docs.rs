@@ -43,7 +43,7 @@ fn the_example_environment_is_complete() {
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
         .filter(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase() || character == '_'))
         .collect();
-    let config = ["mod.rs", "log.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
+    let config = ["mod.rs", "http.rs", "log.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
     for (name, _) in &variables {
         let read = config.contains(&format!("\"{name}\"")) || name.ends_with("_MINT");
         assert!(read, "{name} is documented but never read");
