@@ -1,7 +1,15 @@
 //! The HTTP surface around the payments.
 
+mod attacks;
 mod books;
+mod browser;
+mod connections;
 mod edge;
+mod h2c;
 mod idempotency;
+mod json;
 mod keys;
+mod leaks;
+mod load;
 mod operations;
+mod shutdown;
