@@ -60,7 +60,10 @@ async fn request_smuggling() {
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{headers:?}: {answer}");
     }
     // Both lengths: the chunks count, and nothing after them is read on this connection.
-    for headers in ["content-length: 4\r\ntransfer-encoding: chunked\r\n", "transfer-encoding: chunked\r\ncontent-length: 4\r\n"] {
+    for headers in [
+        "content-length: 4\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 4\r\n",
+    ] {
         let answer = exchange(&app.url, post(headers, &format!("2\r\n{{}}\r\n0\r\n\r\n{smuggled}"))).await;
         assert_eq!((status(&answer), answer.matches("HTTP/1.").count()), (400, 1), "{answer}");
         assert!(answer.contains("VALIDATION_FAILED"), "{answer}");
@@ -89,6 +92,7 @@ async fn hosts_and_targets() {
         ("GET /x/../health HTTP/1.1\r\nhost: a\r\n", 404, "NOT_FOUND"),
         ("GET /%68ealth HTTP/1.1\r\nhost: a\r\n", 404, "NOT_FOUND"),
         ("GET /HEALTH HTTP/1.1\r\nhost: a\r\n", 404, "NOT_FOUND"),
+        ("GET health HTTP/1.1\r\nhost: a\r\n", 404, "NOT_FOUND"),
         ("OPTIONS * HTTP/1.1\r\nhost: a\r\n", 404, "NOT_FOUND"),
         ("CONNECT elsewhere:443 HTTP/1.1\r\nhost: a\r\n", 404, "NOT_FOUND"),
         ("BREW /health HTTP/1.1\r\nhost: a\r\n", 405, "METHOD_NOT_ALLOWED"),
@@ -99,7 +103,13 @@ async fn hosts_and_targets() {
         assert!(answer.contains(code), "{head:?}: {answer}");
         assert!(!answer.contains("location:"), "never a redirect: {answer}");
     }
-    for head in ["GET /health\r\n", "GET  /health HTTP/1.1\r\nhost: a\r\n", "GET /health HTTP/3.0\r\nhost: a\r\n", "GET health HTTP/1.1\r\nhost: a\r\n", "G\u{e9}T /health HTTP/1.1\r\n", "\u{16}\u{3}\u{1}"] {
+    for head in [
+        "GET /health\r\n",
+        "GET  /health HTTP/1.1\r\nhost: a\r\n",
+        "GET /health HTTP/3.0\r\nhost: a\r\n",
+        "G\u{e9}T /health HTTP/1.1\r\n",
+        "\u{16}\u{3}\u{1}",
+    ] {
         let answer = raw(head).await;
         assert!(answer.is_empty() || status(&answer) == 400, "{head:?}: {answer}");
     }
@@ -120,7 +130,9 @@ async fn control_characters_in_paths() {
 #[tokio::test]
 async fn head_is_get_without_a_body() {
     let app = TestApp::start().await;
-    for (path, expected) in [("/health", 200), ("/metrics", 200), ("/nothing", 404), ("/verify", 405), ("/payments", 401)] {
+    for (path, expected) in
+        [("/health", 200), ("/metrics", 200), ("/nothing", 404), ("/verify", 405), ("/payments", 401)]
+    {
         let request = format!("HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let answer = exchange(&app.url, request).await;
         assert_eq!(status(&answer), expected, "{answer}");
@@ -155,7 +167,8 @@ async fn a_byte_too_many() {
     let body = |size: usize| format!("\"{}\"", "x".repeat(size - 2));
     for (size, expected) in [(size, 400), (size + 1, 413)] {
         let announced = format!("{head}content-length: {size}\r\n\r\n{}", body(size));
-        let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", body(size));
+        let chunked =
+            format!("{head}transfer-encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", body(size));
         for request in [announced, chunked] {
             let mut wire = Wire::to(&app.url).await;
             wire.try_send(request).await;
