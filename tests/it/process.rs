@@ -87,6 +87,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         .env("SOLANA_RPC_URL", "ftp://x")
         .env("MERCHANT_WALLETS", "nobody")
         .env("VALID_API_KEYS", secret)
+        .env("ALLOWED_ORIGINS", "https://shop.example/path")
         .env("LOG_FORMAT", "xml")
         .output()
         .unwrap();
@@ -100,6 +101,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "SOLANA_RPC_URL",
         "MERCHANT_WALLETS",
         "VALID_API_KEYS",
+        "ALLOWED_ORIGINS",
         "LOG_FORMAT",
     ] {
         assert!(told.contains(&format!("- {name} must be")), "{name}: {told}");
@@ -157,7 +159,7 @@ async fn whole_log(service: &ServiceProcess) -> String {
 async fn the_token_of_an_rpc_url_is_not_logged() {
     let folder = tempfile::tempdir().unwrap();
     let service = ServiceProcess::start(folder.path(), |command| {
-        command.env("LOG_LEVEL", "debug");
+        command.env("LOG_LEVEL", "trace");
         command.env("SOLANA_RPC_URL", "http://127.0.0.1:1/v2/secret-in-path?api-key=secret-in-query");
     })
     .await;

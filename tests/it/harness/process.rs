@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::logs;
+use super::{logs, secrets};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pay402");
 
@@ -59,6 +59,7 @@ impl ServiceProcess {
 
     /// A command that ends up as `pay402 serve` with a JSON log.
     pub async fn of(mut command: Command) -> Self {
+        secrets::register_environment(&command);
         let mut process = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let stdout = tokio::process::ChildStdout::from_std(process.0.stdout.take().unwrap()).unwrap();
         let mut told = BufReader::new(stdout).lines();

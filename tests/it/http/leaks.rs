@@ -1,6 +1,7 @@
 //! Nothing secret and nothing internal gets out: not into logs, not into answers.
 
 use std::{
+    panic::catch_unwind,
     process::Command,
     sync::{
         Arc,
@@ -8,7 +9,11 @@ use std::{
     },
 };
 
-use pay402::clock::{Clock, UnixMs};
+use pay402::{
+    clock::{Clock, UnixMs},
+    config::{Config, Environment, LogConfig, LogFormat},
+    telemetry,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,13 +34,56 @@ fn leaks_a_secret() {
 
 #[test]
 fn a_secret_in_a_log_ends_the_test() {
+    let told = run_ignored("leaks_a_secret");
+    assert!(!told.contains("it went on"), "{told}");
+    assert!(told.contains("was logged by somebody") && !told.contains(LEAK), "{told}");
+}
+
+#[test]
+#[ignore = "ends its own process: the test below runs it"]
+fn panics_in_the_service() {
+    let format = LogFormat::Json;
+    telemetry::init(&LogConfig { filter: "info".to_owned(), format });
+    let body = "the body of a request".to_owned();
+    let _ = catch_unwind(|| panic!("written in the code"));
+    let _ = catch_unwind(|| panic!("made of {body}"));
+    std::process::exit(0);
+}
+
+/// Where, and what the code says, but nothing that was made at run time.
+#[test]
+fn panics_are_logged_once_and_without_what_callers_sent() {
+    let told = run_ignored("panics_in_the_service");
+    let logged: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(logged.len(), 2, "{told}");
+    for panic in &logged {
+        assert_eq!((&panic["level"], &panic["message"]), (&json!("ERROR"), &json!("panicked")), "{told}");
+        assert!(panic["at"].as_str().unwrap().contains("leaks.rs:"), "{told}");
+    }
+    assert_eq!(told.matches("written in the code").count(), 1, "{told}");
+    assert!(!told.contains("body of a request"), "{told}");
+}
+
+/// What a test of this file that ends its process told.
+fn run_ignored(name: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "http::leaks::leaks_a_secret", "--ignored", "--nocapture"])
+        .args(["--exact", &format!("http::leaks::{name}"), "--ignored", "--nocapture"])
         .output()
         .unwrap();
-    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    assert!(!output.status.success() && !told.contains("it went on"), "{told}");
-    assert!(told.contains("was logged by somebody") && !told.contains(LEAK), "{told}");
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat()
+}
+
+/// What the configuration is made of, and what it becomes.
+#[test]
+fn the_configuration_does_not_print_secrets() {
+    let environment = Environment::default()
+        .with("DATABASE_URL", "postgres://user:hunter2-db@db.example/pay")
+        .with("REDIS_URL", "redis://:hunter2-redis@redis.example")
+        .with("SOLANA_RPC_URL", "https://rpc.example/hunter2-path?key=hunter2-query")
+        .with("VALID_API_KEYS", "sk_live_hunter2_0123456789abcdef");
+    let config = Config::read(environment.clone()).unwrap();
+    let told = format!("{environment:?} {config:?} {config:#?}");
+    assert!(!told.contains("hunter2"), "{told}");
 }
 
 #[test]
@@ -103,8 +151,7 @@ fn assert_silent(answer: &Answer) {
 #[tokio::test]
 async fn a_database_that_is_gone_is_not_described() {
     let mut server = PostgresServer::start().await;
-    let url = server.url().replace("postgres@", "postgres:password-in-url@");
-    secrets::register("password-in-url");
+    let url = server.url_with_password();
     let app = TestApp::with(|environment, _| environment.with("DATABASE_URL", url)).await;
     let proof = app.proof(&app.pay_merchant(), "n");
     server.stop().await;

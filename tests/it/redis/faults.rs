@@ -15,7 +15,7 @@ use pay402::{
 };
 
 use super::{Instance, PATIENT, claim};
-use crate::harness::redis::RedisServer;
+use crate::harness::{redis::RedisServer, secrets};
 
 /// As in the service, but Redis is left alone for so long that no test sees the end of it.
 const NO_RETURN: Limits = Limits { pause: Duration::from_hours(1), ..IMPATIENT };
@@ -293,7 +293,8 @@ async fn errors_fall_back_each_and_open_the_breaker_in_a_row() {
 #[tokio::test]
 async fn a_wrong_password_is_an_outage_that_is_not_told_to_anybody() {
     let server = RedisServer::start();
-    let url = server.url().replace("redis://", "redis://somebody:hunter2@");
+    let url = format!("redis://somebody:hunter2@{}", server.address());
+    secrets::register("hunter2");
     Logged::listen();
     let instance = Instance::with(&url, NO_RETURN);
     assert_memory_serves(&instance).await;
