@@ -1,7 +1,7 @@
 //! Everything that is logged while tests run, scanned as it is written. A secret in it ends the test process: a panic
 //! would be caught by the service, which answers 500 and goes on.
 
-use std::{io, process::abort, sync::Once};
+use std::{cell::RefCell, io, process::abort, sync::Once};
 
 use pay402::telemetry;
 use tracing_subscriber::fmt::MakeWriter;
@@ -33,13 +33,34 @@ pub fn scan(line: &str) {
     }
 }
 
+thread_local! {
+    static HEARD: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps what is logged on this thread from now on.
+pub fn listen() {
+    watch();
+    HEARD.set(Some(String::new()));
+}
+
+/// What was logged on this thread since [`listen`].
+pub fn heard() -> String {
+    HEARD.with_borrow(|heard| heard.clone().unwrap_or_default())
+}
+
 #[derive(Clone, Copy)]
 struct Scan;
 
 impl io::Write for Scan {
     /// Is given one event at a time.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        scan(&String::from_utf8_lossy(event));
+        let line = String::from_utf8_lossy(event);
+        scan(&line);
+        HEARD.with_borrow_mut(|heard| {
+            if let Some(heard) = heard {
+                heard.push_str(&line);
+            }
+        });
         Ok(event.len())
     }
 

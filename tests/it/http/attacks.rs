@@ -12,7 +12,7 @@ fn get(path: &str, headers: &str) -> String {
 #[tokio::test]
 async fn header_bombs() {
     let app = TestApp::start().await;
-    let many = |count: usize| (0..count).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let many = |count: usize| "x-many: 1\r\n".repeat(count);
     assert_eq!(status(&exchange(&app.url, get("/health", &many(90))).await), 200);
     assert_eq!(status(&exchange(&app.url, get("/health", &many(101))).await), 431);
     let long = |bytes: usize| format!("x-long: {}\r\n", "x".repeat(bytes));
