@@ -45,12 +45,11 @@ pub async fn serve(
         };
         let (app, metrics, shutdown) = (app.clone(), Arc::clone(&metrics), shutdown.clone());
         connections.spawn(async move {
-            metrics.connection_opened();
+            let _open = OpenConnection::new(metrics);
             let served = serve_connection(stream, Peer(address.ip()), app, limits, &shutdown).await;
             if let Err(error) = served {
                 tracing::debug!(error = error.as_ref() as &dyn std::error::Error, "a connection broke");
             }
-            metrics.connection_closed();
             drop(slot);
         });
     }
@@ -63,6 +62,22 @@ pub async fn serve(
     };
     if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("some requests did not end in time");
+    }
+}
+
+/// A connection as it is counted, until it has ended, however it does.
+struct OpenConnection(Arc<Metrics>);
+
+impl OpenConnection {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connection_closed();
     }
 }
 

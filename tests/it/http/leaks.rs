@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use pay402::{
@@ -15,9 +16,13 @@ use pay402::{
     telemetry,
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
-    harness::{Answer, KEY, TestApp, logs, postgres::PostgresServer, secrets, with},
+    harness::{
+        Answer, KEY, TestApp, logs, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer,
+        secrets, wire::PATIENCE, with,
+    },
     sandbox::setup::start,
 };
 
@@ -119,6 +124,49 @@ async fn bodies_and_keys_are_not_logged() {
         let basic = app.http.get(app.path("/payments")).header("authorization", format!("Basic {key}"));
         assert_eq!(app.send(basic, None).await.status, 401);
     }
+}
+
+/// Whatever level an operator asks for: neither the servers' and clients' crates nor ours tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_most_talkative_log_tells_no_secret() {
+    let chain = start().await;
+    let (postgres, redis) = (PostgresServer::start().await, RedisServer::start());
+    let folder = tempfile::tempdir().unwrap();
+    let service = ServiceProcess::start(folder.path(), |command| {
+        command.env("LOG_LEVEL", "trace");
+        command.env("DATABASE_URL", postgres.url_with_password());
+        command.env("REDIS_URL", redis.url());
+        command.env("SOLANA_NETWORK", "sandbox");
+        command.env("SOLANA_RPC_URL", format!("{}/?api-key=token-in-query", chain.sandbox.rpc_url()));
+        command.env("VALID_API_KEYS", KEY);
+    })
+    .await;
+    secrets::register_body("marker-in-body");
+    let merchant = chain.merchant().to_string();
+    let body = json!({"amount": 1, "currency": "USDC", "recipient": merchant, "resource": "marker-in-body"});
+    for client in [reqwest::Client::builder(), reqwest::Client::builder().http2_prior_knowledge()] {
+        let client = client.build().unwrap();
+        let post = |path: &str| client.post(format!("{}{path}", service.url)).json(&body);
+        for request in [
+            post("/requirements").header("x-api-key", KEY),
+            post("/requirements").bearer_auth(KEY),
+            post("/requirements").bearer_auth("sk_test_nobody_has_this_key_0123456789"),
+            post("/verify").header("x-api-key", KEY),
+            client.get(format!("{}/ready", service.url)),
+        ] {
+            request.send().await.unwrap();
+        }
+    }
+    service.process.signal("TERM");
+    // Every line was looked through as it came in.
+    let stopped = async {
+        while !service.log.lock().unwrap().iter().any(|line| line.contains("\"message\":\"stopped\"")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, stopped).await.unwrap();
+    let log = service.log.lock().unwrap().join("\n");
+    assert!(log.contains("\"level\":\"DEBUG\"") && log.contains("\"status\":201"), "{log}");
 }
 
 /// What no caller may read: where we keep things, in what, and our own words for trouble.
