@@ -29,6 +29,9 @@ use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
 use tempfile::TempDir;
 
+#[expect(dead_code, reason = "the tests do more with it")]
+#[path = "../tests/it/harness/logs.rs"]
+mod logs;
 #[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../tests/it/harness/postgres.rs"]
 mod postgres;
@@ -38,6 +41,9 @@ mod process;
 #[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../tests/it/harness/redis.rs"]
 mod redis;
+#[expect(dead_code, reason = "the tests do more with it")]
+#[path = "../tests/it/harness/secrets.rs"]
+mod secrets;
 
 /// What `process` starts services with: more requests a minute than any bench sends.
 const HIGH_LIMITS: [(&str, &str); 3] = [

@@ -12,7 +12,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     housekeeping::Housekeeping,
-    http::{self, KeyChecks, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, ConnectionLimits, KeyChecks, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     payments::{
@@ -174,6 +174,8 @@ impl App {
             clock,
             entropy,
             environment: config.app_env.as_str(),
+            allowed_origins: config.http.allowed_origins.clone(),
+            load: Arc::default(),
             tasks: shutdown.tasks.clone(),
             attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
@@ -196,7 +198,8 @@ impl App {
     /// Serves until the shutdown begins, then drains and closes the database.
     pub async fn serve(self, listener: TcpListener) {
         let metrics = Arc::clone(&self.services.metrics);
-        http::serve(listener, http::router(self.services), metrics, self.shutdown.clone()).await;
+        let (app, shutdown) = (http::router(self.services), self.shutdown.clone());
+        http::serve(listener, app, metrics, shutdown, ConnectionLimits::default()).await;
         self.database.close().await;
     }
 }

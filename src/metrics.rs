@@ -40,6 +40,7 @@ pub struct Metrics {
     registry: Registry,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
+    http_panics: IntCounter,
     active_connections: IntGauge,
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
@@ -78,6 +79,11 @@ impl Metrics {
                 "http_request_duration_seconds",
                 "Time from a request's head to its answer's head",
                 &["method", "route", "status_code"],
+            ),
+            http_panics: register(
+                &registry,
+                IntCounter::new("http_panics_total", "Panics while a request was handled")
+                    .expect("the metric is well formed"),
             ),
             active_connections: gauge(&registry, "active_connections", "Open HTTP connections"),
             verifications: counter(
@@ -173,6 +179,11 @@ impl Metrics {
         let status = status.to_string();
         self.http_requests.with_label_values(&[method, route, &status]).inc();
         self.http_duration.with_label_values(&[method, route, &status]).observe(elapsed.as_secs_f64());
+    }
+
+    /// A panic was caught while a request was handled.
+    pub fn http_panic(&self) {
+        self.http_panics.inc();
     }
 
     pub fn connection_opened(&self) {

@@ -2,6 +2,7 @@
 //! every mistake at once. Nothing else reads the environment.
 
 mod environment;
+mod http;
 mod log;
 mod rate_limit;
 
@@ -16,6 +17,7 @@ use solana_pubkey::Pubkey;
 use url::Url;
 
 pub use environment::Environment;
+pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use rate_limit::RateLimitConfig;
 
@@ -57,6 +59,7 @@ pub struct Config {
     pub merchant_wallets: Vec<Pubkey>,
     pub api_keys: Vec<ApiKey>,
     pub rate_limit: RateLimitConfig,
+    pub http: HttpConfig,
     pub log: LogConfig,
 }
 
@@ -147,6 +150,7 @@ impl Config {
             ApiKey::new(text).map_err(|_| "must be keys of 24 to 72 visible characters, separated by commas")
         });
         let rate_limit = RateLimitConfig::read(env);
+        let http = HttpConfig::read(env);
         let log = LogConfig::read(env, app_env);
         environment.finish(Self {
             app_env,
@@ -157,6 +161,7 @@ impl Config {
             merchant_wallets,
             api_keys,
             rate_limit,
+            http,
             log,
         })
     }

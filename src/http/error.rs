@@ -85,12 +85,20 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BODY_UNREADABLE", "the body could not be read to its end")
     }
 
+    pub(super) fn host_missing() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "INVALID_REQUEST",
+            "an HTTP/1.1 request has exactly one Host header",
+        )
+    }
+
     pub(super) fn timed_out() -> Self {
         Self::unavailable("TIMED_OUT", "the request took too long")
     }
 
     pub(super) fn overloaded() -> Self {
-        Self::unavailable("OVERLOADED", "too many verifications are running: try again")
+        Self::unavailable("OVERLOADED", "too many requests are being handled: try again")
     }
 
     pub(super) fn internal() -> Self {

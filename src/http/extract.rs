@@ -1,51 +1,17 @@
 //! What handlers ask of a request: a JSON body, a name, which page. Who calls is in `authentication`.
 
-use std::time::Duration;
-
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{HeaderMap, StatusCode, header, request::Parts},
-    response::IntoResponse,
+    extract::{FromRequestParts, Path, Query},
+    http::request::Parts,
 };
 use serde::Deserialize;
-use tokio::time::timeout;
 use validator::Validate;
 
+pub(super) use super::body::JsonBody;
 use super::error::ApiError;
 use crate::input::FieldErrors;
 
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A body sent as JSON, not yet parsed.
-pub(super) struct JsonBody(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::unsupported_media_type());
-        }
-        let read = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
-        match read.map_err(|_| ApiError::body_too_slow())? {
-            Ok(body) => Ok(Self(body)),
-            Err(rejection) => Err(match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),
-                _ => ApiError::body_unreadable(),
-            }),
-        }
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
-/// The one name in a path. One that is not text names nothing.
+/// The one name in a path. One that is not text, or holds a character that no name has, names nothing.
 pub(super) struct PathName(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathName {
@@ -55,6 +21,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
         let Path(name) = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state)
             .await
             .map_err(|_| ApiError::not_found("this path"))?;
+        if name.chars().any(char::is_control) {
+            return Err(ApiError::not_found("this path"));
+        }
         Ok(Self(name))
     }
 }

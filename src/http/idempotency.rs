@@ -17,6 +17,7 @@ use super::{
     error::ApiError,
     extract::JsonBody,
     middleware::{current_request_id, with_request_id},
+    panics::caught,
     router::AppState,
 };
 use crate::{
@@ -45,27 +46,28 @@ pub(super) async fn idempotent(
     next: Next,
 ) -> Result<Response, ApiError> {
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let JsonBody(body) = JsonBody::from_request(Request::from_parts(parts.clone(), body), &state).await?;
     let caller =
         caller.map_or_else(|| ClientAddress::of(&parts.extensions).to_string(), |caller| caller.user);
     let now = state.clock.now();
+    parts.extensions.insert(JsonBody(body.clone()));
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);
     let attempt = Attempt::new(caller, key, request_line, holder, now);
     let slot = Arc::clone(&state.attempts).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     // In a task of its own: a caller who hangs up must not leave the key held.
-    let tasks = state.tasks.clone();
+    let (tasks, metrics) = (state.tasks.clone(), Arc::clone(&state.metrics));
     let handled = tasks.spawn(with_request_id(
         current_request_id(),
         async move {
-            let answer = once(&state, attempt, Request::from_parts(parts, Body::from(body)), next).await;
+            let answer = once(&state, attempt, Request::from_parts(parts, Body::empty()), next).await;
             drop(slot);
             answer
         }
         .in_current_span(),
     ));
-    handled.await.map_err(|_| ApiError::internal())?
+    handled.await.map_err(|_| caught(&metrics))?
 }
 
 /// For routes that need a key: without one, nothing is looked up or kept.
@@ -93,7 +95,7 @@ async fn once(
     request.extensions_mut().insert(RequestTag(attempt.tag()));
     // Caught here, since a panic must not leave the key held either.
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response = handled.unwrap_or_else(|_| ApiError::internal().into_response());
+    let response = handled.unwrap_or_else(|_| caught(&state.metrics).into_response());
     Ok(keep(state, &attempt, response).await)
 }
 

@@ -2,14 +2,23 @@
 
 mod admission;
 mod authentication;
+mod body;
+mod connection;
+mod cors;
 mod error;
 mod extract;
+mod headers;
 mod idempotency;
+mod load;
+mod message;
 mod middleware;
+mod panics;
 mod router;
 mod routes;
 mod server;
 
 pub use authentication::KeyChecks;
+pub use connection::ConnectionLimits;
+pub use load::Load;
 pub use router::{Readiness, ReadinessBoard, ReadinessCheck, Services, router};
 pub use server::serve;

@@ -1,6 +1,6 @@
 //! Which path leads where, through which layers.
 
-use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -16,14 +16,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     admission::admission,
     authentication::KeyChecks,
+    body::MAX_BODY,
+    cors::{cors, rules},
     error::ApiError,
+    headers::add_headers,
     idempotency::{idempotent, idempotent_for_callers},
+    load::{Load, shed},
+    message::refuse_ambiguous,
     middleware::observe,
+    panics::catch_panics,
     routes,
 };
 use crate::{
@@ -38,8 +43,6 @@ use crate::{
     requirements::service::Requirements,
 };
 
-/// Largest body, in bytes.
-const MAX_BODY: usize = 1024 * 1024;
 /// Longest time a request may take. More than its parts may take together (body 10 s, twin 10 s, judging 15 s, recording
 /// 10 s), so that a verification's own end comes first.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -108,6 +111,10 @@ pub struct Services {
     pub entropy: Arc<dyn Entropy>,
     /// `development` or `production`.
     pub environment: &'static str,
+    /// Pages of these origins may call from a browser; `*` for all.
+    pub allowed_origins: Vec<String>,
+    /// What bounds the requests in flight and their bodies.
+    pub load: Arc<Load>,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
     /// How many requests with an idempotency key may be handled at a time.
@@ -152,15 +159,24 @@ impl FromRef<AppState> for Arc<Metrics> {
     }
 }
 
+impl FromRef<AppState> for Arc<Load> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.load)
+    }
+}
+
 /// The whole service.
 ///
-/// Layers from the outside in: the request's id and metrics see everything, panics included; a panic becomes an
-/// answer; who may not ask is turned away before anything is read; the deadline and the body limit hold for the handlers.
+/// Layers from the outside in: the request's id and metrics see everything, panics included; every answer gets the
+/// security headers; preflights need no key and cost nothing; a panic becomes an answer; what is ambiguous or too much is
+/// turned away; who may not ask is turned away before anything is read; the deadline and the body limit hold for the
+/// handlers.
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
+    let cors_rules = rules(&state.allowed_origins);
     let once = from_fn_with_state(state.clone(), idempotent);
     let once_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers);
-    Router::new()
+    let routes = Router::new()
         .route("/health", get(routes::health::health))
         .route("/ready", get(routes::health::ready))
         .route("/metrics", get(routes::health::metrics))
@@ -174,18 +190,18 @@ pub fn router(services: Services) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(deadline))
         .layer(from_fn_with_state(state.clone(), admission))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), observe))
-        .with_state(state)
+        .layer(from_fn_with_state(Arc::clone(&state.load), shed))
+        .layer(from_fn(refuse_ambiguous))
+        .layer(catch_panics(Arc::clone(&state.metrics)));
+    let routes = match cors_rules {
+        Some(rules) => routes.layer(from_fn_with_state(rules, cors)),
+        None => routes,
+    };
+    routes.layer(from_fn(add_headers)).layer(from_fn_with_state(state.clone(), observe)).with_state(state)
 }
 
 async fn deadline(request: Request, next: Next) -> Response {
     timeout(REQUEST_TIMEOUT, next.run(request))
         .await
         .unwrap_or_else(|_| ApiError::timed_out().into_response())
-}
-
-/// The panic's own words are in the log already, by the panic hook.
-fn panicked(_panic: Box<dyn Any + Send>) -> Response {
-    ApiError::internal().into_response()
 }

@@ -1,22 +1,19 @@
-//! Connections: accepting them, counting them, cutting off those that send nothing, and ending them in order.
+//! Connections: accepting them, counting them, and ending them in order.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
+use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tower::ServiceExt;
+use tokio_util::task::TaskTracker;
 
-use super::admission::Peer;
+use super::{
+    admission::Peer,
+    connection::{ConnectionLimits, serve_connection},
+};
 use crate::{
     metrics::Metrics,
     shutdown::{DRAIN_TIMEOUT, Shutdown},
@@ -24,17 +21,18 @@ use crate::{
 
 /// Connections open at a time. Further ones wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 10_000;
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause after a failed accept, which usually means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` until the shutdown begins and its connections have ended.
-pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, shutdown: Shutdown) {
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-
-    let graceful = GracefulShutdown::new();
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    limits: ConnectionLimits,
+) {
+    let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -45,32 +43,41 @@ pub async fn serve(listener: TcpListener, app: Router, metrics: Arc<Metrics>, sh
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let peer = Peer(address.ip());
-        let service = app.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            request
-        });
-        let connection =
-            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-        let connection = graceful.watch(connection);
-        let metrics = Arc::clone(&metrics);
-        tokio::spawn(async move {
-            metrics.connection_opened();
-            if let Err(error) = connection.await {
-                tracing::debug!(error = error.as_ref(), "a connection broke");
+        let (app, metrics, shutdown) = (app.clone(), Arc::clone(&metrics), shutdown.clone());
+        connections.spawn(async move {
+            let _open = OpenConnection::new(metrics);
+            let served = serve_connection(stream, Peer(address.ip()), app, limits, &shutdown).await;
+            if let Err(error) = served {
+                tracing::debug!(error = error.as_ref() as &dyn std::error::Error, "a connection broke");
             }
-            metrics.connection_closed();
             drop(slot);
         });
     }
     drop(listener);
     // In this order: a request whose body is still arriving has no task yet.
     let drained = async {
-        graceful.shutdown().await;
+        connections.close();
+        connections.wait().await;
         shutdown.drained().await;
     };
     if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("some requests did not end in time");
+    }
+}
+
+/// A connection as it is counted, until it has ended, however it does.
+struct OpenConnection(Arc<Metrics>);
+
+impl OpenConnection {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connection_closed();
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use solana_signer::Signer;
 use tempfile::TempDir;
 
-use crate::harness::{Answer, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer};
+use crate::harness::{Answer, KEY, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer};
 
 /// The same proof, so often to each instance.
 const TWINS: usize = 50;
@@ -38,7 +38,8 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let start = || {
             ServiceProcess::start(folder.path(), |command| {
-                command.env("DATABASE_URL", postgres.url());
+                command.env("DATABASE_URL", postgres.url_with_password());
+                command.env("VALID_API_KEYS", KEY);
                 command.env("REDIS_URL", redis.url());
                 command.env("SOLANA_NETWORK", "sandbox");
                 command.env("SOLANA_RPC_URL", chain.rpc_url());

@@ -89,6 +89,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         .env("VALID_API_KEYS", secret)
         .env("RATE_LIMIT_PUBLIC", "many")
         .env("TRUSTED_PROXIES", "localhost")
+        .env("ALLOWED_ORIGINS", "https://shop.example/path")
         .env("LOG_FORMAT", "xml")
         .output()
         .unwrap();
@@ -104,6 +105,7 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "VALID_API_KEYS",
         "RATE_LIMIT_PUBLIC",
         "TRUSTED_PROXIES",
+        "ALLOWED_ORIGINS",
         "LOG_FORMAT",
     ] {
         assert!(told.contains(&format!("- {name} must be")), "{name}: {told}");
@@ -161,7 +163,7 @@ async fn whole_log(service: &ServiceProcess) -> String {
 async fn the_token_of_an_rpc_url_is_not_logged() {
     let folder = tempfile::tempdir().unwrap();
     let service = ServiceProcess::start(folder.path(), |command| {
-        command.env("LOG_LEVEL", "debug");
+        command.env("LOG_LEVEL", "trace");
         command.env("SOLANA_RPC_URL", "http://127.0.0.1:1/v2/secret-in-path?api-key=secret-in-query");
     })
     .await;

@@ -18,6 +18,7 @@ use crate::{
         error::ApiError,
         extract::JsonBody,
         idempotency::{REPLAYED, RequestTag},
+        panics::caught,
         router::AppState,
     },
     payments::{
@@ -65,7 +66,7 @@ pub(in crate::http) async fn verify(
         }
         .in_current_span(),
     );
-    let (request, verdict) = task.await.map_err(|_| ApiError::internal())?;
+    let (request, verdict) = task.await.map_err(|_| caught(&state.metrics))?;
     match verdict? {
         Verdict::Accepted(payment) => Ok(Accepted::new(request, *payment).into_response()),
         Verdict::AcceptedBefore(payment) => {

@@ -1,8 +1,11 @@
 //! The real service on a sandbox chain, both on one clock that moves only when a test says so.
 
+pub mod logs;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod secrets;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -62,9 +65,22 @@ impl Answer {
     /// `None` where the connection broke before the end.
     pub async fn whole(response: reqwest::Response) -> Option<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let metrics = response.url().path() == "/metrics";
         let text = response.text().await.ok()?;
+        Self::check(status, metrics, &text);
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Some(Self { status, headers, body })
+    }
+
+    /// Fails where an error, or a metric, tells a secret.
+    pub fn check(status: u16, metrics: bool, text: &str) {
+        if status >= 400 || metrics {
+            let secret = secrets::answered(text);
+            assert!(
+                secret.is_none(),
+                "a secret that begins with {secret:?} was answered with status {status}"
+            );
+        }
     }
 
     pub fn code(&self) -> &str {
@@ -114,6 +130,22 @@ impl TestApp {
         folder: Arc<TempDir>,
         adapt: impl FnOnce(Environment, &Fixture) -> Environment,
     ) -> Self {
+        let clock: Arc<dyn Clock> = chain.clock.clone();
+        Self::on_clock(clock, chain, folder, adapt).await
+    }
+
+    /// With a clock of its own for the service.
+    pub async fn on_clock(
+        clock: Arc<dyn Clock>,
+        chain: Fixture,
+        folder: Arc<TempDir>,
+        adapt: impl FnOnce(Environment, &Fixture) -> Environment,
+    ) -> Self {
+        logs::watch();
+        [KEY, OTHER_KEY].into_iter().for_each(secrets::register);
+        let wallets = chain.sandbox.wallets();
+        let wallets = [&wallets.agent, &wallets.merchant, &wallets.fee_payer];
+        wallets.into_iter().for_each(secrets::register_wallet);
         let database = folder.path().join("pay402.db");
         let environment = Environment::default()
             .with("PORT", "0")
@@ -125,7 +157,6 @@ impl TestApp {
         let set = |environment: Environment, (name, value)| environment.with(name, value);
         let environment = HIGH_LIMITS.into_iter().fold(environment, set);
         let config = Config::read(adapt(environment, &chain)).unwrap();
-        let clock: Arc<dyn Clock> = chain.clock.clone();
         let app = App::with_clock(&config, clock).await.unwrap();
         let shutdown = app.shutdown();
         let listener = TcpListener::bind(config.listen).await.unwrap();

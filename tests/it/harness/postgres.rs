@@ -17,11 +17,15 @@ use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::{logs, secrets};
+
 /// How long starting and stopping may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 /// Whoever may have taken the port that was free a moment ago, will hardly do so this often.
 const PORTS_TRIED: u32 = 5;
+
+const PASSWORD: &str = "the-password-of-this-postgres";
 
 #[derive(Debug)]
 pub struct PostgresServer {
@@ -43,6 +47,7 @@ struct Owner {
 
 impl PostgresServer {
     pub async fn start() -> Self {
+        logs::watch();
         let folder = tempfile::tempdir().unwrap();
         let owner = Owner::of(folder.path());
         let mut server = Self { binaries: binaries(), folder, port: 0, owner, process: None, paused: false };
@@ -88,6 +93,12 @@ impl PostgresServer {
 
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// With a password, which the server does not ask for and no log may show.
+    pub fn url_with_password(&self) -> String {
+        secrets::register(PASSWORD);
+        self.url().replace('@', &format!(":{PASSWORD}@"))
     }
 
     /// A connection beside the service's own.

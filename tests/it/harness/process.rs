@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::HIGH_LIMITS;
+use super::{HIGH_LIMITS, logs, secrets};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pay402");
 
@@ -52,7 +52,7 @@ impl ServiceProcess {
     /// `adapt` sets the environment, or wraps the command.
     pub async fn start(folder: &Path, adapt: impl FnOnce(&mut Command)) -> Self {
         let mut command = pay402(folder);
-        command.arg("serve").env("PORT", "0").env("LOG_FORMAT", "json").stderr(Stdio::piped());
+        command.arg("serve").env("PORT", "0").env("LOG_FORMAT", "json");
         command.envs(HIGH_LIMITS);
         adapt(&mut command);
         Self::of(command).await
@@ -60,13 +60,22 @@ impl ServiceProcess {
 
     /// A command that ends up as `pay402 serve` with a JSON log.
     pub async fn of(mut command: Command) -> Self {
-        let mut process = Running(command.spawn().unwrap());
+        secrets::register_environment(&command);
+        let mut process = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let stdout = tokio::process::ChildStdout::from_std(process.0.stdout.take().unwrap()).unwrap();
+        let mut told = BufReader::new(stdout).lines();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = told.next_line().await {
+                logs::scan(&line);
+            }
+        });
         let stderr = process.0.stderr.take().unwrap();
         let mut lines = BufReader::new(tokio::process::ChildStderr::from_std(stderr).unwrap()).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
         let url = loop {
             let so_far = log.lock().unwrap().join("\n");
             let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended:\n{so_far}"));
+            logs::scan(&line);
             log.lock().unwrap().push(line.clone());
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"] == "listening" {
@@ -76,6 +85,7 @@ impl ServiceProcess {
         let kept = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
+                logs::scan(&line);
                 kept.lock().unwrap().push(line);
             }
         });

@@ -10,10 +10,14 @@ use std::{
 use deadpool_redis::redis::{self, Client, Cmd, Connection, FromRedisValue};
 use tempfile::TempDir;
 
+use super::{logs, secrets};
+
 /// How long the server may take to start or to end. It takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Another process may take a free port before the server does.
 const PORTS_TRIED: usize = 5;
+/// So that it can be looked for in the log.
+const PASSWORD: &str = "the-password-of-this-redis";
 
 #[derive(Debug)]
 pub struct RedisServer {
@@ -24,6 +28,8 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start() -> Self {
+        logs::watch();
+        secrets::register(PASSWORD);
         for _ in 0..PORTS_TRIED {
             let mut server = Self { process: None, port: free_port(), folder: tempfile::tempdir().unwrap() };
             if server.run() {
@@ -34,7 +40,11 @@ impl RedisServer {
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://:{PASSWORD}@{}", self.address())
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// What this very server answers.
@@ -91,6 +101,7 @@ impl RedisServer {
     fn run(&mut self) -> bool {
         let spawned = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--requirepass", PASSWORD])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .current_dir(self.folder.path())
             .stdout(Stdio::null())

@@ -1,9 +1,8 @@
 //! Redis killed, paused, flushed, restarted empty, or talking nonsense: claims keep answering, and find back.
 
 use std::{
-    cell::RefCell,
     io::Write,
-    sync::{Arc, Once},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +14,7 @@ use pay402::{
 };
 
 use super::{Instance, PATIENT, claim};
-use crate::harness::redis::RedisServer;
+use crate::harness::{logs, redis::RedisServer, secrets};
 
 /// As in the service, but Redis is left alone for so long that no test sees the end of it.
 const NO_RETURN: Limits = Limits { pause: Duration::from_hours(1), ..IMPATIENT };
@@ -293,12 +292,13 @@ async fn errors_fall_back_each_and_open_the_breaker_in_a_row() {
 #[tokio::test]
 async fn a_wrong_password_is_an_outage_that_is_not_told_to_anybody() {
     let server = RedisServer::start();
-    let url = server.url().replace("redis://", "redis://somebody:hunter2@");
-    Logged::listen();
+    let url = format!("redis://somebody:hunter2@{}", server.address());
+    secrets::register("hunter2");
+    logs::listen();
     let instance = Instance::with(&url, NO_RETURN);
     assert_memory_serves(&instance).await;
     assert_eq!(instance.up(), Some(false));
-    let told = format!("{} {:?} {:?}", Logged::text(), instance.redis, instance.claims);
+    let told = format!("{} {:?} {:?}", logs::heard(), instance.redis, instance.claims);
     assert!(told.contains("WARN") && !told.contains("hunter2"), "{told}");
 }
 
@@ -335,44 +335,14 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
 #[tokio::test]
 async fn one_warning_and_one_notice_of_its_end() {
     let mut server = RedisServer::start();
-    Logged::listen();
+    logs::listen();
     let instance = Instance::with(&server.url(), QUICK_TO_RETURN);
     claims_until(&instance, || instance.up() == Some(true)).await;
     server.kill9();
     claims_until(&instance, || instance.fallbacks("claim") > 20.0 && instance.asked("claim") > 4.0).await;
     server.restart();
     claims_until(&instance, || instance.up() == Some(true)).await;
-    let text = Logged::text();
+    let text = logs::heard();
     assert_eq!(text.matches("WARN").count(), 1, "{text}");
     assert_eq!(text.matches("Redis answers again").count(), 1, "{text}");
-}
-
-thread_local! {
-    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What is logged on this thread from now on. The subscriber is everybody's: what one thread's own subscriber wants to
-/// hear is decided anew whenever another thread, that has none, comes by first.
-struct Logged;
-
-impl Logged {
-    fn listen() {
-        static EVERYBODYS: Once = Once::new();
-        EVERYBODYS.call_once(|| tracing_subscriber::fmt().with_writer(|| Self).with_ansi(false).init());
-        LOGGED.with_borrow_mut(Vec::clear);
-    }
-
-    fn text() -> String {
-        LOGGED.with_borrow(|bytes| String::from_utf8_lossy(bytes).into_owned())
-    }
-}
-
-impl Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOGGED.with_borrow_mut(|logged| logged.write(bytes))
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,6 +3,8 @@
 //! A body is first taken apart into raw members, then each member is parsed on its own; [`FieldErrors`] collects what
 //! is wrong. Numbers keep their digits, because no float is made of them.
 
+mod strict;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -71,12 +73,14 @@ impl FieldErrors {
 /// Takes a JSON object apart. `T` is a struct of `Option<&RawValue>` members.
 ///
 /// # Errors
-/// When the text is not a JSON object, or names a member twice.
+/// When the text is not a JSON object, or, at any depth, names a member twice, is nested too deep, or holds text that
+/// no database keeps.
 pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FieldErrors> {
     // A derived struct can be read from an array too, by position.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(FieldErrors::one("body", "must be a JSON object"));
     }
+    strict::check(body)?;
     serde_json::from_slice(body).map_err(|error| FieldErrors::one("body", format!("is not valid: {error}")))
 }
 

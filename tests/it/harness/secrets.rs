@@ -1,0 +1,82 @@
+//! Every secret the tests use, and the scan for them: in all that is logged, in error bodies, in metrics.
+
+use std::{
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use solana_keypair::Keypair;
+use url::Url;
+
+/// Shorter ones would be found by chance.
+const SHORTEST: usize = 6;
+
+static SECRETS: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
+
+struct Secret {
+    text: String,
+    /// What a caller sent may stand in the answer to that caller, but never in a log.
+    in_answers: bool,
+}
+
+/// From now on, this must stand neither in a log nor in an answer that is an error or a metric.
+pub fn register(text: &str) {
+    add(text, false);
+}
+
+/// From now on, this part of a request's body must not stand in a log.
+pub fn register_body(text: &str) {
+    add(text, true);
+}
+
+/// A wallet's secret key, in every form it could be printed in.
+pub fn register_wallet(wallet: &Keypair) {
+    let seed = *wallet.secret_bytes();
+    register(&wallet.to_base58_string());
+    register(&bs58::encode(seed).into_string());
+    register(format!("{seed:?}").trim_matches(['[', ']']));
+    register(&seed.map(|byte| byte.to_string()).join(","));
+    register(&seed.map(|byte| format!("{byte:02x}")).concat());
+}
+
+/// What is secret in the environment of a service.
+pub fn register_environment(command: &Command) {
+    for (name, value) in command.get_envs() {
+        let value = value.and_then(|value| value.to_str()).unwrap_or_default();
+        match name.to_str() {
+            Some("VALID_API_KEYS") => value.split(',').filter(|key| key.len() >= SHORTEST).for_each(register),
+            Some("DATABASE_URL" | "REDIS_URL" | "SOLANA_RPC_URL") => {
+                let url = Url::parse(value).ok();
+                let password = url.as_ref().and_then(Url::password);
+                let query = url.as_ref().and_then(Url::query);
+                let long = |text: &&str| text.len() >= SHORTEST;
+                [password, query].into_iter().flatten().filter(long).for_each(register);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn add(text: &str, in_answers: bool) {
+    assert!(text.len() >= SHORTEST, "{text} would be found by chance");
+    let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !secrets.iter().any(|secret| secret.text == text) {
+        secrets.push(Secret { text: text.to_owned(), in_answers });
+    }
+}
+
+/// The start of a secret that stands in what was logged.
+pub fn logged(text: &str) -> Option<String> {
+    found(text, |_| true)
+}
+
+/// The start of a secret that stands in an answer.
+pub fn answered(text: &str) -> Option<String> {
+    found(text, |secret| !secret.in_answers)
+}
+
+fn found(text: &str, counts: impl Fn(&Secret) -> bool) -> Option<String> {
+    let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let secret = secrets.iter().find(|secret| counts(secret) && text.contains(&secret.text))?;
+    Some(secret.text.chars().take(SHORTEST).collect())
+}

@@ -1,0 +1,78 @@
+//! Bytes on a connection, for what no client would send.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Longer than any limit that ends a connection.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What begins an HTTP/2 connection: the preface and the client's settings, none.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+pub struct Wire(pub TcpStream);
+
+impl Wire {
+    /// To the service at this `http://` URL.
+    pub async fn to(url: &str) -> Self {
+        let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends for as long as the other side listens; whether it still does.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.0.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// An HTTP/2 frame.
+    pub async fn send_frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.try_send(frame).await
+    }
+
+    /// Everything until the other side ends the connection, which it must do in time; or breaks it.
+    pub async fn read_to_end(&mut self) -> String {
+        let mut read = Vec::new();
+        let _ = timeout(PATIENCE, self.0.read_to_end(&mut read)).await.expect("the connection ends");
+        String::from_utf8_lossy(&read).into_owned()
+    }
+
+    /// Reads until this has arrived.
+    pub async fn read_until(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(end) {
+            let mut buffer = [0; 4096];
+            let more = timeout(PATIENCE, self.0.read(&mut buffer)).await.expect("an answer").unwrap();
+            assert!(more > 0, "it ended before {end}: {}", String::from_utf8_lossy(&read));
+            read.extend(&buffer[..more]);
+        }
+        String::from_utf8_lossy(&read).into_owned()
+    }
+}
+
+/// One request, and all that is answered until the connection ends.
+pub async fn exchange(url: &str, request: impl AsRef<[u8]>) -> String {
+    let mut wire = Wire::to(url).await;
+    wire.try_send(request).await;
+    wire.read_to_end().await
+}
+
+/// The status of an answer as it stood on the wire.
+#[track_caller]
+pub fn status(answer: &str) -> u16 {
+    let line = answer.strip_prefix("HTTP/1.1 ").or_else(|| answer.strip_prefix("HTTP/1.0 "));
+    line.and_then(|line| line.get(..3)?.parse().ok()).unwrap_or_else(|| panic!("no status: {answer:?}"))
+}

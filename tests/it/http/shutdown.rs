@@ -1,0 +1,65 @@
+//! Ending in order: what is in flight is answered, over either version.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::h2c::post_verify;
+use crate::harness::{
+    Answer, KEY, TestApp,
+    wire::{PREFACE, Wire, status},
+};
+
+/// A verification that waits for the chain when the service is told to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_are_answered() {
+    for client in [reqwest::Client::builder(), reqwest::Client::builder().http2_prior_knowledge()] {
+        let app = TestApp::start().await;
+        let client = client.build().unwrap();
+        let proof = app.proof(&app.pay_merchant(), "n");
+        let faults = app.chain.sandbox.faults();
+        faults.latency("getTransaction", Duration::from_secs(2));
+        let request = client.post(app.path("/verify")).header("x-api-key", KEY).json(&proof);
+        let answer = tokio::spawn(async move { Answer::of(request.send().await.unwrap()).await });
+        while faults.calls("getTransaction") == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let url = app.url.clone();
+        app.stop().await;
+        answer.await.unwrap().assert_valid();
+        assert!(reqwest::get(&url).await.is_err(), "nobody listens any more");
+    }
+}
+
+/// A body that is still arriving. That the head has arrived shows in the service asking for the body.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_arriving_are_read() {
+    let app = TestApp::start().await;
+    let mut first = Wire::to(&app.url).await;
+    first
+        .send(
+            "POST /verify HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n\
+             content-length: 2\r\n\r\n",
+        )
+        .await;
+    first.read_until("100 Continue\r\n\r\n").await;
+    let mut second = Wire::to(&app.url).await;
+    second.send(PREFACE).await;
+    second.send_frame(1, 4, 1, &post_verify()).await;
+    // The answer to another request on the connection comes after the head was read.
+    second.send_frame(1, 5, 3, &[0x82, 0x86, 0x84]).await;
+    second.read_until("NOT_FOUND").await;
+
+    let stopping = tokio::spawn(app.stop());
+    first.send("{").await;
+    second.send_frame(0, 0, 1, b"{").await;
+    first.send("}").await;
+    second.send_frame(0, 1, 1, b"}").await;
+    let answer = first.read_to_end().await;
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert!(answer.contains("VALIDATION_FAILED"), "{answer}");
+    second.read_until("VALIDATION_FAILED").await;
+    // A client of HTTP/2 hangs up when it was told to.
+    drop(second);
+    stopping.await.unwrap();
+}
