@@ -15,6 +15,8 @@ mod harness;
 #[cfg(feature = "sandbox")]
 mod http;
 #[cfg(feature = "sandbox")]
+mod openapi;
+#[cfg(feature = "sandbox")]
 mod process;
 #[cfg(feature = "sandbox")]
 mod proof;

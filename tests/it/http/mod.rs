@@ -1,5 +1,6 @@
 //! The HTTP surface around the payments.
 
+mod authorization;
 mod books;
 mod edge;
 mod idempotency;
