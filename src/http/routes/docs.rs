@@ -17,8 +17,8 @@ use crate::http::{error::ApiError, openapi::openapi_json};
 
 /// Whatever this page is shown with comes from this service: no validator of somebody else's is asked.
 static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    let config = Config::new(["/openapi.json"]).validator_url("none").display_operation_id(true);
-    Arc::new(config.default_models_expand_depth(0))
+    let config = Config::new(["/openapi.json"]).validator_url("none").use_base_layout();
+    Arc::new(config.display_operation_id(true).deep_linking(true).default_models_expand_depth(0))
 });
 
 /// This document.
