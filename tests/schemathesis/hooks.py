@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from itertools import count
 
@@ -13,9 +14,10 @@ BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # Real ones, made by the test: `proofs`, `payments` and `nonces`.
 with open(os.environ["PAY402_KNOWN"]) as file:
     KNOWN = json.load(file)
+KEY = "Idempotency-Key"
 SEEN = os.environ["PAY402_SEEN"]
 
-turns = {name: count() for name in ("proofs", "payments", "nonces", "requirements")}
+turns = {name: count() for name in ("proofs", "payments", "nonces", "made up", "requirements", "keys")}
 seen = Counter()
 
 
@@ -44,10 +46,17 @@ def known(kind):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    key = (case.headers or {}).get(KEY)
+    # Under few keys most requests would be conflicts, whatever else there is to say of them.
+    if isinstance(key, str) and re.fullmatch("[!-~]{1,255}", key) and (turn := next(turns["keys"])) % 4:
+        case.headers[KEY] = f"turn-{turn}"
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if case.operation.label == "POST /verify":
-        case.body = known("proofs") or case.body
+        proof = known("proofs")
+        if proof is None and next(turns["made up"]) % 2:
+            proof = {**case.body, "amount": "0.05", "requirement": None}
+        case.body = proof or case.body
     elif case.operation.label == "POST /requirements" and next(turns["requirements"]) % 2:
         # What the schema cannot say of its members together is made right, so that more gets past the first look.
         case.body = {**case.body, "amount": "0.05", "scheme": "range", "maxAmount": 0.07, "expiresAt": None}

@@ -88,7 +88,7 @@ pub(in crate::http) struct PaymentList {
     tag = "Payments",
     params(Page),
     responses((status = 200, description = "One page of them.", body = PaymentList)),
-    security(("bearer" = []), ("apiKey" = [])),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
 )]
 pub(in crate::http) async fn list(
     State(payments): State<Arc<dyn PaymentStore>>,
@@ -112,7 +112,7 @@ pub(in crate::http) async fn list(
     tag = "Payments",
     params(("id" = String, Path, description = "The payment's id, or its Solana transaction.")),
     responses((status = 200, description = "The payment.", body = PaymentView)),
-    security(("bearer" = []), ("apiKey" = [])),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
 )]
 pub(in crate::http) async fn find(
     State(payments): State<Arc<dyn PaymentStore>>,

@@ -87,7 +87,7 @@ impl RequirementView {
     params(IdempotencyKey),
     request_body = NewRequirementMembers,
     responses((status = 201, description = "Issued.", body = RequirementView)),
-    security(("bearer" = []), ("apiKey" = [])),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
 )]
 pub(in crate::http) async fn issue(
     State(requirements): State<Arc<Requirements>>,
@@ -107,7 +107,7 @@ pub(in crate::http) async fn issue(
     tag = "Requirements",
     params(("nonce" = String, Path, description = "The nonce it was issued under.")),
     responses((status = 200, description = "The requirement.", body = RequirementView)),
-    security(("bearer" = []), ("apiKey" = [])),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
 )]
 pub(in crate::http) async fn find(
     State(requirements): State<Arc<Requirements>>,

@@ -64,7 +64,7 @@ impl Accepted {
         (status = 200, description = "Good, and committed to the books.", body = Accepted),
         (status = 402, description = "Refused.", body = Envelope),
     ),
-    security((), ("bearer" = []), ("apiKey" = [])),
+    security((), ("bearer" = ["verify"]), ("apiKey" = ["verify"])),
 )]
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,

@@ -31,6 +31,12 @@ impl Operation {
                 .any(|choice| choice.get("apiKey").is_some() && choice.get("bearer").is_none())
     }
 
+    /// The scopes that a key needs, by each way of sending it.
+    fn scopes(&self) -> Vec<&Vec<Value>> {
+        let ways = self.security.iter().filter_map(Value::as_object).flat_map(|choice| choice.values());
+        ways.filter_map(Value::as_array).collect()
+    }
+
     /// With every name in the path replaced by `name`.
     fn request(&self, app: &TestApp, name: &str) -> reqwest::RequestBuilder {
         let parts = self.path.split('/').map(|part| if part.starts_with('{') { name } else { part });
@@ -75,6 +81,17 @@ async fn no_operation_is_open_by_accident() {
     assert_eq!(labels(&|one| one.security.is_empty()), PUBLIC);
     assert_eq!(labels(&|one| one.is_open() && !one.security.is_empty()), OPTIONAL);
     assert_eq!(labels(&|one| !one.security.is_empty() && !one.takes_a_key()), [""; 0]);
+}
+
+/// However a key is sent, it needs the same one scope.
+#[tokio::test]
+async fn every_operation_that_takes_a_key_names_its_scope() {
+    let app = TestApp::start().await;
+    for operation in operations(&app).await.iter().filter(|one| one.takes_a_key()) {
+        let scopes = operation.scopes();
+        assert_eq!(scopes.len(), 2, "{}", operation.label);
+        assert_eq!((scopes[0], scopes[0].len()), (scopes[1], 1), "{}", operation.label);
+    }
 }
 
 #[tokio::test]
