@@ -109,6 +109,8 @@ need prlimit util-linux
 need node nodejs
 need npm npm ca-certificates
 need python3 python3 python3-venv
+# Debian's python3 comes without what makes virtual environments.
+if on_path python3 && ! python3 -c 'import ensurepip' 2>/dev/null; then missing="$missing python3-venv"; fi
 need redis-server redis-server
 install_missing
 ensure_recent_node
