@@ -30,8 +30,9 @@
 //!
 //! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
-//! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`] and [`input`] are the ground all
-//! stand on: time and randomness are arguments, amounts are whole atomic units. `tests/it/architecture.rs` lists which room may
+//! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`] and [`schema`] are the
+//! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
+//! wire's types say of themselves is the OpenAPI document (`http::openapi`). `tests/it/architecture.rs` lists which room may
 //! use which.
 //!
 //! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
@@ -56,6 +57,7 @@ pub mod rate_limit;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod schema;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;

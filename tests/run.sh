@@ -85,7 +85,21 @@ ensure_recent_node() {
     node_is_recent || stop "$package does not run here: install node >= $min_node with npm by hand"
 }
 
+# schemathesis, which tries every operation of the OpenAPI document, as pinned: into target/, away from the system's Python.
+ensure_schemathesis() {
+    folder=$PWD/target/schemathesis
+    pinned=tests/schemathesis/requirements.txt
+    if [ -x "$folder/bin/schemathesis" ] && cmp -s "$pinned" "$folder/installed.txt"; then return; fi
+    say 'installing schemathesis from PyPI into target/schemathesis'
+    rm -rf "$folder"
+    python3 -m venv "$folder" || stop 'python3 cannot make a virtual environment: install python3-venv'
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$pinned" >&2 ||
+        stop "pip cannot install $pinned, which takes Python 3.11 or later"
+    cp "$pinned" "$folder/installed.txt"
+}
+
 need cc gcc libc6-dev # links everything, compiles SQLite
+need chromium chromium
 need curl curl
 need kill procps
 need pgrep procps
@@ -94,9 +108,13 @@ need postgres postgresql
 need prlimit util-linux
 need node nodejs
 need npm npm ca-certificates
+need python3 python3 python3-venv
+# Debian's python3 comes without what makes virtual environments.
+if on_path python3 && ! python3 -c 'import ensurepip' 2>/dev/null; then missing="$missing python3-venv"; fi
 need redis-server redis-server
 install_missing
 ensure_recent_node
+ensure_schemathesis
 
 if on_path cargo-nextest; then
     exec cargo nextest run --locked --all-features "$@"

@@ -9,9 +9,11 @@ mod migrate;
 mod sandbox;
 mod serve;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use crate::http::openapi_json;
 
 /// 402pay facilitator: verifies payments on Solana and keeps the books.
 ///
@@ -33,6 +35,8 @@ enum Command {
     /// Watch payments being made and judged on a local chain, then exit
     #[cfg(feature = "sandbox")]
     Demo,
+    /// Print the OpenAPI document
+    Openapi,
     /// Apply the database migrations that are missing, or list them all
     Migrate {
         #[arg(value_enum, default_value_t = migrate::Action::Up)]
@@ -48,6 +52,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Sandbox(options) => sandbox::run(options).await,
         #[cfg(feature = "sandbox")]
         Command::Demo => demo::run().await,
+        Command::Openapi => print_openapi(),
         Command::Migrate { action } => migrate::run(action).await,
     };
     match result {
@@ -57,4 +62,10 @@ pub async fn run(cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", openapi_json())?;
+    Ok(())
 }

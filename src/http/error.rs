@@ -6,8 +6,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::middleware::current_request_id;
+use super::{middleware::current_request_id, openapi::Code};
 use crate::{
     api_keys::KeyRingError,
     chain::ChainError,
@@ -36,14 +37,24 @@ pub struct ApiError {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorCode(pub &'static str);
 
-#[derive(Serialize)]
+/// Why a request was not answered as asked.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Envelope {
+#[schema(as = Error)]
+pub(super) struct Envelope {
+    /// `false` where a payment was refused; absent otherwise.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     valid: Option<bool>,
+    /// A sentence for a person: what is wrong, and what would be right.
+    #[schema(example = "nonce is required")]
     error: String,
+    #[schema(value_type = Code)]
     code: &'static str,
+    /// As in `X-Request-Id`.
+    #[schema(example = "req_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     request_id: String,
+    /// Every field that is wrong, with `VALIDATION_FAILED`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<FieldError>,
 }

@@ -5,6 +5,7 @@ use axum::{
     http::request::Parts,
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 use validator::Validate;
 
 pub(super) use super::body::JsonBody;
@@ -29,13 +30,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
 }
 
 /// Which part of a list is wanted.
-#[derive(Clone, Copy, Debug, Deserialize, Validate)]
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams, Validate)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
-    /// 1 to 200.
+    /// How many to list, 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     #[serde(default = "Page::default_limit")]
     #[validate(range(min = 1, max = 200, message = "must be a whole number from 1 to 200"))]
     pub limit: u32,
-    /// How many to leave out at the start.
+    /// How many to leave out at the start, 0 to 1000000.
+    #[param(maximum = 1_000_000, default = 0)]
     #[serde(default)]
     #[validate(range(max = 1_000_000, message = "must be a whole number from 0 to 1000000"))]
     pub offset: u32,

@@ -11,6 +11,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use tracing::Instrument;
+use utoipa::IntoParams;
 
 use super::{
     admission::ClientAddress,
@@ -33,6 +34,23 @@ pub(super) const REPLAYED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
 /// Largest answer kept, in bytes; ours are far smaller.
 const MAX_ANSWER: usize = 64 * 1024;
+
+/// The header, for the OpenAPI document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "the header is read where it is needed")]
+pub(super) struct IdempotencyKey {
+    /// Sent again under the same key, the same request gets the same answer, for 24 hours. 1 to 255 visible ASCII
+    /// characters; do not derive it from what the payer chooses.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$"
+    )]
+    key: String,
+}
 
 /// Names the request in what it writes, see [`Attempt::tag`].
 #[derive(Clone, Debug)]
@@ -101,7 +119,9 @@ async fn once(
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let good =
+        |key: &&str| (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = value.to_str().ok().filter(good);
     let key = key.ok_or_else(|| {
         FieldErrors::one("Idempotency-Key", format!("must be 1 to {MAX_KEY} visible ASCII characters"))
     })?;

@@ -8,7 +8,7 @@ use axum::{
     extract::{DefaultBodyLimit, FromRef, Request},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use futures_util::future::join_all;
 use tokio::{
@@ -16,6 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     admission::admission,
@@ -28,6 +29,7 @@ use super::{
     load::{Load, shed},
     message::refuse_ambiguous,
     middleware::observe,
+    openapi,
     panics::catch_panics,
     routes,
 };
@@ -165,6 +167,33 @@ impl FromRef<AppState> for Arc<Load> {
     }
 }
 
+/// Operations whose answers are not kept.
+fn plain() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::health::health))
+        .routes(routes!(routes::health::ready))
+        .routes(routes!(routes::health::metrics))
+        .routes(routes!(routes::docs::openapi))
+        .routes(routes!(routes::requirements::find))
+        .routes(routes!(routes::payments::list))
+        .routes(routes!(routes::payments::find))
+}
+
+/// Operations that take an `Idempotency-Key`, open to all.
+fn once() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::verify::verify))
+}
+
+/// Operations that take an `Idempotency-Key` and need an API key.
+fn once_for_callers() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::requirements::issue))
+}
+
+/// Every operation, with what it says of itself.
+pub(super) fn operations() -> OpenApiRouter<AppState> {
+    plain().merge(once()).merge(once_for_callers())
+}
+
 /// The whole service.
 ///
 /// Layers from the outside in: the request's id and metrics see everything, panics included; every answer gets the
@@ -174,17 +203,15 @@ impl FromRef<AppState> for Arc<Load> {
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
     let cors_rules = rules(&state.allowed_origins);
-    let once = from_fn_with_state(state.clone(), idempotent);
-    let once_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers);
+    let keep = from_fn_with_state(state.clone(), idempotent);
+    let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers);
     let routes = Router::new()
-        .route("/health", get(routes::health::health))
-        .route("/ready", get(routes::health::ready))
-        .route("/metrics", get(routes::health::metrics))
-        .route("/verify", post(routes::verify::verify).layer(once))
-        .route("/requirements", post(routes::requirements::issue).layer(once_for_callers))
-        .route("/requirements/{nonce}", get(routes::requirements::find))
-        .route("/payments", get(routes::payments::list))
-        .route("/payments/{id}", get(routes::payments::find))
+        .merge(plain())
+        .merge(once().route_layer(keep))
+        .merge(once_for_callers().route_layer(keep_for_callers))
+        .route("/docs", get(routes::docs::docs))
+        .route("/docs/", get(routes::docs::docs_file))
+        .route("/docs/{file}", get(routes::docs::docs_file))
         .fallback(async || ApiError::not_found("this path"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -10,11 +10,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use solana_pubkey::Pubkey;
+use utoipa::ToSchema;
 
 use crate::money::{Amount, Currency};
 
 /// One thing wrong with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Path of the field, such as `requirement.amount`; `body` for the whole.
     pub field: String,

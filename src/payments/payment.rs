@@ -3,6 +3,7 @@
 use serde::Serialize;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use utoipa::ToSchema;
 
 use crate::{
     clock::UnixMs,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// Where a payment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentState {
     /// The money has moved and the payment was accepted.

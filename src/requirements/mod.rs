@@ -5,6 +5,8 @@ pub mod service;
 mod store;
 mod wire;
 
-pub use requirement::{IssuedRequirement, Requirement, RequirementState, Scheme};
+pub use requirement::{IssuedRequirement, Requirement, RequirementState, Scheme, SchemeName};
 pub use store::RequirementStore;
-pub use wire::{MAX_NONCE, MAX_RESOURCE, NewRequirement, read_requirement};
+pub use wire::{
+    MAX_NONCE, MAX_RESOURCE, NewRequirement, NewRequirementMembers, RequirementMembers, read_requirement,
+};

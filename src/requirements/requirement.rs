@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use solana_pubkey::Pubkey;
+use utoipa::ToSchema;
 
 use crate::{
     clock::UnixMs,
@@ -36,6 +37,15 @@ impl Scheme {
             Self::Exact | Self::Minimum => None,
         }
     }
+}
+
+/// A scheme on the wire: just the amount, that or more, or from it to `maxAmount`.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(as = Scheme, rename_all = "lowercase")]
+pub enum SchemeName {
+    Exact,
+    Minimum,
+    Range,
 }
 
 /// What must have been paid, and to whom.
@@ -88,7 +98,7 @@ pub struct IssuedRequirement {
 }
 
 /// Where an issued requirement stands. Not stored: it follows from the books and the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RequirementState {
     Pending,

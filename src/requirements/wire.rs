@@ -5,12 +5,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use solana_pubkey::Pubkey;
+use utoipa::ToSchema;
 
-use super::{Requirement, Scheme};
+use super::{Requirement, Scheme, SchemeName};
 use crate::{
     clock::UnixMs,
     input::{self, FieldErrors},
     money::{Amount, Currency},
+    schema,
 };
 
 /// Longest `resource`, in bytes.
@@ -24,32 +26,103 @@ const DEFAULT_LIFETIME: Duration = Duration::from_mins(15);
 /// How far ahead a requirement may expire.
 const MAX_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
-#[derive(Deserialize)]
+/// What must have been paid, and to whom.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Requirement)]
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
-struct Members<'a> {
+pub struct RequirementMembers<'a> {
+    /// With the scheme `exact` just that, with `minimum` that or more, with `range` the lower end.
+    #[schema(value_type = schema::AmountIn, required)]
     #[serde(borrow)]
     amount: Option<&'a RawValue>,
+    /// The upper end, included; with the scheme `range`, and only with it.
+    #[schema(value_type = Option<schema::AmountIn>)]
     #[serde(borrow)]
     max_amount: Option<&'a RawValue>,
+    #[schema(value_type = Currency, required)]
     #[serde(borrow)]
     currency: Option<&'a RawValue>,
+    /// The wallet to be paid, not a token account of it.
+    #[schema(value_type = schema::PublicKey, required)]
     #[serde(borrow)]
     recipient: Option<&'a RawValue>,
+    /// How the amount is meant; `exact` where it is left out.
+    #[schema(value_type = Option<SchemeName>)]
     #[serde(borrow)]
     scheme: Option<&'a RawValue>,
+    /// What is to be paid for.
+    #[schema(value_type = Option<schema::Resource>)]
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
+    /// The nonce that the proof must have.
+    #[schema(value_type = Option<schema::Nonce>)]
     #[serde(borrow)]
     nonce: Option<&'a RawValue>,
+    /// A payment in a later block is too late.
+    #[schema(value_type = Option<UnixMs>)]
     #[serde(borrow)]
     expires_at: Option<&'a RawValue>,
+}
+
+/// A requirement to be issued. The service gives it its nonce.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewRequirement)]
+#[serde(rename_all = "camelCase", expecting = "a JSON object")]
+pub struct NewRequirementMembers<'a> {
+    /// With the scheme `exact` just that, with `minimum` that or more, with `range` the lower end.
+    #[schema(value_type = schema::AmountIn, required)]
+    #[serde(borrow)]
+    amount: Option<&'a RawValue>,
+    /// The upper end, included; with the scheme `range`, and only with it.
+    #[schema(value_type = Option<schema::AmountIn>)]
+    #[serde(borrow)]
+    max_amount: Option<&'a RawValue>,
+    #[schema(value_type = Currency, required)]
+    #[serde(borrow)]
+    currency: Option<&'a RawValue>,
+    /// The wallet to be paid, not a token account of it. Left out: the key's, then the first of `MERCHANT_WALLETS`.
+    #[schema(value_type = Option<schema::PublicKey>)]
+    #[serde(borrow)]
+    recipient: Option<&'a RawValue>,
+    /// How the amount is meant; `exact` where it is left out.
+    #[schema(value_type = Option<SchemeName>)]
+    #[serde(borrow)]
+    scheme: Option<&'a RawValue>,
+    /// What is to be paid for.
+    #[schema(value_type = Option<schema::Resource>)]
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+    #[schema(ignore)]
+    #[serde(borrow)]
+    nonce: Option<&'a RawValue>,
+    /// A payment in a later block is too late. In the future, at most 30 days ahead; 15 minutes where it is left out.
+    #[schema(value_type = Option<UnixMs>)]
+    #[serde(borrow)]
+    expires_at: Option<&'a RawValue>,
+    /// Your own, given back as it came; at most 4096 bytes of JSON.
+    #[schema(value_type = Option<Object>)]
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
 }
 
+impl<'a> NewRequirementMembers<'a> {
+    const fn terms(&self) -> RequirementMembers<'a> {
+        RequirementMembers {
+            amount: self.amount,
+            max_amount: self.max_amount,
+            currency: self.currency,
+            recipient: self.recipient,
+            scheme: self.scheme,
+            resource: self.resource,
+            nonce: self.nonce,
+            expires_at: self.expires_at,
+        }
+    }
+}
+
 /// The requirement inside a proof. What is wrong with it is noted under `requirement.`.
 pub fn read_requirement(raw: &RawValue, errors: &mut FieldErrors) -> Option<Requirement> {
-    let members: Members = match input::object(raw.get().as_bytes()) {
+    let members: RequirementMembers = match input::object(raw.get().as_bytes()) {
         Ok(members) => members,
         Err(problems) => {
             for problem in problems.into_details() {
@@ -81,14 +154,14 @@ impl NewRequirement {
     /// # Errors
     /// Every field that is wrong.
     pub fn parse(body: &[u8], now: UnixMs) -> Result<Self, FieldErrors> {
-        let members: Members = input::object(body)?;
+        let members: NewRequirementMembers = input::object(body)?;
         let mut errors = FieldErrors::default();
         if members.nonce.is_some() {
             errors.add("nonce", "is issued by the service: leave it out");
         }
         let recipient = errors.optional("recipient", members.recipient, input::public_key);
         let metadata = errors.optional("metadata", members.metadata, metadata);
-        let terms = Terms::read(&members, "", &mut errors);
+        let terms = Terms::read(&members.terms(), "", &mut errors);
         let expires_at = terms.as_ref().and_then(|terms| terms.expires_at).unwrap_or(now + DEFAULT_LIFETIME);
         if expires_at <= now || expires_at > now + MAX_LIFETIME {
             errors.add("expiresAt", "must be in the future, at most 30 days ahead, in Unix milliseconds");
@@ -118,7 +191,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn read(members: &Members<'_>, prefix: &str, errors: &mut FieldErrors) -> Option<Self> {
+    fn read(members: &RequirementMembers<'_>, prefix: &str, errors: &mut FieldErrors) -> Option<Self> {
         let path = |field: &str| format!("{prefix}{field}");
         let currency = errors.required(&path("currency"), members.currency, input::currency);
         let decimals = currency.map_or(Currency::MAX_DECIMALS, Currency::decimals);

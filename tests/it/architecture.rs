@@ -7,20 +7,32 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 19] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
     ("metrics", &["money"]),
     ("store_error", &[]),
+    ("schema", &["clock", "money"]),
     ("shutdown", &[]),
     ("input", &["money"]),
     ("chain", &["clock", "ids", "metrics", "money"]),
     ("api_keys", &["clock", "ids", "money"]),
-    ("requirements", &["api_keys", "clock", "ids", "input", "money", "store_error"]),
+    ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
-        &["api_keys", "chain", "clock", "ids", "input", "metrics", "money", "requirements", "store_error"],
+        &[
+            "api_keys",
+            "chain",
+            "clock",
+            "ids",
+            "input",
+            "metrics",
+            "money",
+            "requirements",
+            "schema",
+            "store_error",
+        ],
     ),
     ("idempotency", &["clock", "store_error"]),
     ("client_address", &[]),
@@ -56,6 +68,7 @@ const DOORS: [(&str, &[&str]); 19] = [
             "payments",
             "rate_limit",
             "requirements",
+            "schema",
             "shutdown",
             "store_error",
         ],

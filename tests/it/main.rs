@@ -17,6 +17,8 @@ mod http;
 #[cfg(feature = "sandbox")]
 mod instances;
 #[cfg(feature = "sandbox")]
+mod openapi;
+#[cfg(feature = "sandbox")]
 mod outage;
 #[cfg(feature = "sandbox")]
 mod process;

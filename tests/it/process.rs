@@ -180,7 +180,7 @@ async fn the_token_of_an_rpc_url_is_not_logged() {
 fn help_and_version() {
     let folder = tempfile::tempdir().unwrap();
     let help = text(&pay402(folder.path()).arg("--help").output().unwrap());
-    for command in ["serve", "sandbox", "demo", "migrate"] {
+    for command in ["serve", "sandbox", "demo", "openapi", "migrate"] {
         assert!(help.contains(command), "{help}");
     }
     let version = text(&pay402(folder.path()).arg("--version").output().unwrap());

@@ -10,26 +10,39 @@ use axum::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     clock::UnixMs,
     http::{
-        error::ApiError,
+        error::{ApiError, Envelope},
         router::{AppState, Readiness},
     },
     metrics::Metrics,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Health {
+    #[schema(example = "ok")]
     status: &'static str,
+    #[schema(example = "402pay-facilitator")]
     service: &'static str,
+    #[schema(example = "0.1.0")]
     version: &'static str,
     timestamp: UnixMs,
+    /// `development` or `production`.
+    #[schema(example = "production")]
     environment: &'static str,
 }
 
 /// Whether the process runs. Asks nobody else.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "getHealth",
+    tag = "Operations",
+    responses((status = 200, description = "It runs.", body = Health)),
+)]
 pub(in crate::http) async fn health(State(state): State<AppState>) -> Json<Health> {
     Json(Health {
         status: "ok",
@@ -40,20 +53,47 @@ pub(in crate::http) async fn health(State(state): State<AppState>) -> Json<Healt
     })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(in crate::http) struct ReadyReport {
+    /// `ready` or `not_ready`.
+    #[schema(example = "ready")]
     status: &'static str,
+    #[schema(value_type = BTreeMap<String, Component>)]
     components: BTreeMap<&'static str, Component>,
+    /// The components that are not up.
     degraded: Vec<&'static str>,
 }
 
-#[derive(Serialize)]
+/// A part that the service stands on.
+#[derive(Serialize, ToSchema)]
 struct Component {
+    /// `up`, `degraded` or `down`.
+    #[schema(example = "up")]
     status: &'static str,
+    /// For a person.
     detail: String,
 }
 
+/// What a 503 of `/ready` holds.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Unready {
+    Report(ReadyReport),
+    Error(Envelope),
+}
+
 /// Whether a payment could be handled now, and what would stand in its way.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "getReadiness",
+    tag = "Operations",
+    responses(
+        (status = 200, description = "A payment could be handled now.", body = ReadyReport),
+        (status = 503, description = "No payment could be handled now, or the answer took too long.", body = Unready),
+    ),
+)]
 pub(in crate::http) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<ReadyReport>) {
     let mut report = ReadyReport { status: "ready", components: BTreeMap::new(), degraded: Vec::new() };
     let mut code = StatusCode::OK;
@@ -75,6 +115,14 @@ pub(in crate::http) async fn ready(State(state): State<AppState>) -> (StatusCode
     (code, Json(report))
 }
 
+/// Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "getMetrics",
+    tag = "Operations",
+    responses((status = 200, description = "Every metric.", body = String, content_type = "text/plain")),
+)]
 pub(in crate::http) async fn metrics(
     State(metrics): State<Arc<Metrics>>,
 ) -> Result<impl IntoResponse, ApiError> {

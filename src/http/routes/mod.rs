@@ -1,5 +1,6 @@
 //! The handlers.
 
+pub(super) mod docs;
 pub(super) mod health;
 pub(super) mod payments;
 pub(super) mod requirements;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{
     api_keys::Caller,
@@ -15,24 +16,37 @@ use crate::{
     },
     money::Currency,
     payments::{Payment, PaymentState, PaymentStore},
+    schema,
 };
 
-/// A payment on the wire.
-#[derive(Serialize)]
+/// Money that moved from a payer to a recipient, and what for.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Payment)]
 pub(in crate::http) struct PaymentView {
+    #[schema(example = "pay_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     id: String,
     state: PaymentState,
+    /// What the recipient got.
+    #[schema(value_type = schema::AmountOut)]
     amount: Box<RawValue>,
     currency: Currency,
+    #[schema(value_type = schema::PublicKey)]
     payer: String,
+    #[schema(value_type = schema::PublicKey)]
     recipient: String,
+    #[schema(value_type = schema::Nonce)]
     nonce: String,
+    #[schema(value_type = schema::Signature)]
     transaction_id: String,
+    #[schema(value_type = schema::Resource)]
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
+    #[schema(example = "mainnet-beta")]
     network: &'static str,
+    /// Of the block that holds the transaction.
     slot: u64,
+    /// When that block was made; Solana tells whole seconds.
     block_time: UnixMs,
     verified_at: UnixMs,
 }
@@ -57,14 +71,25 @@ impl From<Payment> for PaymentView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(in crate::http) struct PaymentList {
     payments: Vec<PaymentView>,
+    /// How many there are on all pages.
     total: u64,
     limit: u32,
     offset: u32,
 }
 
+/// The payments of the key's user, newest first.
+#[utoipa::path(
+    get,
+    path = "/payments",
+    operation_id = "listPayments",
+    tag = "Payments",
+    params(Page),
+    responses((status = 200, description = "One page of them.", body = PaymentList)),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
+)]
 pub(in crate::http) async fn list(
     State(payments): State<Arc<dyn PaymentStore>>,
     caller: Caller,
@@ -79,6 +104,16 @@ pub(in crate::http) async fn list(
     }))
 }
 
+/// One payment of the key's user.
+#[utoipa::path(
+    get,
+    path = "/payments/{id}",
+    operation_id = "getPayment",
+    tag = "Payments",
+    params(("id" = String, Path, description = "The payment's id, or its Solana transaction.")),
+    responses((status = 200, description = "The payment.", body = PaymentView)),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
+)]
 pub(in crate::http) async fn find(
     State(payments): State<Arc<dyn PaymentStore>>,
     caller: Caller,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{
     api_keys::Caller,
@@ -12,28 +13,44 @@ use crate::{
     http::{
         error::ApiError,
         extract::{JsonBody, PathName},
+        idempotency::IdempotencyKey,
     },
     money::Currency,
-    requirements::{IssuedRequirement, RequirementState, service::Requirements},
+    requirements::{
+        IssuedRequirement, NewRequirementMembers, RequirementState, SchemeName, service::Requirements,
+    },
+    schema,
 };
 
 /// An issued requirement on the wire. As it is, it can be put into a 402 answer and into a proof's `requirement`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = IssuedRequirement)]
 pub(in crate::http) struct RequirementView {
+    #[schema(value_type = schema::AmountOut)]
     amount: Box<RawValue>,
+    /// With the scheme `range`.
+    #[schema(value_type = schema::AmountOut)]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_amount: Option<Box<RawValue>>,
     currency: Currency,
+    #[schema(value_type = schema::PublicKey)]
     recipient: String,
+    #[schema(value_type = schema::Resource)]
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
+    /// Names the requirement. The payer signs it.
+    #[schema(value_type = schema::Nonce)]
     nonce: String,
     expires_at: Option<UnixMs>,
+    #[schema(value_type = SchemeName)]
     scheme: &'static str,
+    #[schema(value_type = Object)]
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Box<RawValue>>,
     state: RequirementState,
+    /// The payment that met it.
+    #[schema(nullable = false, example = "pay_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
     created_at: UnixMs,
@@ -61,6 +78,17 @@ impl RequirementView {
     }
 }
 
+/// Issues a requirement under a fresh nonce, to be put into a 402 answer.
+#[utoipa::path(
+    post,
+    path = "/requirements",
+    operation_id = "issueRequirement",
+    tag = "Requirements",
+    params(IdempotencyKey),
+    request_body = NewRequirementMembers,
+    responses((status = 201, description = "Issued.", body = RequirementView)),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
+)]
 pub(in crate::http) async fn issue(
     State(requirements): State<Arc<Requirements>>,
     State(clock): State<Arc<dyn Clock>>,
@@ -71,6 +99,16 @@ pub(in crate::http) async fn issue(
     Ok((StatusCode::CREATED, Json(RequirementView::new(issued, clock.now()))))
 }
 
+/// A requirement that the key's user had issued, and whether it was paid.
+#[utoipa::path(
+    get,
+    path = "/requirements/{nonce}",
+    operation_id = "getRequirement",
+    tag = "Requirements",
+    params(("nonce" = String, Path, description = "The nonce it was issued under.")),
+    responses((status = 200, description = "The requirement.", body = RequirementView)),
+    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
+)]
 pub(in crate::http) async fn find(
     State(requirements): State<Arc<Requirements>>,
     State(clock): State<Arc<dyn Clock>>,

@@ -9,27 +9,30 @@ use axum::{
 };
 use serde::Serialize;
 use tracing::Instrument;
+use utoipa::ToSchema;
 
 use super::payments::PaymentView;
 use crate::{
     api_keys::Caller,
     clock::UnixMs,
     http::{
-        error::ApiError,
+        error::{ApiError, Envelope},
         extract::JsonBody,
-        idempotency::{REPLAYED, RequestTag},
+        idempotency::{IdempotencyKey, REPLAYED, RequestTag},
         panics::caught,
         router::AppState,
     },
     payments::{
         Payment, Verdict,
-        proof::{ProofEcho, ProofRequest},
+        proof::{ProofEcho, ProofMembers, ProofRequest},
     },
 };
 
-#[derive(Serialize)]
+/// A payment that is good, and in the books.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct Accepted {
+    /// `true`.
     valid: bool,
     proof: ProofEcho,
     verified_at: UnixMs,
@@ -47,6 +50,23 @@ impl Accepted {
     }
 }
 
+/// Is this payment good?
+///
+/// A key decides who must have been paid, where no requirement does, and who owns the payment. With a 402 or a 503
+/// nothing is used up, `OUTCOME_UNKNOWN` apart.
+#[utoipa::path(
+    post,
+    path = "/verify",
+    operation_id = "verifyPayment",
+    tag = "Verification",
+    params(IdempotencyKey),
+    request_body = ProofMembers,
+    responses(
+        (status = 200, description = "Good, and committed to the books.", body = Accepted),
+        (status = 402, description = "Refused.", body = Envelope),
+    ),
+    security((), ("bearer" = ["verify"]), ("apiKey" = ["verify"])),
+)]
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,
     caller: Option<Caller>,

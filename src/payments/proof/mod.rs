@@ -10,14 +10,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use utoipa::ToSchema;
 
 use crate::{
     clock::UnixMs,
     money::{Amount, Currency},
     requirements::Requirement,
+    schema,
 };
 
 pub use verify::{ProofPolicy, ProofVerifier, VerifyError};
+pub use wire::ProofMembers;
 
 /// A proof that has been read; nothing about it has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +48,21 @@ pub struct ProofRequest {
 }
 
 /// A proof as it is echoed to the caller.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProofEcho {
+    #[schema(value_type = schema::Signature)]
     signature: String,
+    #[schema(value_type = schema::PublicKey)]
     payer: String,
+    #[schema(value_type = schema::AmountOut)]
     amount: Box<RawValue>,
     currency: Currency,
     nonce: String,
     timestamp: UnixMs,
+    #[schema(value_type = schema::Signature)]
     transaction_id: String,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
 }

@@ -4,43 +4,69 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use solana_signature::Signature;
+use utoipa::ToSchema;
 
 use super::{PaymentProof, ProofRequest};
 use crate::{
     clock::UnixMs,
     input::{self, FieldErrors},
     money::Currency,
-    requirements::{MAX_NONCE, MAX_RESOURCE, read_requirement},
+    requirements::{MAX_NONCE, MAX_RESOURCE, RequirementMembers, read_requirement},
+    schema,
 };
 
 /// Longest `agentId` and `subscriptionId`, in bytes.
 const MAX_ID: usize = 64;
 
-#[derive(Deserialize)]
+/// A payment proof: the payer's signature over a nonce, and the transaction that paid.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PaymentProof)]
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
-struct Members<'a> {
+pub struct ProofMembers<'a> {
+    #[schema(ignore)]
     #[serde(borrow, rename = "x402Version")]
     x402_version: Option<&'a RawValue>,
+    /// By `payer`, over the UTF-8 bytes of `nonce`.
+    #[schema(value_type = schema::Signature, required)]
     #[serde(borrow)]
     signature: Option<&'a RawValue>,
+    /// The wallet that paid. It must have signed the transaction.
+    #[schema(value_type = schema::PublicKey, required)]
     #[serde(borrow)]
     payer: Option<&'a RawValue>,
+    /// What was paid, exactly.
+    #[schema(value_type = schema::AmountIn, required)]
     #[serde(borrow)]
     amount: Option<&'a RawValue>,
+    #[schema(value_type = Currency, required)]
     #[serde(borrow)]
     currency: Option<&'a RawValue>,
+    /// Used once, ever.
+    #[schema(value_type = schema::Nonce, required)]
     #[serde(borrow)]
     nonce: Option<&'a RawValue>,
+    /// When the proof was made: not older than 15 minutes, not more than 60 s ahead.
+    #[schema(value_type = UnixMs, required)]
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
+    /// The Solana transaction that paid.
+    #[schema(value_type = schema::Signature, required)]
     #[serde(borrow)]
     transaction_id: Option<&'a RawValue>,
+    /// What was asked for. Left out, the requirement issued under the nonce counts.
+    #[schema(value_type = Option<RequirementMembers>)]
     #[serde(borrow)]
     requirement: Option<&'a RawValue>,
+    /// What was paid for; kept with the payment.
+    #[schema(value_type = Option<schema::Resource>)]
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
+    /// The agent that paid. None can be registered yet.
+    #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     agent_id: Option<&'a RawValue>,
+    /// The subscription it belongs to. None can be made yet.
+    #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     subscription_id: Option<&'a RawValue>,
 }
@@ -49,7 +75,7 @@ impl ProofRequest {
     /// # Errors
     /// Every field that is wrong.
     pub fn parse(body: &[u8]) -> Result<Self, FieldErrors> {
-        let members: Members = input::object(body)?;
+        let members: ProofMembers = input::object(body)?;
         if members.x402_version.is_some() {
             return Err(FieldErrors::one(
                 "x402Version",

@@ -117,7 +117,7 @@ async fn keys_out_of_range() {
     let app = TestApp::start().await;
     let body = json!({"amount": "1", "currency": "USDC"});
     assert_eq!(post(&app, "/requirements", Some(KEY), &"k".repeat(255), &body).await.status, 201);
-    for key in ["", &"k".repeat(256)] {
+    for key in ["", "a b", "a\tb", &"k".repeat(256)] {
         let answer = post(&app, "/requirements", Some(KEY), key, &body).await;
         assert_eq!((answer.status, answer.fields()), (400, vec!["Idempotency-Key"]));
     }

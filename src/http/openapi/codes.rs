@@ -1,0 +1,62 @@
+//! The codes of errors and refusals. A test compares them with those that the sources give.
+
+use std::borrow::Cow;
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
+};
+
+const CODES: [&str; 32] = [
+    "AGENT_NOT_FOUND",
+    "AMOUNT_MISMATCH",
+    "BLOCKCHAIN_UNAVAILABLE",
+    "BODY_TIMEOUT",
+    "BODY_TOO_LARGE",
+    "BODY_UNREADABLE",
+    "CURRENCY_MISMATCH",
+    "DATABASE_UNAVAILABLE",
+    "IDEMPOTENCY_CONFLICT",
+    "IDEMPOTENCY_IN_PROGRESS",
+    "INSUFFICIENT_AMOUNT",
+    "INSUFFICIENT_SCOPE",
+    "INTERNAL_ERROR",
+    "INVALID_API_KEY",
+    "INVALID_PAYMENT",
+    "INVALID_SIGNATURE",
+    "METHOD_NOT_ALLOWED",
+    "NONCE_MISMATCH",
+    "NOT_FOUND",
+    "OUTCOME_UNKNOWN",
+    "OVERLOADED",
+    "PAYMENT_EXPIRED",
+    "RATE_LIMIT_EXCEEDED",
+    "RECIPIENT_MISMATCH",
+    "REPLAY_ATTACK",
+    "SUBSCRIPTION_NOT_FOUND",
+    "TIMED_OUT",
+    "TRANSACTION_FAILED",
+    "TRANSACTION_NOT_FOUND",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "VALIDATION_FAILED",
+    "VERIFICATION_IN_PROGRESS",
+];
+
+/// What an error is, for programs.
+pub(in crate::http) enum Code {}
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(CODES))
+            .description(Some("What went wrong, for programs."))
+            .into()
+    }
+}
+
+impl ToSchema for Code {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ErrorCode")
+    }
+}

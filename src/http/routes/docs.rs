@@ -1,0 +1,53 @@
+//! `GET /openapi.json`, and `GET /docs` to read it with. Public.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
+
+use axum::{
+    body::Bytes,
+    extract::Path,
+    http::{HeaderName, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use utoipa_swagger_ui::Config;
+
+use crate::http::{error::ApiError, openapi::openapi_json};
+
+/// Whatever this page is shown with comes from this service: no validator of somebody else's is asked.
+static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+    let config = Config::new(["/openapi.json"]).validator_url("none").use_base_layout();
+    Arc::new(config.display_operation_id(true).deep_linking(true).default_models_expand_depth(0))
+});
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "getOpenApi",
+    tag = "Operations",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object)),
+)]
+pub(in crate::http) async fn openapi() -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(header::CONTENT_TYPE, "application/json")], openapi_json())
+}
+
+pub(in crate::http) async fn docs() -> Redirect {
+    Redirect::permanent("/docs/")
+}
+
+/// A file of the page; the page itself where none is named.
+pub(in crate::http) async fn docs_file(name: Option<Path<String>>) -> Result<Response, ApiError> {
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    let file = utoipa_swagger_ui::serve(&name, Arc::clone(&PAGE)).map_err(|error| {
+        tracing::error!(error = &*error, "the page for the OpenAPI document cannot be made");
+        ApiError::internal()
+    })?;
+    let file = file.ok_or_else(|| ApiError::not_found("this file"))?;
+    let bytes = match file.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    Ok(([(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
+}

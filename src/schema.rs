@@ -1,0 +1,173 @@
+//! How values look on the wire: the schemas of the OpenAPI document that several rooms speak of.
+//!
+//! A body's own schema is derived where the body is read or written; its members are of these kinds.
+
+use std::borrow::Cow;
+
+use utoipa::{
+    Number, PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, RefOr, Schema, SchemaFormat, Type,
+        schema::{AnyOf, ObjectBuilder},
+    },
+};
+
+use crate::{clock::UnixMs, money::MAX_AMOUNT_TEXT};
+
+/// A wallet, or any other account.
+#[derive(Debug)]
+pub enum PublicKey {}
+
+/// Of a transaction or a message.
+#[derive(Debug)]
+pub enum Signature {}
+
+/// An amount as it is sent to the service.
+#[derive(Debug)]
+pub enum AmountIn {}
+
+/// An amount as the service answers.
+#[derive(Debug)]
+pub enum AmountOut {}
+
+/// What a proof is for. Used once, ever.
+#[derive(Debug)]
+pub enum Nonce {}
+
+/// What is paid for.
+#[derive(Debug)]
+pub enum Resource {}
+
+/// The id of an object of another kind.
+#[derive(Debug)]
+pub enum OtherId {}
+
+/// The largest amount in whole tokens: 2^63 - 1 atomic units, 6 to the token.
+const MAX_TOKENS: f64 = 9_223_372_036_854.775;
+
+fn base58(format: &str, lengths: (usize, usize)) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::Custom(format.to_owned())))
+        .min_length(Some(lengths.0))
+        .max_length(Some(lengths.1))
+        .pattern(Some("^[1-9A-HJ-NP-Za-km-z]+$"))
+}
+
+/// Without control characters. JSON Schema counts characters, the service bytes.
+fn line(max_bytes: usize, what: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(max_bytes))
+        .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]+$"))
+        .description(Some(format!("{what}: 1 to {max_bytes} bytes of UTF-8 without control characters.")))
+}
+
+fn tokens() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .exclusive_minimum(Some(Number::Int(0)))
+        .maximum(Some(Number::Float(MAX_TOKENS)))
+        .examples([0.05])
+}
+
+impl PartialSchema for PublicKey {
+    fn schema() -> RefOr<Schema> {
+        base58("solana-public-key", (32, 44))
+            .description(Some("A Solana public key: 32 bytes in base58."))
+            .examples(["EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"])
+            .into()
+    }
+}
+
+impl PartialSchema for Signature {
+    fn schema() -> RefOr<Schema> {
+        let example =
+            "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW";
+        base58("solana-signature", (64, 88))
+            .description(Some(
+                "An Ed25519 signature, or a Solana transaction by its first one: 64 bytes in base58.",
+            ))
+            .examples([example])
+            .into()
+    }
+}
+
+impl PartialSchema for Nonce {
+    fn schema() -> RefOr<Schema> {
+        line(128, "A nonce").examples(["9hqhG4LuA1o2vT6bYx3rKe"]).into()
+    }
+}
+
+impl PartialSchema for Resource {
+    fn schema() -> RefOr<Schema> {
+        line(2048, "What is paid for, such as a path").examples(["/articles/1"]).into()
+    }
+}
+
+impl PartialSchema for OtherId {
+    fn schema() -> RefOr<Schema> {
+        line(64, "An id").into()
+    }
+}
+
+impl PartialSchema for AmountIn {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"))
+            .max_length(Some(MAX_AMOUNT_TEXT))
+            .examples(["0.05"]);
+        let description = "Whole tokens, as a number or a string, read digit by digit. More than 0, at most 2^63 - 1 \
+                           atomic units, and a whole number of those: USDC, USDT and PYUSD have 6 digits after the \
+                           point, SOL has 9. Never rounded.";
+        let any_of = [tokens().into(), text.into()];
+        let mut schema = AnyOf::new();
+        schema.items.extend(any_of);
+        schema.description = Some(description.to_owned());
+        Schema::AnyOf(schema).into()
+    }
+}
+
+impl PartialSchema for AmountOut {
+    fn schema() -> RefOr<Schema> {
+        let description = "Whole tokens, exactly. Has up to 19 digits: read it as a decimal, not as a float, where \
+                           every digit counts.";
+        tokens().description(Some(description)).into()
+    }
+}
+
+impl PartialSchema for UnixMs {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(Number::Int(isize::MIN)))
+            .maximum(Some(Number::Int(isize::MAX)))
+            .description(Some("Milliseconds since the Unix epoch."))
+            .examples([1_767_225_600_000_i64])
+            .into()
+    }
+}
+
+macro_rules! named {
+    ($($kind:ty => $name:literal),* $(,)?) => {
+        $(impl ToSchema for $kind {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        })*
+    };
+}
+
+named! {
+    PublicKey => "PublicKey",
+    Signature => "Signature",
+    AmountIn => "AmountIn",
+    AmountOut => "AmountOut",
+    Nonce => "Nonce",
+    Resource => "Resource",
+    OtherId => "OtherId",
+    UnixMs => "UnixMs",
+}

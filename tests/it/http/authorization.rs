@@ -1,0 +1,161 @@
+//! Every operation of the served document, called by those who may not.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
+
+/// Operations that look at no key.
+const PUBLIC: [&str; 4] = ["GET /health", "GET /metrics", "GET /openapi.json", "GET /ready"];
+/// Operations that may be called without a key, but not with a bad one.
+const OPTIONAL: [&str; 1] = ["POST /verify"];
+
+/// An operation as the document has it.
+struct Operation {
+    label: String,
+    method: String,
+    path: String,
+    security: Vec<Value>,
+}
+
+impl Operation {
+    /// May be called without a key.
+    fn is_open(&self) -> bool {
+        self.security.is_empty() || self.security.contains(&json!({}))
+    }
+
+    fn takes_a_key(&self) -> bool {
+        self.security.iter().any(|choice| choice.get("bearer").is_some() && choice.get("apiKey").is_none())
+            && self
+                .security
+                .iter()
+                .any(|choice| choice.get("apiKey").is_some() && choice.get("bearer").is_none())
+    }
+
+    /// The scopes that a key needs, by each way of sending it.
+    fn scopes(&self) -> Vec<&Vec<Value>> {
+        let ways = self.security.iter().filter_map(Value::as_object).flat_map(|choice| choice.values());
+        ways.filter_map(Value::as_array).collect()
+    }
+
+    /// With every name in the path replaced by `name`.
+    fn request(&self, app: &TestApp, name: &str) -> reqwest::RequestBuilder {
+        let parts = self.path.split('/').map(|part| if part.starts_with('{') { name } else { part });
+        let path = parts.collect::<Vec<_>>().join("/");
+        let request = app.http.request(self.method.parse().unwrap(), app.path(&path));
+        if self.method == "POST" { request.json(&json!({})) } else { request }
+    }
+}
+
+async fn operations(app: &TestApp) -> Vec<Operation> {
+    let document = app.get("/openapi.json", None).await.body;
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let method = method.to_uppercase();
+            found.push(Operation {
+                label: format!("{method} {path}"),
+                method,
+                path: path.clone(),
+                security: operation["security"].as_array().cloned().unwrap_or_default(),
+            });
+        }
+    }
+    assert!(found.len() >= 9, "the document has the operations");
+    found
+}
+
+#[track_caller]
+fn assert_unauthorized(label: &str, answer: &Answer) {
+    assert_eq!((answer.status, answer.code()), (401, "INVALID_API_KEY"), "{label}: {answer:?}");
+    assert_eq!(answer.headers["www-authenticate"], "Bearer", "{label}");
+}
+
+/// Who opens an operation to all has to say so here too.
+#[tokio::test]
+async fn no_operation_is_open_by_accident() {
+    let app = TestApp::start().await;
+    let operations = operations(&app).await;
+    let labels = |which: &dyn Fn(&Operation) -> bool| -> Vec<&str> {
+        operations.iter().filter(|one| which(one)).map(|one| one.label.as_str()).collect()
+    };
+    assert_eq!(labels(&|one| one.security.is_empty()), PUBLIC);
+    assert_eq!(labels(&|one| one.is_open() && !one.security.is_empty()), OPTIONAL);
+    assert_eq!(labels(&|one| !one.security.is_empty() && !one.takes_a_key()), [""; 0]);
+}
+
+/// However a key is sent, it needs the same one scope.
+#[tokio::test]
+async fn every_operation_that_takes_a_key_names_its_scope() {
+    let app = TestApp::start().await;
+    for operation in operations(&app).await.iter().filter(|one| one.takes_a_key()) {
+        let scopes = operation.scopes();
+        assert_eq!(scopes.len(), 2, "{}", operation.label);
+        assert_eq!((scopes[0], scopes[0].len()), (scopes[1], 1), "{}", operation.label);
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_closed_opens() {
+    let app = TestApp::start().await;
+    for operation in operations(&app).await {
+        let answer = app.send(operation.request(&app, "x"), None).await;
+        if operation.is_open() {
+            assert!(answer.status != 401 && answer.status != 403, "{}: {answer:?}", operation.label);
+        } else {
+            assert_unauthorized(&operation.label, &answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_opens_nothing() {
+    let app = TestApp::start().await;
+    let nearly = format!("{KEY}x");
+    let wrong = ["nonsense", nearly.as_str(), &KEY[..KEY.len() - 1], "", "sk_test_unknown_0123456789abcdef"];
+    for operation in operations(&app).await.iter().filter(|one| one.takes_a_key()) {
+        for key in wrong {
+            let by_header = app.send(operation.request(&app, "x"), Some(key)).await;
+            assert_unauthorized(&operation.label, &by_header);
+            let by_bearer = app.send(operation.request(&app, "x").bearer_auth(key), None).await;
+            assert_unauthorized(&operation.label, &by_bearer);
+        }
+        for good in [
+            operation.request(&app, "x").bearer_auth(KEY),
+            operation.request(&app, "x").header("x-api-key", KEY),
+        ] {
+            let answer = app.send(good, None).await;
+            assert_ne!(answer.status, 401, "{}: {answer:?}", operation.label);
+        }
+    }
+}
+
+/// What the key's user has, by the operation that gives it: a new operation with a name in its path has to be added.
+async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
+    let issued = app.issue(KEY, &json!({"amount": "0.05", "currency": "USDC"})).await;
+    let nonce = issued["nonce"].as_str().unwrap();
+    let answer = app.verify(&app.proof(&app.pay_merchant(), nonce)).await;
+    answer.assert_valid();
+    let payment = answer.body["payment"]["id"].as_str().unwrap();
+    vec![("GET /payments/{id}", payment.to_owned()), ("GET /requirements/{nonce}", nonce.to_owned())]
+}
+
+#[tokio::test]
+async fn another_users_key_finds_nothing() {
+    let app = TestApp::start().await;
+    let belongings = belongings(&app).await;
+    for operation in operations(&app).await.iter().filter(|one| !one.is_open()) {
+        if operation.path.contains('{') {
+            let found = belongings.iter().find(|(label, _)| *label == operation.label);
+            let (_, name) = found.unwrap_or_else(|| panic!("what does {} find?", operation.label));
+            let other = app.send(operation.request(&app, name), Some(OTHER_KEY)).await;
+            assert_eq!((other.status, other.code()), (404, "NOT_FOUND"), "{}: {other:?}", operation.label);
+            let own = app.send(operation.request(&app, name), Some(KEY)).await;
+            assert!(own.status < 300, "{}: {own:?}", operation.label);
+        } else if operation.method == "GET" {
+            let other = app.send(operation.request(&app, ""), Some(OTHER_KEY)).await;
+            assert_eq!((other.status, &other.body["total"]), (200, &json!(0)), "{}", operation.label);
+            let own = app.send(operation.request(&app, ""), Some(KEY)).await;
+            assert!(own.body["total"].as_u64().is_some_and(|total| total > 0), "{}", operation.label);
+        }
+    }
+}
