@@ -53,6 +53,7 @@ pub mod payments;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod server_secrets;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;

@@ -18,7 +18,7 @@ pub use environment::Environment;
 pub use log::{LogConfig, LogFormat};
 
 use crate::{
-    api_keys::ApiKey,
+    api_keys::{BootstrapKey, Environment as KeyEnvironment},
     chain::assets::{Assets, Network},
     money::Currency,
 };
@@ -53,7 +53,7 @@ pub struct Config {
     pub redis: Option<SecretString>,
     pub solana: SolanaConfig,
     pub merchant_wallets: Vec<Pubkey>,
-    pub api_keys: Vec<ApiKey>,
+    pub api_keys: Vec<BootstrapKey>,
     pub log: LogConfig,
 }
 
@@ -140,9 +140,8 @@ impl Config {
         let merchant_wallets = env.list("MERCHANT_WALLETS", |text| {
             text.parse::<Pubkey>().map_err(|_| "must be Solana public keys, separated by commas")
         });
-        let api_keys = env.list("VALID_API_KEYS", |text| {
-            ApiKey::new(text).map_err(|_| "must be keys of 24 to 72 visible characters, separated by commas")
-        });
+        let key_environment = KeyEnvironment::of(solana.network);
+        let api_keys = env.list("VALID_API_KEYS", |text| BootstrapKey::new(text, key_environment));
         let log = LogConfig::read(env, app_env);
         environment.finish(Self {
             app_env,

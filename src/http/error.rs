@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::middleware::current_request_id;
 use crate::{
-    api_keys::KeyRingError,
+    api_keys::{KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
     payments::{Refusal, proof::VerifyError},
@@ -101,6 +101,11 @@ impl ApiError {
 
     pub(super) fn unauthorized(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "INVALID_API_KEY", message)
+    }
+
+    pub(super) fn insufficient_scope(scope: &str) -> Self {
+        let message = format!("the API key does not have the permission {scope}");
+        Self::new(StatusCode::FORBIDDEN, "INSUFFICIENT_SCOPE", message)
     }
 
     fn unavailable(code: &'static str, message: &str) -> Self {
@@ -196,9 +201,39 @@ impl From<IssueError> for ApiError {
     }
 }
 
-impl From<KeyRingError> for ApiError {
-    fn from(error: KeyRingError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
-        Self::internal()
+impl From<KeyCheckError> for ApiError {
+    fn from(error: KeyCheckError) -> Self {
+        match error {
+            KeyCheckError::Store(error) => error.into(),
+            KeyCheckError::Away => {
+                Self::unavailable("DATABASE_UNAVAILABLE", "the API keys cannot be read: try again")
+            }
+            KeyCheckError::Hash(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let conflict = |code, message: &str| Self::new(StatusCode::CONFLICT, code, message);
+        match error {
+            KeyError::Malformed(errors) => errors.into(),
+            KeyError::BeyondCaller(scope) => Self::insufficient_scope(scope),
+            KeyError::NotFound => Self::not_found("this API key"),
+            KeyError::Revoked => conflict("API_KEY_REVOKED", "the API key is revoked: create a new one"),
+            KeyError::Expired => conflict("API_KEY_EXPIRED", "the API key is expired: create a new one"),
+            KeyError::Rotated => conflict(
+                "API_KEY_ROTATED",
+                "the API key was rotated before: rotate the one in its replacedBy",
+            ),
+            KeyError::Store(error) => error.into(),
+            KeyError::NoPrefix | KeyError::Hash(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");
+                Self::internal()
+            }
+        }
     }
 }

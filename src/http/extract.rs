@@ -18,7 +18,7 @@ use validator::Validate;
 
 use super::error::ApiError;
 use crate::{
-    api_keys::{Caller, KeyRing},
+    api_keys::{Authenticator, Caller},
     input::FieldErrors,
 };
 
@@ -57,7 +57,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 impl<S> FromRequestParts<S> for Caller
 where
     S: Send + Sync,
-    Arc<KeyRing>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
 {
     type Rejection = ApiError;
 
@@ -72,13 +72,13 @@ where
 impl<S> OptionalFromRequestParts<S> for Caller
 where
     S: Send + Sync,
-    Arc<KeyRing>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, ApiError> {
         let Some(key) = presented_key(&parts.headers)? else { return Ok(None) };
-        let keys = Arc::<KeyRing>::from_ref(state);
+        let keys = Arc::<Authenticator>::from_ref(state);
         let caller = keys.caller(&key).await?;
         caller.map(Some).ok_or_else(|| ApiError::unauthorized("the API key is not valid"))
     }

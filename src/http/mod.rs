@@ -1,5 +1,6 @@
 //! The HTTP surface. Handlers extract, make one domain call, and convert back.
 
+mod allowed;
 mod error;
 mod extract;
 mod idempotency;

@@ -8,7 +8,7 @@ use axum::{
     extract::{DefaultBodyLimit, FromRef, Request},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use futures_util::future::join_all;
 use tokio::{
@@ -19,13 +19,14 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
+    allowed::{KeysManage, Verify},
     error::ApiError,
     idempotency::{idempotent, idempotent_for_callers},
     middleware::observe,
     routes,
 };
 use crate::{
-    api_keys::KeyRing,
+    api_keys::{Authenticator, Environment, service::ApiKeys},
     clock::Clock,
     idempotency::IdempotencyStore,
     ids::Entropy,
@@ -93,7 +94,8 @@ pub struct Services {
     pub verifier: Arc<ProofVerifier>,
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
-    pub keys: Arc<KeyRing>,
+    pub keys: Arc<Authenticator>,
+    pub api_keys: Arc<ApiKeys>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub readiness: ReadinessBoard,
     pub metrics: Arc<Metrics>,
@@ -101,6 +103,8 @@ pub struct Services {
     pub entropy: Arc<dyn Entropy>,
     /// `development` or `production`.
     pub environment: &'static str,
+    /// Whether real money moves.
+    pub key_environment: Environment,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
     /// How many requests with an idempotency key may be handled at a time.
@@ -121,9 +125,21 @@ impl Deref for AppState {
     }
 }
 
-impl FromRef<AppState> for Arc<KeyRing> {
+impl FromRef<AppState> for Arc<Authenticator> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.keys)
+    }
+}
+
+impl FromRef<AppState> for Arc<ApiKeys> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.api_keys)
+    }
+}
+
+impl FromRef<AppState> for Environment {
+    fn from_ref(state: &AppState) -> Self {
+        state.key_environment
     }
 }
 
@@ -157,8 +173,10 @@ impl FromRef<AppState> for Arc<Metrics> {
 /// answer; the deadline and the body limit hold for the handlers.
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
-    let once = from_fn_with_state(state.clone(), idempotent);
-    let once_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers);
+    let once = from_fn_with_state(state.clone(), idempotent::<Verify>);
+    let once_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers::<Verify>);
+    let once_for_managers = from_fn_with_state(state.clone(), idempotent_for_callers::<KeysManage>);
+    let make_key = post(routes::api_keys::create).layer(once_for_managers.clone());
     Router::new()
         .route("/health", get(routes::health::health))
         .route("/ready", get(routes::health::ready))
@@ -168,6 +186,9 @@ pub fn router(services: Services) -> Router {
         .route("/requirements/{nonce}", get(routes::requirements::find))
         .route("/payments", get(routes::payments::list))
         .route("/payments/{id}", get(routes::payments::find))
+        .route("/api-keys", get(routes::api_keys::list).merge(make_key))
+        .route("/api-keys/{id}", delete(routes::api_keys::revoke))
+        .route("/api-keys/{id}/rotate", post(routes::api_keys::rotate).layer(once_for_managers))
         .fallback(async || ApiError::not_found("this path"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY))

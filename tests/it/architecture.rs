@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -16,7 +16,8 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("shutdown", &[]),
     ("input", &["money"]),
     ("chain", &["clock", "ids", "metrics", "money"]),
-    ("api_keys", &["clock", "ids", "money"]),
+    ("server_secrets", &["ids", "store_error"]),
+    ("api_keys", &["chain", "clock", "ids", "input", "metrics", "server_secrets", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "store_error"]),
     (
         "payments",
@@ -26,6 +27,7 @@ const DOORS: [(&str, &[&str]); 17] = [
     (
         "store",
         &[
+            "api_keys",
             "chain",
             "clock",
             "idempotency",
@@ -34,6 +36,7 @@ const DOORS: [(&str, &[&str]); 17] = [
             "money",
             "payments",
             "requirements",
+            "server_secrets",
             "store_error",
         ],
     ),
@@ -61,7 +64,7 @@ const DOORS: [(&str, &[&str]); 17] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 5] = ["payments", "requirements", "api_keys", "chain", "idempotency"];
+const DOMAINS: [&str; 6] = ["payments", "requirements", "api_keys", "chain", "idempotency", "server_secrets"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api_keys::Caller,
+    chain::assets::Network,
     clock::UnixMs,
     http::{
+        allowed::{Allowed, Verify},
         error::ApiError,
         extract::{Page, PathName},
     },
@@ -32,6 +33,7 @@ pub(in crate::http) struct PaymentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     network: &'static str,
+    livemode: bool,
     slot: u64,
     block_time: UnixMs,
     verified_at: UnixMs,
@@ -50,6 +52,7 @@ impl From<Payment> for PaymentView {
             transaction_id: payment.transaction.to_string(),
             resource: payment.resource,
             network: payment.network,
+            livemode: payment.network == Network::MainnetBeta.as_str(),
             slot: payment.slot,
             block_time: payment.block_time,
             verified_at: payment.verified_at,
@@ -67,7 +70,7 @@ pub(in crate::http) struct PaymentList {
 
 pub(in crate::http) async fn list(
     State(payments): State<Arc<dyn PaymentStore>>,
-    caller: Caller,
+    Allowed { caller, .. }: Allowed<Verify>,
     page: Page,
 ) -> Result<Json<PaymentList>, ApiError> {
     let found = payments.list(&caller.user, page.limit, page.offset).await?;
@@ -81,7 +84,7 @@ pub(in crate::http) async fn list(
 
 pub(in crate::http) async fn find(
     State(payments): State<Arc<dyn PaymentStore>>,
-    caller: Caller,
+    Allowed { caller, .. }: Allowed<Verify>,
     PathName(id): PathName,
 ) -> Result<Json<PaymentView>, ApiError> {
     let payment = payments.find(&caller.user, &id).await?;

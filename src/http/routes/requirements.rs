@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api_keys::Caller,
+    api_keys::Environment,
     clock::{Clock, UnixMs},
     http::{
+        allowed::{Allowed, Verify},
         error::ApiError,
         extract::{JsonBody, PathName},
     },
@@ -34,13 +35,14 @@ pub(in crate::http) struct RequirementView {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Box<RawValue>>,
     state: RequirementState,
+    livemode: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
     created_at: UnixMs,
 }
 
 impl RequirementView {
-    fn new(issued: IssuedRequirement, now: UnixMs) -> Self {
+    fn new(issued: IssuedRequirement, environment: Environment, now: UnixMs) -> Self {
         let state = issued.state(now);
         let requirement = issued.requirement;
         let decimals = requirement.currency.decimals();
@@ -55,6 +57,7 @@ impl RequirementView {
             scheme: requirement.scheme.as_str(),
             metadata: issued.metadata.and_then(|json| RawValue::from_string(json).ok()),
             state,
+            livemode: environment.livemode(),
             payment_id: issued.payment_id,
             created_at: issued.created_at,
         }
@@ -64,20 +67,22 @@ impl RequirementView {
 pub(in crate::http) async fn issue(
     State(requirements): State<Arc<Requirements>>,
     State(clock): State<Arc<dyn Clock>>,
-    caller: Caller,
+    State(environment): State<Environment>,
+    Allowed { caller, .. }: Allowed<Verify>,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<RequirementView>), ApiError> {
     let issued = requirements.issue(&caller, &body).await?;
-    Ok((StatusCode::CREATED, Json(RequirementView::new(issued, clock.now()))))
+    Ok((StatusCode::CREATED, Json(RequirementView::new(issued, environment, clock.now()))))
 }
 
 pub(in crate::http) async fn find(
     State(requirements): State<Arc<Requirements>>,
     State(clock): State<Arc<dyn Clock>>,
-    caller: Caller,
+    State(environment): State<Environment>,
+    Allowed { caller, .. }: Allowed<Verify>,
     PathName(nonce): PathName,
 ) -> Result<Json<RequirementView>, ApiError> {
     let issued = requirements.find(&caller, &nonce).await?;
     let issued = issued.ok_or_else(|| ApiError::not_found("this requirement"))?;
-    Ok(Json(RequirementView::new(issued, clock.now())))
+    Ok(Json(RequirementView::new(issued, environment, clock.now())))
 }

@@ -12,9 +12,9 @@ use tracing::Instrument;
 
 use super::payments::PaymentView;
 use crate::{
-    api_keys::Caller,
     clock::UnixMs,
     http::{
+        allowed::{Allowed, Verify},
         error::ApiError,
         extract::JsonBody,
         idempotency::{REPLAYED, RequestTag},
@@ -48,7 +48,7 @@ impl Accepted {
 
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,
-    caller: Option<Caller>,
+    allowed: Option<Allowed<Verify>>,
     tag: Option<Extension<RequestTag>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
@@ -59,7 +59,8 @@ pub(in crate::http) async fn verify(
     let task = state.tasks.spawn(
         async move {
             let tag = tag.as_ref().map(|Extension(tag)| tag.0.as_str());
-            let verdict = verifier.verify(&request, caller.as_ref(), tag).await;
+            let verdict =
+                verifier.verify(&request, allowed.as_ref().map(|allowed| &allowed.caller), tag).await;
             drop(slot);
             (request, verdict)
         }
