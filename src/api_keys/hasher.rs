@@ -34,9 +34,22 @@ impl Hasher {
         self.run("hash", move || bcrypt::non_truncating_hash(key.expose(), COST)).await
     }
 
+    /// A hash that is none belongs to no key.
     pub(super) async fn matches(&self, key: &PlainKey, hash: &str) -> Result<bool, HashFailure> {
         let (key, hash) = (key.clone(), hash.to_owned());
-        self.run("verify", move || bcrypt::non_truncating_verify(key.expose(), &hash)).await
+        let compare = move || match bcrypt::non_truncating_verify(key.expose(), &hash) {
+            Ok(matches) => Ok(matches),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    key = key.prefix(),
+                    "the database holds an API key's hash that is none"
+                );
+                Ok(false)
+            }
+        };
+        self.run("verify", compare).await
     }
 
     async fn run<T: Send + 'static>(

@@ -175,6 +175,10 @@ impl Reader {
         let now = self.clock.now();
         let (seen, failure) = match result {
             Ok(found) => (Seen { number, changes, at: began, found: Some(found) }, None),
+            // The row was read: what was read before holds no longer.
+            Err(error @ KeyCheckError::Hash(_)) => {
+                (Seen { number, changes, at: now, found: None }, Some(error))
+            }
             Err(error) => (Seen { number, changes, at: now, found: before }, Some(error)),
         };
         *slot.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen.clone());

@@ -82,7 +82,7 @@ async fn what_bcrypt_would_not_read_is_read() {
     let longest = format!("sk_test_{}", "k".repeat(64));
     let app = TestApp::with(|environment, _| environment.with("VALID_API_KEYS", &longest)).await;
     assert_eq!(status(&app, &longest).await, 200);
-    for more in ["x", "y", "\u{7f}"] {
+    for more in ["x", "y", "~~"] {
         let answer = app.send(app.http.get(app.path("/payments")), Some(&format!("{longest}{more}"))).await;
         assert_eq!(answer.status, 401);
     }
@@ -133,28 +133,28 @@ async fn a_change_made_elsewhere_holds_within_a_second() {
     let made = make(&app, &json!({"name": "n"})).await;
     let key = plain(&made);
     assert_eq!(status(&app, key).await, 200);
-    let hash = "$2b$12$01234567890123456789012345678901234567890123456789012";
+    let (hash, no_hash) = (format!("$2b$12${}", ".".repeat(53)), format!("$2b$12${}", "0".repeat(53)));
     let changes = [
-        ("UPDATE api_keys SET permissions = 'settle', hash = hash || $1".to_owned(), "", 403),
-        ("UPDATE api_keys SET permissions = '*', hash = hash || $1".to_owned(), "", 200),
-        ("UPDATE api_keys SET expires_at_ms = 1, hash = hash || $1".to_owned(), "", 401),
-        ("UPDATE api_keys SET expires_at_ms = NULL, hash = hash || $1".to_owned(), "", 200),
-        ("UPDATE api_keys SET revoked_at_ms = 1, hash = hash || $1".to_owned(), "", 401),
-        ("UPDATE api_keys SET revoked_at_ms = NULL, hash = hash || $1".to_owned(), "", 200),
+        ("UPDATE api_keys SET permissions = 'settle', hash = hash || $1", "", 403),
+        ("UPDATE api_keys SET permissions = '*', hash = hash || $1", "", 200),
+        ("UPDATE api_keys SET expires_at_ms = 1, hash = hash || $1", "", 401),
+        ("UPDATE api_keys SET expires_at_ms = NULL, hash = hash || $1", "", 200),
+        ("UPDATE api_keys SET revoked_at_ms = 1, hash = hash || $1", "", 401),
+        ("UPDATE api_keys SET revoked_at_ms = NULL, hash = hash || $1", "", 200),
         // Another secret under the same prefix.
-        ("UPDATE api_keys SET hash = $1".to_owned(), hash, 401),
-        ("DELETE FROM api_key_events WHERE id <> $1".to_owned(), "", 401),
-        ("DELETE FROM api_keys WHERE id <> $1".to_owned(), "", 401),
+        ("UPDATE api_keys SET hash = $1", &hash, 401),
+        ("UPDATE api_keys SET hash = $1", &no_hash, 401),
+        ("DELETE FROM api_key_events WHERE id <> $1", "", 401),
+        ("DELETE FROM api_keys WHERE id <> $1", "", 401),
     ];
     for (change, value, expected) in changes {
-        let query = sqlx::query(sqlx::AssertSqlSafe(change.clone())).bind(value);
+        let query = sqlx::query(change).bind(value);
         assert_eq!(query.execute(&database).await.unwrap().rows_affected(), 1, "{change}");
         app.chain.clock.advance(Duration::from_millis(900));
         assert_eq!(status(&app, key).await, expected, "{change}");
     }
 }
 
-/// Set back, the clock does not keep a row fresh for ever.
 #[tokio::test]
 async fn a_key_of_the_other_environment_opens_nothing() {
     let app = TestApp::start().await;
