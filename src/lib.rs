@@ -25,6 +25,9 @@
 //! A request with an `Idempotency-Key` is claimed in the database before it is handled ([`idempotency`]); what it books
 //! carries its tag, so that the answer can be given again even when it was lost.
 //!
+//! A key is told from an invented one by a tag under a secret of the server's, before the database or bcrypt are asked
+//! ([`api_keys`]); what a route wants of a key is in its handler's signature.
+//!
 //! # Rooms
 //!
 //! Domains ([`payments`], [`requirements`], [`api_keys`], [`chain`]) hold models, rules and the traits of what they

@@ -21,7 +21,7 @@ async fn nothing_is_looked_up_for_an_invented_key() {
     let made = make(&app, &json!({"name": "n"})).await;
     let key = plain(&made);
     let body = &key["sk_test_".len()..];
-    let counts = async || (app.sample(LOOK_UPS).await, app.sample(BCRYPT).await);
+    let counts = async || (app.count(LOOK_UPS).await, app.count(BCRYPT).await);
     let before = counts().await;
     let invented = [
         spoilt(key),
@@ -41,9 +41,9 @@ async fn nothing_is_looked_up_for_an_invented_key() {
         assert_eq!(status(&app, text).await, 401, "{text}");
     }
     assert_eq!(counts().await, before);
-    assert_eq!(app.sample(INVENTED).await, invented.len() as f64);
+    assert_eq!(app.count(INVENTED).await, invented.len() as u64);
     assert_eq!(status(&app, key).await, 200);
-    assert_eq!(counts().await, (before.0 + 1.0, before.1 + 1.0), "and a good one is seen in the counters");
+    assert_eq!(counts().await, (before.0 + 1, before.1 + 1), "and a good one is seen in the counters");
 }
 
 /// Of a key that once was, too: it is looked up, but never given to bcrypt, and remembered like a good one.
@@ -53,7 +53,7 @@ async fn every_401_is_the_same() {
     let revoked = make(&app, &json!({"name": "n"})).await;
     revoke(&app, KEY, &revoked["id"]).await;
     let expired = make(&app, &json!({"name": "n", "expiresAt": app.now().0 + 1})).await;
-    let bcrypt = app.sample(BCRYPT).await;
+    let bcrypt = app.count(BCRYPT).await;
     app.chain.clock.advance(Duration::from_millis(1));
     let look = async |key: &str| {
         let answer = app.get("/payments", Some(key)).await;
@@ -65,14 +65,14 @@ async fn every_401_is_the_same() {
     };
     let invented = look("sk_test_nobody_at_all_0123456789").await;
     assert!(invented.starts_with("401"), "{invented}");
-    let lookups = app.sample(LOOK_UPS).await;
+    let lookups = app.count(LOOK_UPS).await;
     for key in [plain(&revoked), plain(&expired)] {
         for _ in 0..3 {
             assert_eq!(look(key).await, invented);
         }
     }
-    assert_eq!(app.sample(LOOK_UPS).await, lookups + 2.0, "once for each within 900 ms");
-    assert_eq!((app.sample(BCRYPT).await, app.sample(REFUSED).await), (bcrypt, 6.0));
+    assert_eq!(app.count(LOOK_UPS).await, lookups + 2, "once for each within 900 ms");
+    assert_eq!((app.count(BCRYPT).await, app.count(REFUSED).await), (bcrypt, 6));
     assert_eq!(look(&spoilt(plain(&revoked))).await, invented);
 }
 
@@ -95,15 +95,15 @@ async fn concurrent_requests_with_one_key_share_the_work() {
     let made = make(&app, &json!({"name": "n"})).await;
     let statuses = join_all((0..64).map(|_| status(&app, plain(&made)))).await;
     assert_eq!(statuses, [200; 64]);
-    assert_eq!(app.sample(BCRYPT).await, 1.0);
-    assert!(app.sample(LOOK_UPS).await <= 2.0);
+    assert_eq!(app.count(BCRYPT).await, 1);
+    assert!(app.count(LOOK_UPS).await <= 2);
     // The row is read again in time, and bcrypt is not run for it.
     for _ in 0..3 {
         app.chain.clock.advance(Duration::from_millis(900));
         assert_eq!(status(&app, plain(&made)).await, 200);
     }
-    assert_eq!(app.sample(BCRYPT).await, 1.0);
-    assert!(app.sample(LOOK_UPS).await >= 4.0);
+    assert_eq!(app.count(BCRYPT).await, 1);
+    assert!(app.count(LOOK_UPS).await >= 4);
 }
 
 /// Whoever asked first and hung up has not stopped it for the others.
@@ -121,7 +121,7 @@ async fn a_caller_who_hangs_up_stops_nobody() {
         join_all((0..8).map(|_| status(&app, plain(&made))))
     );
     assert_eq!(statuses, [200; 8]);
-    assert_eq!(app.sample(BCRYPT).await, 1.0);
+    assert_eq!(app.count(BCRYPT).await, 1);
 }
 
 /// Changed behind the service's back, as another instance or the operator would.
@@ -208,7 +208,7 @@ async fn without_the_database_a_row_stands_for_a_minute() {
     for (key, expected) in [(&made, &malformed), (&unseen, &malformed), (&revoked, &wrong)] {
         assert_eq!(ask(plain(key)).await, *expected);
     }
-    assert_eq!(app.sample(BCRYPT).await, 2.0, "nothing was forgotten meanwhile");
+    assert_eq!(app.count(BCRYPT).await, 2, "nothing was forgotten meanwhile");
 }
 
 #[tokio::test]

@@ -87,7 +87,8 @@ async fn a_flood_of_wrong_keys_starves_nobody() {
     let before = answered.load(Ordering::SeqCst);
     let started = Instant::now();
     let flooded = (p99(&app, &keys).await, first_use(&app).await);
-    let rate = (answered.load(Ordering::SeqCst) - before) as f64 / started.elapsed().as_secs_f64();
+    let wrong_keys = u32::try_from(answered.load(Ordering::SeqCst) - before).unwrap();
+    let rate = f64::from(wrong_keys) / started.elapsed().as_secs_f64();
     over.store(true, Ordering::SeqCst);
     flood.await.unwrap();
     eprintln!("quiet {quiet:?}, in a flood of {rate:.0} a second {flooded:?}");

@@ -1,6 +1,9 @@
 //! `/api-keys`: every field, every code.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::{make, plain, revoke, status};
 use crate::harness::{KEY, OTHER_KEY, TestApp, with};
@@ -26,12 +29,12 @@ async fn a_key_is_made_used_listed_and_revoked() {
     let page = json!({"apiKeys": [expected], "total": 1, "limit": 50, "offset": 0});
     assert_eq!((list.status, &list.body), (200, &page), "it works, and is not shown again");
 
-    app.chain.clock.advance(std::time::Duration::from_millis(5));
+    app.chain.clock.advance(Duration::from_millis(5));
     let revoked = revoke(&app, KEY, &made["keyPrefix"]).await;
     let ended = with(expected, "revokedAt", app.now().0);
     assert_eq!((revoked.status, &revoked.body), (200, &ended));
     assert_eq!(status(&app, key).await, 401, "at once where it was revoked");
-    app.chain.clock.advance(std::time::Duration::from_secs(5));
+    app.chain.clock.advance(Duration::from_secs(5));
     let again = revoke(&app, KEY, &made["id"]).await;
     assert_eq!((again.status, &again.body), (200, &ended), "once revoked, it stays so");
 }
@@ -53,9 +56,9 @@ async fn a_key_with_everything() {
     let body = json!({"amount": 1, "currency": "USDC"});
     let issued = app.issue(plain(&made), &body).await;
     assert_eq!((&issued["recipient"], &issued["livemode"]), (&recipients[0], &json!(false)));
-    app.chain.clock.advance(std::time::Duration::from_millis(59_999));
+    app.chain.clock.advance(Duration::from_millis(59_999));
     assert_eq!(status(&app, plain(&made)).await, 200);
-    app.chain.clock.advance(std::time::Duration::from_millis(1));
+    app.chain.clock.advance(Duration::from_millis(1));
     assert_eq!(status(&app, plain(&made)).await, 401);
 }
 
@@ -100,7 +103,7 @@ async fn lists_hold_the_own_users_keys_newest_first() {
     let app = TestApp::start().await;
     let mut ids = Vec::new();
     for number in 1..=3 {
-        app.chain.clock.advance(std::time::Duration::from_millis(5));
+        app.chain.clock.advance(Duration::from_millis(5));
         ids.insert(0, make(&app, &json!({"name": format!("{number}")})).await["id"].clone());
     }
     let page = async |query: &str, key| {
@@ -202,7 +205,16 @@ async fn the_plain_key_is_nowhere() {
 async fn when_a_key_was_last_used() {
     let app = TestApp::start().await;
     let made = make(&app, &json!({"name": "n"})).await;
-    app.chain.clock.advance(std::time::Duration::from_secs(7));
+    app.chain.clock.advance(Duration::from_secs(7));
+    assert_eq!(status(&app, plain(&made)).await, 200);
+    // Behind the request: first it is not there, then it is.
+    let last_used = async || app.get("/api-keys", Some(KEY)).await.body["apiKeys"][0]["lastUsedAt"].clone();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while last_used().await != json!(app.now()) {
+        assert!(Instant::now() < deadline, "it is not written");
+        sleep(Duration::from_millis(50)).await;
+    }
+    app.chain.clock.advance(Duration::from_secs(7));
     assert_eq!(status(&app, plain(&made)).await, 200);
     let used_at = app.now();
     let (chain, folder) = app.stop().await;

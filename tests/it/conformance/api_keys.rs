@@ -88,9 +88,9 @@ fn told(key: &StoredKey, kind: &str) -> (String, String, String, i64) {
 async fn what_is_kept_is_found_as_it_was(backend: Backend) {
     let books = backend.books().await;
     let mut full = key(1);
-    full.record.prefix = "sk_live_abcdefgh".to_owned();
+    full.record.prefix = "sk_live_abcdefgh".into();
     full.record.environment = Environment::Live;
-    full.record.name = "l'été \u{1f680} ' OR 1=1 --".to_owned();
+    full.record.name = "l'été \u{1f680} ' OR 1=1 --".into();
     full.record.scopes = Scopes::NONE.with(Scope::Verify).with(Scope::KeysManage);
     full.record.recipients = vec![Pubkey::new_from_array([2; 32]), Pubkey::new_from_array([3; 32])];
     full.record.expires_at = Some(UnixMs(i64::MAX));
@@ -126,10 +126,10 @@ async fn a_prefix_is_taken_once(backend: Backend) {
 async fn rows_that_make_no_sense_are_rejected(backend: Backend) {
     let books = backend.books().await;
     let spoil: [fn(&mut StoredKey); 6] = [
-        |key| key.hash = "sk_test_the_plain_key".to_owned(),
+        |key| key.hash = "sk_test_the_plain_key".into(),
         |key| key.hash = HASH.replacen("$12$", "$04$", 1),
         |key| key.record.environment = Environment::Live,
-        |key| key.record.prefix = "sk_test_".to_owned(),
+        |key| key.record.prefix = "sk_test_".into(),
         |key| key.record.scopes = Scopes::NONE,
         |key| key.record.name = String::new(),
     ];
@@ -150,7 +150,7 @@ async fn keys_come_in_pages_newest_first(backend: Backend) {
     for number in 1..=6 {
         let mut key = key(number);
         if number % 2 == 0 {
-            key.record.user = "another".to_owned();
+            key.record.user = "another".into();
         }
         create(&books, &key).await;
     }

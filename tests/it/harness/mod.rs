@@ -229,21 +229,17 @@ impl TestApp {
         format!("{}{path}", self.url)
     }
 
-    /// The value of a series of `/metrics`; 0 where it is not there yet.
-    pub async fn sample(&self, series: &str) -> f64 {
+    /// The value of a counter of `/metrics`; 0 where it is not there yet.
+    pub async fn count(&self, series: &str) -> u64 {
         let metrics = self.get("/metrics", None).await.body;
-        sample(metrics.as_str().unwrap(), series).unwrap_or(0.0)
+        let value = metrics.as_str().unwrap().lines().find_map(|line| line.strip_prefix(series));
+        value.map_or(0, |value| value.trim().parse().unwrap())
     }
 
     /// How many payments are in the merchant's books.
     pub async fn booked(&self) -> u64 {
         self.get("/payments", Some(KEY)).await.body["total"].as_u64().unwrap()
     }
-}
-
-/// The value of a series in Prometheus' text, `None` where it is not there.
-pub fn sample(text: &str, series: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// `proof` with one member changed.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{KEY, TestApp, sample};
+use crate::harness::{KEY, TestApp};
 
 #[tokio::test]
 async fn health_says_who_and_when() {
@@ -26,6 +26,11 @@ async fn ready_lists_the_components() {
         assert_eq!(answer.body["components"][component]["status"], "up");
     }
     assert_eq!(answer.body["degraded"], json!([]));
+}
+
+/// The value of a series in Prometheus' text, `None` where it is not there.
+fn sample(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[tokio::test]
