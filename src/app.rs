@@ -7,12 +7,14 @@ use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{
-    api_keys::{KeyRing, KeyRingError},
-    chain::{Chain, solana::SolanaRpc},
+    api_keys::{
+        Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
+    },
+    chain::{Chain, assets::Network, solana::SolanaRpc},
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     housekeeping::Housekeeping,
-    http::{self, ConnectionLimits, KeyChecks, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     payments::{
@@ -52,7 +54,7 @@ pub enum StartError {
     #[error("REDIS_URL cannot be used")]
     Redis(#[from] InvalidRedisUrl),
     #[error(transparent)]
-    Keys(KeyRingError),
+    Keys(#[from] SharedPrefix),
 }
 
 /// Opens the configured database.
@@ -68,10 +70,30 @@ pub async fn open_books(url: &DatabaseUrl, metrics: &Arc<Metrics>) -> Result<Boo
     opened.map_err(StartError::Database)
 }
 
+/// What keys are made and checked with, by the service and the command line alike.
+#[must_use]
+pub fn key_foundations(
+    books: &Books,
+    network: Network,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    metrics: &Arc<Metrics>,
+) -> Foundations {
+    Foundations {
+        store: Arc::clone(&books.api_keys),
+        tags: Arc::new(Tags::new(Arc::clone(&books.secrets), Arc::clone(entropy))),
+        hasher: Arc::new(Hasher::new(Arc::clone(metrics))),
+        environment: Environment::of(network),
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(metrics),
+    }
+}
+
 /// The service, ready to be served.
 pub struct App {
     services: Services,
     database: Arc<dyn Database>,
+    last_used: Arc<LastUsed>,
     shutdown: Shutdown,
 }
 
@@ -83,7 +105,7 @@ impl fmt::Debug for App {
 
 impl App {
     /// # Errors
-    /// When the database cannot be opened or migrated, or the keys cannot be hashed.
+    /// When the database cannot be opened or migrated, or two configured keys share a prefix.
     pub async fn new(config: &Config) -> Result<Self, StartError> {
         Self::with_clock(config, Arc::new(SystemClock)).await
     }
@@ -91,18 +113,25 @@ impl App {
     /// The service with another clock than the system's.
     ///
     /// # Errors
-    /// When the database cannot be opened or migrated, or the keys cannot be hashed.
+    /// When the database cannot be opened or migrated, or two configured keys share a prefix.
     pub async fn with_clock(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let metrics = Arc::new(Metrics::new());
-        let keys = Arc::new(
-            KeyRing::hash(config.api_keys.clone(), entropy.as_ref()).await.map_err(StartError::Keys)?,
-        );
         let books = open_books(&config.database.url, &metrics).await?;
         if config.database.auto_migrate {
             books.database.migrate().await.map_err(StartError::Migration)?;
         }
         let solana = &config.solana;
+        let last_used = Arc::new(LastUsed::new(Arc::clone(&books.api_keys)));
+        let foundations = key_foundations(&books, solana.network, &clock, &entropy, &metrics);
+        let keys = Authenticator::new(
+            foundations.clone(),
+            &config.api_keys,
+            Arc::clone(&last_used),
+            entropy.as_ref(),
+        )?;
+        let keys = Arc::new(keys);
+        let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)));
         let chain: Arc<dyn Chain> =
             Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
         let shutdown = Shutdown::default();
@@ -161,9 +190,9 @@ impl App {
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             keys,
-            key_checks: KeyChecks::default(),
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
+            api_keys: Arc::new(api_keys),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
@@ -176,6 +205,7 @@ impl App {
             environment: config.app_env.as_str(),
             allowed_origins: config.http.allowed_origins.clone(),
             load: Arc::default(),
+            key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),
             attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
@@ -186,7 +216,9 @@ impl App {
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
-        Ok(Self { services, database: books.database, shutdown })
+        let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
+        tokio::spawn(async move { writer.write_until(until.begun()).await });
+        Ok(Self { services, database: books.database, last_used, shutdown })
     }
 
     /// What ends the service when it is told to begin.
@@ -200,6 +232,7 @@ impl App {
         let metrics = Arc::clone(&self.services.metrics);
         let (app, shutdown) = (http::router(self.services), self.shutdown.clone());
         http::serve(listener, app, metrics, shutdown, ConnectionLimits::default()).await;
+        self.last_used.finish().await;
         self.database.close().await;
     }
 }

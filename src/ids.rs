@@ -75,6 +75,11 @@ public_id!(
     "pay_"
 );
 public_id!(
+    /// An API key.
+    ApiKeyId,
+    "key_"
+);
+public_id!(
     /// An entry of the event log.
     EventId,
     "evt_"

@@ -26,6 +26,9 @@
 //! A request with an `Idempotency-Key` is claimed in the database before it is handled ([`idempotency`]); what it books
 //! carries its tag, so that the answer can be given again even when it was lost.
 //!
+//! A key is told from an invented one by a tag under a secret of the server's, before the database or bcrypt are asked
+//! ([`api_keys`]); what a route wants of a key is in its handler's signature.
+//!
 //! # Rooms
 //!
 //! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
@@ -58,6 +61,7 @@ pub mod requirements;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod schema;
+pub mod server_secrets;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;

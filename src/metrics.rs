@@ -34,6 +34,29 @@ impl VerificationStatus {
     }
 }
 
+/// What became of a presented API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyCheck {
+    Accepted,
+    /// It was made here, and opens nothing: revoked, expired, or gone.
+    Refused,
+    /// It was not made here. Nothing was looked up for it.
+    Invented,
+    /// It could not be told.
+    Unavailable,
+}
+
+impl KeyCheck {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Invented => "invented",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// The registry and its instruments.
 #[derive(Debug)]
 pub struct Metrics {
@@ -57,6 +80,8 @@ pub struct Metrics {
     /// Without labels, and still a vector: it does not show before it is first set, so a service without Redis has none.
     redis_up: IntGaugeVec,
     rate_limited: IntCounterVec,
+    api_key_checks: IntCounterVec,
+    api_key_bcrypt: HistogramVec,
     errors: IntCounterVec,
 }
 
@@ -136,15 +161,11 @@ impl Metrics {
                 "Transactions that had to be looked up, known from before or not",
                 &["result"],
             ),
-            redis_hits: register(
+            redis_hits: total(&registry, "redis_cache_hits_total", "Claims for which Redis knew a used key"),
+            redis_misses: total(
                 &registry,
-                IntCounter::new("redis_cache_hits_total", "Claims for which Redis knew a used key")
-                    .expect("the metric is well formed"),
-            ),
-            redis_misses: register(
-                &registry,
-                IntCounter::new("redis_cache_misses_total", "Claims for which Redis knew no used key")
-                    .expect("the metric is well formed"),
+                "redis_cache_misses_total",
+                "Claims for which Redis knew no used key",
             ),
             redis_duration: histogram(
                 &registry,
@@ -168,6 +189,18 @@ impl Metrics {
                 "rate_limit_exceeded_total",
                 "Requests refused by a rate limit",
                 &["endpoint"],
+            ),
+            api_key_checks: counter(
+                &registry,
+                "api_key_checks_total",
+                "API keys presented, by what became of them",
+                &["result"],
+            ),
+            api_key_bcrypt: histogram(
+                &registry,
+                "api_key_bcrypt_duration_seconds",
+                "Time of a bcrypt run, without waiting for its turn",
+                &["operation"],
             ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
             registry,
@@ -247,6 +280,15 @@ impl Metrics {
         self.rate_limited.with_label_values(&[endpoint]).inc();
     }
 
+    pub fn api_key_check(&self, check: KeyCheck) {
+        self.api_key_checks.with_label_values(&[check.as_str()]).inc();
+    }
+
+    /// `operation` is `hash` or `verify`.
+    pub fn api_key_bcrypt(&self, operation: &str, elapsed: Duration) {
+        self.api_key_bcrypt.with_label_values(&[operation]).observe(elapsed.as_secs_f64());
+    }
+
     /// `kind` is `client` or `server`; `code` one of the published error codes.
     pub fn error(&self, kind: &str, code: &str) {
         self.errors.with_label_values(&[kind, code]).inc();
@@ -277,6 +319,10 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
 
 fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels).expect("the metric is well formed"))
+}
+
+fn total(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    register(registry, IntCounter::new(name, help).expect("the metric is well formed"))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {

@@ -1,15 +1,50 @@
-//! API keys and who calls with them.
+//! API keys: what they may do, how they are made and ended, and who calls with one.
+//!
+//! A key made by the service carries a short tag under a secret of the server's. A text without a good tag is turned away
+//! by arithmetic alone; bcrypt and the database are for keys that were once made here.
 
-mod keyring;
+mod authenticator;
+mod bootstrap;
+mod digest;
+mod environment;
+mod hasher;
+mod key;
+mod last_used;
+mod model;
+mod remembered;
+mod scope;
+pub mod service;
+mod store;
+mod tags;
+mod wire;
 
-pub use keyring::{ApiKey, KeyRing, KeyRingError};
+pub use authenticator::{Authenticator, Foundations};
+pub use bootstrap::{BootstrapKey, BootstrapKeys, InvalidBootstrapKey, SharedPrefix};
+pub use environment::Environment;
+pub use hasher::{HashFailure, Hasher};
+pub use key::{MAX_KEY_LENGTH, PlainKey};
+pub use last_used::LastUsed;
+pub use model::{ApiKeyRecord, Standing, StoredKey};
+pub use remembered::KeyCheckError;
+pub use scope::{Scope, Scopes, UnknownScope};
 use solana_pubkey::Pubkey;
+pub use store::{ApiKeyPage, ApiKeyStore, Created, KeyEvent, KeyEventKind, Rotation, RotationOutcome};
+pub use tags::Tags;
+pub use wire::{MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey};
+
+use crate::clock::UnixMs;
 
 /// Who a request comes from, once its key is known to be good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
+    /// Names the key: its id, or the public prefix of one from `VALID_API_KEYS`.
+    pub key_id: String,
     /// Owner of what the caller creates. Nobody else sees it.
     pub user: String,
+    /// What the key may do.
+    pub scopes: Scopes,
     /// Wallets that payments verified with this key must go to, where no requirement says otherwise.
     pub recipients: Vec<Pubkey>,
+    /// When the key ends. No key made with it lasts longer.
+    pub expires_at: Option<UnixMs>,
 }

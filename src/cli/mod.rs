@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sandbox")]
 mod demo;
+mod keys;
 #[cfg(feature = "sandbox")]
 mod local;
 mod migrate;
@@ -42,6 +43,11 @@ enum Command {
         #[arg(value_enum, default_value_t = migrate::Action::Up)]
         action: migrate::Action,
     },
+    /// Make, list, revoke and rotate API keys in the database; no service need be running
+    Keys {
+        #[command(subcommand)]
+        action: keys::Action,
+    },
 }
 
 /// Runs the command and says why it failed, with every cause.
@@ -54,6 +60,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Demo => demo::run().await,
         Command::Openapi => print_openapi(),
         Command::Migrate { action } => migrate::run(action).await,
+        Command::Keys { action } => keys::run(action).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

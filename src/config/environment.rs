@@ -82,9 +82,13 @@ impl Environment {
     }
 
     /// The parts of a comma-separated value.
-    pub(super) fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, &'static str>) -> Vec<T> {
+    pub(super) fn list<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
         let parts = self.get(name).unwrap_or("").split(',').map(str::trim).filter(|part| !part.is_empty());
-        match parts.map(parse).collect() {
+        match parts.map(parse).collect::<Result<_, E>>() {
             Ok(values) => values,
             Err(problem) => {
                 self.problems.push(format!("{name} {problem}"));

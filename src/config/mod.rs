@@ -22,7 +22,7 @@ pub use log::{LogConfig, LogFormat};
 pub use rate_limit::RateLimitConfig;
 
 use crate::{
-    api_keys::ApiKey,
+    api_keys::{BootstrapKey, Environment as KeyEnvironment},
     chain::assets::{Assets, Network},
     money::Currency,
 };
@@ -57,7 +57,7 @@ pub struct Config {
     pub redis: Option<SecretString>,
     pub solana: SolanaConfig,
     pub merchant_wallets: Vec<Pubkey>,
-    pub api_keys: Vec<ApiKey>,
+    pub api_keys: Vec<BootstrapKey>,
     pub rate_limit: RateLimitConfig,
     pub http: HttpConfig,
     pub log: LogConfig,
@@ -146,9 +146,8 @@ impl Config {
         let merchant_wallets = env.list("MERCHANT_WALLETS", |text| {
             text.parse::<Pubkey>().map_err(|_| "must be Solana public keys, separated by commas")
         });
-        let api_keys = env.list("VALID_API_KEYS", |text| {
-            ApiKey::new(text).map_err(|_| "must be keys of 24 to 72 visible characters, separated by commas")
-        });
+        let key_environment = KeyEnvironment::of(solana.network);
+        let api_keys = env.list("VALID_API_KEYS", |text| BootstrapKey::new(text, key_environment));
         let rate_limit = RateLimitConfig::read(env);
         let http = HttpConfig::read(env);
         let log = LogConfig::read(env, app_env);

@@ -44,8 +44,7 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
 
     let by_address = Subject::address(address);
     let caller = if keys_matter(route) {
-        let suspect = state.rate_limits.standing_refusal(&by_address, Action::Public).is_some();
-        authenticate(&state, request.headers(), suspect).await
+        authenticate(&state, request.headers()).await
     } else {
         Ok(None)
     };
@@ -104,7 +103,7 @@ fn action(method: &Method, route: Option<&str>, has_key: bool) -> Action {
 
 /// The one place that says what a caller's requests are counted by.
 fn subject(caller: &Caller) -> Subject {
-    Subject::key(&caller.user)
+    Subject::key(&caller.key_id)
 }
 
 fn tell(response: &mut Response, decision: &Decision) {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
-    api_keys::KeyRingError,
+    api_keys::{KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
     payments::{Refusal, proof::VerifyError},
@@ -137,6 +137,11 @@ impl ApiError {
         Self { retry_after_secs: Some(retry_after_secs), ..error }
     }
 
+    pub(super) fn insufficient_scope(scope: &str) -> Self {
+        let message = format!("the API key does not have the permission {scope}");
+        Self::new(StatusCode::FORBIDDEN, "INSUFFICIENT_SCOPE", message)
+    }
+
     fn unavailable(code: &'static str, message: &str) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         Self { retry_after_secs: Some(RETRY_AFTER_SECS), ..error }
@@ -231,9 +236,39 @@ impl From<IssueError> for ApiError {
     }
 }
 
-impl From<KeyRingError> for ApiError {
-    fn from(error: KeyRingError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
-        Self::internal()
+impl From<KeyCheckError> for ApiError {
+    fn from(error: KeyCheckError) -> Self {
+        match error {
+            KeyCheckError::Store(error) => error.into(),
+            KeyCheckError::Away => {
+                Self::unavailable("DATABASE_UNAVAILABLE", "the API keys cannot be read: try again")
+            }
+            KeyCheckError::Hash(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let conflict = |code, message: &str| Self::new(StatusCode::CONFLICT, code, message);
+        match error {
+            KeyError::Malformed(errors) => errors.into(),
+            KeyError::BeyondCaller(scope) => Self::insufficient_scope(scope),
+            KeyError::NotFound => Self::not_found("this API key"),
+            KeyError::Revoked => conflict("API_KEY_REVOKED", "the API key is revoked: create a new one"),
+            KeyError::Expired => conflict("API_KEY_EXPIRED", "the API key is expired: create a new one"),
+            KeyError::Rotated => conflict(
+                "API_KEY_ROTATED",
+                "the API key was rotated before: rotate the one in its replacedBy",
+            ),
+            KeyError::Store(error) => error.into(),
+            KeyError::NoPrefix | KeyError::Hash(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");
+                Self::internal()
+            }
+        }
     }
 }

@@ -10,11 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
+use serde::Serialize;
 use tracing::Instrument;
 use utoipa::IntoParams;
 
 use super::{
     admission::ClientAddress,
+    allowed::{Allowed, RequiredScope},
     error::ApiError,
     extract::JsonBody,
     middleware::{current_request_id, with_request_id},
@@ -56,8 +58,37 @@ pub(super) struct IdempotencyKey {
 #[derive(Clone, Debug)]
 pub(super) struct RequestTag(pub String);
 
-/// For routes that are open to all.
-pub(super) async fn idempotent(
+/// What is kept in the stead of an answer that holds a secret: the rest of it. Given again, it shows the secret no more.
+#[derive(Clone, Debug)]
+pub(super) struct KeptInstead(Vec<u8>);
+
+impl KeptInstead {
+    pub fn json(answer: &impl Serialize) -> Result<Self, ApiError> {
+        serde_json::to_vec(answer).map(Self).map_err(|_| ApiError::internal())
+    }
+}
+
+/// For routes that are open to all, also to keys that have the scope.
+pub(super) async fn idempotent<R: RequiredScope>(
+    state: State<AppState>,
+    allowed: Option<Allowed<R>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    handle(state, allowed.map(|allowed| allowed.caller), request, next).await
+}
+
+/// For routes that need a key with the scope: without one, nothing is looked up or kept.
+pub(super) async fn idempotent_for_callers<R: RequiredScope>(
+    state: State<AppState>,
+    Allowed { caller, .. }: Allowed<R>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    handle(state, Some(caller), request, next).await
+}
+
+async fn handle(
     State(state): State<AppState>,
     caller: Option<Caller>,
     request: Request,
@@ -86,16 +117,6 @@ pub(super) async fn idempotent(
         .in_current_span(),
     ));
     handled.await.map_err(|_| caught(&metrics))?
-}
-
-/// For routes that need a key: without one, nothing is looked up or kept.
-pub(super) async fn idempotent_for_callers(
-    state: State<AppState>,
-    caller: Caller,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    idempotent(state, Some(caller), request, next).await
 }
 
 async fn once(
@@ -136,7 +157,9 @@ async fn keep(state: &AppState, attempt: &Attempt, response: Response) -> Respon
     let decided = parts.status.is_success() || parts.status == StatusCode::PAYMENT_REQUIRED;
     let kept = match &body {
         Some(body) if decided => {
-            let answer = StoredAnswer { status: parts.status.as_u16(), body: body.to_vec() };
+            let instead = parts.extensions.get::<KeptInstead>().map(|kept| kept.0.clone());
+            let body = instead.unwrap_or_else(|| body.to_vec());
+            let answer = StoredAnswer { status: parts.status.as_u16(), body };
             state.idempotency.finish(attempt, &answer).await
         }
         _ => state.idempotency.abandon(attempt).await,

@@ -1,6 +1,7 @@
 //! The HTTP surface. Handlers extract, make one domain call, and convert back.
 
 mod admission;
+mod allowed;
 mod authentication;
 mod body;
 mod connection;
@@ -18,7 +19,6 @@ mod router;
 mod routes;
 mod server;
 
-pub use authentication::KeyChecks;
 pub use connection::ConnectionLimits;
 pub use load::Load;
 pub use openapi::openapi_json;

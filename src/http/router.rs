@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     admission::admission,
-    authentication::KeyChecks,
+    allowed::{KeysManage, Verify},
     body::MAX_BODY,
     cors::{cors, rules},
     error::ApiError,
@@ -34,7 +34,7 @@ use super::{
     routes,
 };
 use crate::{
-    api_keys::KeyRing,
+    api_keys::{Authenticator, Environment, service::ApiKeys},
     client_address::TrustedProxies,
     clock::Clock,
     idempotency::IdempotencyStore,
@@ -102,8 +102,8 @@ pub struct Services {
     pub verifier: Arc<ProofVerifier>,
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
-    pub keys: Arc<KeyRing>,
-    pub key_checks: KeyChecks,
+    pub keys: Arc<Authenticator>,
+    pub api_keys: Arc<ApiKeys>,
     pub rate_limits: RateLimiter,
     pub trusted_proxies: TrustedProxies,
     pub idempotency: Arc<dyn IdempotencyStore>,
@@ -117,6 +117,8 @@ pub struct Services {
     pub allowed_origins: Vec<String>,
     /// What bounds the requests in flight and their bodies.
     pub load: Arc<Load>,
+    /// Whether real money moves.
+    pub key_environment: Environment,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
     /// How many requests with an idempotency key may be handled at a time.
@@ -134,6 +136,18 @@ impl Deref for AppState {
 
     fn deref(&self) -> &Services {
         &self.0
+    }
+}
+
+impl FromRef<AppState> for Arc<ApiKeys> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.api_keys)
+    }
+}
+
+impl FromRef<AppState> for Environment {
+    fn from_ref(state: &AppState) -> Self {
+        state.key_environment
     }
 }
 
@@ -177,6 +191,8 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
+        .routes(routes!(routes::api_keys::list))
+        .routes(routes!(routes::api_keys::revoke))
 }
 
 /// Operations that take an `Idempotency-Key`, open to all.
@@ -189,9 +205,16 @@ fn once_for_callers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::requirements::issue))
 }
 
+/// Operations that take an `Idempotency-Key` and need an API key that may manage keys.
+fn once_for_managers() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::api_keys::create))
+        .routes(routes!(routes::api_keys::rotate))
+}
+
 /// Every operation, with what it says of itself.
 pub(super) fn operations() -> OpenApiRouter<AppState> {
-    plain().merge(once()).merge(once_for_callers())
+    plain().merge(once()).merge(once_for_callers()).merge(once_for_managers())
 }
 
 /// The whole service.
@@ -203,12 +226,14 @@ pub(super) fn operations() -> OpenApiRouter<AppState> {
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
     let cors_rules = rules(&state.allowed_origins);
-    let keep = from_fn_with_state(state.clone(), idempotent);
-    let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers);
+    let keep = from_fn_with_state(state.clone(), idempotent::<Verify>);
+    let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers::<Verify>);
+    let keep_for_managers = from_fn_with_state(state.clone(), idempotent_for_callers::<KeysManage>);
     let routes = Router::new()
         .merge(plain())
         .merge(once().route_layer(keep))
         .merge(once_for_callers().route_layer(keep_for_callers))
+        .merge(once_for_managers().route_layer(keep_for_managers))
         .route("/docs", get(routes::docs::docs))
         .route("/docs/", get(routes::docs::docs_file))
         .route("/docs/{file}", get(routes::docs::docs_file))

@@ -90,7 +90,14 @@ pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FieldErrors> 
 /// # Errors
 /// Says which of these it is not.
 pub fn text(raw: &RawValue, max: usize) -> Result<String, String> {
-    let text: String = serde_json::from_str(raw.get()).map_err(|_| "must be a string".to_owned())?;
+    plain_text(serde_json::from_str(raw.get()).map_err(|_| "must be a string".to_owned())?, max)
+}
+
+/// A text of 1 to `max` bytes without control characters.
+///
+/// # Errors
+/// Says which of these it is not.
+pub fn plain_text(text: String, max: usize) -> Result<String, String> {
     if text.is_empty() || text.len() > max {
         return Err(format!("must be 1 to {max} bytes long"));
     }

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
-    idempotency::IdempotencyStore, payments::PaymentStore, requirements::RequirementStore,
-    store_error::StoreError,
+    api_keys::ApiKeyStore, idempotency::IdempotencyStore, payments::PaymentStore,
+    requirements::RequirementStore, server_secrets::ServerSecretStore, store_error::StoreError,
 };
 
 /// A migration and whether the database has it.
@@ -71,19 +71,29 @@ pub struct Books {
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<dyn RequirementStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
+    pub api_keys: Arc<dyn ApiKeyStore>,
+    pub secrets: Arc<dyn ServerSecretStore>,
 }
 
 impl Books {
     pub fn new<S>(store: S) -> Self
     where
-        S: Database + PaymentStore + RequirementStore + IdempotencyStore + 'static,
+        S: Database
+            + PaymentStore
+            + RequirementStore
+            + IdempotencyStore
+            + ApiKeyStore
+            + ServerSecretStore
+            + 'static,
     {
         let store = Arc::new(store);
         Self {
             database: store.clone(),
             payments: store.clone(),
             requirements: store.clone(),
-            idempotency: store,
+            idempotency: store.clone(),
+            api_keys: store.clone(),
+            secrets: store,
         }
     }
 }

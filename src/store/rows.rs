@@ -7,17 +7,21 @@ use solana_signature::Signature;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::{
+    api_keys::{ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
     chain::assets::Network,
     clock::UnixMs,
-    ids::PaymentId,
+    ids::{ApiKeyId, PaymentId},
     money::{Amount, Currency},
     payments::{OnRecord, Payment, PaymentPage, PaymentState, Used},
     requirements::{IssuedRequirement, Requirement, Scheme},
+    server_secrets::ServerSecret,
     store_error::StoreError,
 };
 
 pub(super) const TRANSACTIONS: &str = "transactions";
 pub(super) const REQUIREMENTS: &str = "payment_requirements";
+pub(super) const API_KEYS: &str = "api_keys";
+pub(super) const SECRETS: &str = "server_secrets";
 
 #[derive(FromRow)]
 pub(super) struct PaymentRow {
@@ -164,6 +168,64 @@ impl TryFrom<OnRecordRow> for OnRecord {
             issued: row.issued.map(IssuedRequirement::try_from).transpose()?,
         })
     }
+}
+
+#[derive(FromRow)]
+pub(super) struct ApiKeyRow {
+    id: String,
+    prefix: String,
+    environment: String,
+    name: String,
+    user_id: String,
+    permissions: String,
+    recipients: String,
+    hash: String,
+    created_at_ms: i64,
+    expires_at_ms: Option<i64>,
+    last_used_at_ms: Option<i64>,
+    revoked_at_ms: Option<i64>,
+    replaced_by: Option<String>,
+}
+
+impl TryFrom<ApiKeyRow> for StoredKey {
+    type Error = StoreError;
+
+    fn try_from(row: ApiKeyRow) -> Result<Self, StoreError> {
+        let recipients = row.recipients.split_whitespace();
+        let record = ApiKeyRecord {
+            id: ApiKeyId::from_stored(row.id),
+            prefix: row.prefix,
+            environment: column(API_KEYS, &row.environment)?,
+            name: row.name,
+            user: row.user_id,
+            scopes: Scopes::from_stored(&row.permissions),
+            recipients: recipients.map(|text| column::<Pubkey>(API_KEYS, text)).collect::<Result<_, _>>()?,
+            created_at: UnixMs(row.created_at_ms),
+            expires_at: row.expires_at_ms.map(UnixMs),
+            last_used_at: row.last_used_at_ms.map(UnixMs),
+            revoked_at: row.revoked_at_ms.map(UnixMs),
+            replaced_by: row.replaced_by.map(ApiKeyId::from_stored),
+        };
+        Ok(Self { record, hash: row.hash })
+    }
+}
+
+/// A page of keys, and how many there are on all pages.
+pub(super) fn key_page(rows: Vec<ApiKeyRow>, total: i64) -> Result<ApiKeyPage, StoreError> {
+    let record = |row| StoredKey::try_from(row).map(|key| key.record);
+    Ok(ApiKeyPage {
+        keys: rows.into_iter().map(record).collect::<Result<_, _>>()?,
+        total: u64::try_from(total).map_err(|error| corrupt(API_KEYS, &error))?,
+    })
+}
+
+/// A key's wallets as a column holds them.
+pub(super) fn wallets(key: &ApiKeyRecord) -> String {
+    key.recipients.iter().map(Pubkey::to_string).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn secret(value: Vec<u8>) -> Result<ServerSecret, StoreError> {
+    value.try_into().map_err(|_| corrupt(SECRETS, &"length"))
 }
 
 /// An amount as a column holds it. [`Amount::MAX`] is the largest number of such a column.

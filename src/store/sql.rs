@@ -80,6 +80,55 @@ pub(super) const FINISH_ATTEMPT: &str = "\
 pub(super) const ABANDON_ATTEMPT: &str =
     "DELETE FROM idempotency_keys WHERE caller = $1 AND key = $2 AND holder = $3 AND status IS NULL";
 
+macro_rules! api_key_columns {
+    () => {
+        "id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms, expires_at_ms, \
+         last_used_at_ms, revoked_at_ms, replaced_by"
+    };
+}
+
+pub(super) const CREATE_API_KEY: &str = "\
+    INSERT INTO api_keys (id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms, \
+        expires_at_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (prefix) DO NOTHING";
+
+pub(super) const ADD_API_KEY_EVENT: &str =
+    "INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
+
+pub const API_KEY_BY_PREFIX: &str =
+    concat!("SELECT ", api_key_columns!(), " FROM api_keys WHERE prefix = $1");
+
+pub const FIND_API_KEY: &str =
+    concat!("SELECT ", api_key_columns!(), " FROM api_keys WHERE id = $1 OR prefix = $1");
+
+pub const LIST_API_KEYS: &str = concat!(
+    "SELECT ",
+    api_key_columns!(),
+    " FROM api_keys WHERE user_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
+);
+
+pub const COUNT_API_KEYS: &str = "SELECT count(*) FROM api_keys WHERE user_id = $1";
+
+pub(super) const LIST_ALL_API_KEYS: &str =
+    concat!("SELECT ", api_key_columns!(), " FROM api_keys ORDER BY id DESC LIMIT $1 OFFSET $2");
+
+pub(super) const COUNT_ALL_API_KEYS: &str = "SELECT count(*) FROM api_keys";
+
+/// Ends the old key at `$3`, if it has not ended by `$4` and was not rotated before.
+pub(super) const ROTATE_API_KEY: &str = "\
+    UPDATE api_keys SET replaced_by = $2, \
+        expires_at_ms = CASE WHEN expires_at_ms < $3 THEN expires_at_ms ELSE $3 END \
+    WHERE id = $1 AND revoked_at_ms IS NULL AND replaced_by IS NULL \
+        AND (expires_at_ms IS NULL OR expires_at_ms > $4)";
+
+pub(super) const REVOKE_API_KEY: &str =
+    "UPDATE api_keys SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL";
+
+pub(super) const FIND_SECRET: &str = "SELECT value FROM server_secrets WHERE name = $1";
+
+pub(super) const KEEP_SECRET: &str =
+    "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+
 pub(super) const PURGE_NONCES: &str = "\
     DELETE FROM nonces WHERE nonce IN (\
         SELECT nonce FROM nonces WHERE used_at_ms < $1 ORDER BY used_at_ms LIMIT $2)";

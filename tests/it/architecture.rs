@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 20] = [
+const DOORS: [(&str, &[&str]); 21] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -17,7 +17,8 @@ const DOORS: [(&str, &[&str]); 20] = [
     ("shutdown", &[]),
     ("input", &["money"]),
     ("chain", &["clock", "ids", "metrics", "money"]),
-    ("api_keys", &["clock", "ids", "money"]),
+    ("server_secrets", &["ids", "store_error"]),
+    ("api_keys", &["chain", "clock", "ids", "input", "metrics", "server_secrets", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
@@ -40,6 +41,7 @@ const DOORS: [(&str, &[&str]); 20] = [
     (
         "store",
         &[
+            "api_keys",
             "chain",
             "clock",
             "idempotency",
@@ -49,6 +51,7 @@ const DOORS: [(&str, &[&str]); 20] = [
             "payments",
             "rate_limit",
             "requirements",
+            "server_secrets",
             "store_error",
         ],
     ),
@@ -79,7 +82,8 @@ const DOORS: [(&str, &[&str]); 20] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 6] = ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit"];
+const DOMAINS: [&str; 7] =
+    ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit", "server_secrets"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

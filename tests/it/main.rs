@@ -1,5 +1,7 @@
 //! The one integration-test binary.
 
+#[cfg(feature = "sandbox")]
+mod api_keys;
 mod architecture;
 #[cfg(feature = "sandbox")]
 mod chaos;

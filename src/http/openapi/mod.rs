@@ -23,10 +23,11 @@ const BEARER: &str = "bearer";
 /// The key as `X-API-Key`.
 const HEADER: &str = "apiKey";
 
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 5] = [
     ("Verification", "Is this payment good?"),
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
     ("Payments", "The books."),
+    ("API keys", "Who may call, and what for."),
     ("Operations", "For those who run the service."),
 ];
 

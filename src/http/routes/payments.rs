@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    api_keys::Caller,
+    chain::assets::Network,
     clock::UnixMs,
     http::{
+        allowed::{Allowed, Verify},
         error::ApiError,
         extract::{Page, PathName},
     },
@@ -44,6 +45,8 @@ pub(in crate::http) struct PaymentView {
     resource: Option<String>,
     #[schema(example = "mainnet-beta")]
     network: &'static str,
+    /// Whether real money moved.
+    livemode: bool,
     /// Of the block that holds the transaction.
     slot: u64,
     /// When that block was made; Solana tells whole seconds.
@@ -64,6 +67,7 @@ impl From<Payment> for PaymentView {
             transaction_id: payment.transaction.to_string(),
             resource: payment.resource,
             network: payment.network,
+            livemode: payment.network == Network::MainnetBeta.as_str(),
             slot: payment.slot,
             block_time: payment.block_time,
             verified_at: payment.verified_at,
@@ -92,7 +96,7 @@ pub(in crate::http) struct PaymentList {
 )]
 pub(in crate::http) async fn list(
     State(payments): State<Arc<dyn PaymentStore>>,
-    caller: Caller,
+    Allowed { caller, .. }: Allowed<Verify>,
     page: Page,
 ) -> Result<Json<PaymentList>, ApiError> {
     let found = payments.list(&caller.user, page.limit, page.offset).await?;
@@ -116,7 +120,7 @@ pub(in crate::http) async fn list(
 )]
 pub(in crate::http) async fn find(
     State(payments): State<Arc<dyn PaymentStore>>,
-    caller: Caller,
+    Allowed { caller, .. }: Allowed<Verify>,
     PathName(id): PathName,
 ) -> Result<Json<PaymentView>, ApiError> {
     let payment = payments.find(&caller.user, &id).await?;

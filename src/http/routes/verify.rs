@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use super::payments::PaymentView;
 use crate::{
-    api_keys::Caller,
     clock::UnixMs,
     http::{
+        allowed::{Allowed, Verify},
         error::{ApiError, Envelope},
         extract::JsonBody,
         idempotency::{IdempotencyKey, REPLAYED, RequestTag},
@@ -69,7 +69,7 @@ impl Accepted {
 )]
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,
-    caller: Option<Caller>,
+    allowed: Option<Allowed<Verify>>,
     tag: Option<Extension<RequestTag>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
@@ -80,7 +80,8 @@ pub(in crate::http) async fn verify(
     let task = state.tasks.spawn(
         async move {
             let tag = tag.as_ref().map(|Extension(tag)| tag.0.as_str());
-            let verdict = verifier.verify(&request, caller.as_ref(), tag).await;
+            let verdict =
+                verifier.verify(&request, allowed.as_ref().map(|allowed| &allowed.caller), tag).await;
             drop(slot);
             (request, verdict)
         }

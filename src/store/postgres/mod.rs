@@ -3,10 +3,12 @@
 //! Statements end at the server by its own timeouts. Against a server that no longer answers, or a network that loses
 //! what is sent, every operation also ends on this side, and its connection with it.
 
+mod api_keys;
 mod idempotency;
 mod payments;
 mod record;
 mod requirements;
+mod server_secrets;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

@@ -1,8 +1,10 @@
 //! The books in SQLite: one writer, several readers, write-ahead log, every commit synced to the disk.
 
+mod api_keys;
 mod idempotency;
 mod payments;
 mod requirements;
+mod server_secrets;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

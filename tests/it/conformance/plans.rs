@@ -23,9 +23,14 @@ const BY_REQUIREMENT: (&str, &str) =
 const BY_OWNER: (&str, &str) = ("transactions_by_owner", "transactions_by_owner");
 const REQUIREMENT: (&str, &str) = ("payment_requirements_pkey", "sqlite_autoindex_payment_requirements_1");
 
-fn hot() -> [Hot; 6] {
+const KEY_BY_ID: (&str, &str) = ("api_keys_pkey", "sqlite_autoindex_api_keys_1");
+const KEY_BY_PREFIX: (&str, &str) = ("api_keys_prefix_key", "sqlite_autoindex_api_keys_2");
+const KEYS_BY_USER: (&str, &str) = ("api_keys_by_user", "api_keys_by_user");
+
+fn hot() -> [Hot; 10] {
     let signature = signature(1).to_string();
     let owner = "owner 5".to_owned();
+    let (key, user) = ("sk_test_00000005".to_owned(), "user 5".to_owned());
     let hot = |sql, texts, indexes| Hot { sql, texts, numbers: vec![], indexes };
     [
         hot(
@@ -38,6 +43,10 @@ fn hot() -> [Hot; 6] {
         Hot { numbers: vec![50, 0], ..hot(sql::LIST_PAYMENTS, vec![owner.clone()], &[BY_OWNER]) },
         hot(sql::COUNT_PAYMENTS, vec![owner], &[BY_OWNER]),
         hot(sql::FIND_REQUIREMENT, vec!["nonce 5".to_owned()], &[REQUIREMENT, BY_REQUIREMENT]),
+        hot(sql::API_KEY_BY_PREFIX, vec![key.clone()], &[KEY_BY_PREFIX]),
+        hot(sql::FIND_API_KEY, vec![key], &[KEY_BY_ID, KEY_BY_PREFIX]),
+        Hot { numbers: vec![50, 0], ..hot(sql::LIST_API_KEYS, vec![user.clone()], &[KEYS_BY_USER]) },
+        hot(sql::COUNT_API_KEYS, vec![user], &[KEYS_BY_USER]),
     ]
 }
 
@@ -50,6 +59,11 @@ const PAYMENTS: &str = "\
 const REQUIREMENTS: &str = "\
     INSERT INTO payment_requirements (nonce, owner, amount, currency, recipient, scheme, expires_at_ms, created_at_ms) \
     SELECT 'nonce ' || n, 'owner', 1, 'USDC', 'r', 'exact', 1, 1 FROM numbers";
+/// `substr` pads the number in either database.
+const API_KEYS: &str = "\
+    INSERT INTO api_keys (id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms) \
+    SELECT 'key_' || n, 'sk_test_' || substr('' || (100000000 + n), 2), 'test', 'n', 'user ' || (n % 50), '*', '', \
+        '$2b$12$01234567890123456789012345678901234567890123456789012', 1 FROM numbers";
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
@@ -60,7 +74,7 @@ async fn postgres_finds_by_index() {
     backend.books().await;
     let Backend::Postgres(server) = &backend else { unreachable!() };
     let mut connection = server.connect().await;
-    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, "ANALYZE"] {
+    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, API_KEYS, "ANALYZE"] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
     for Hot { sql, texts, numbers, indexes } in hot() {
@@ -98,7 +112,7 @@ async fn sqlite_finds_by_index() {
     let Backend::Sqlite(folder) = &backend else { unreachable!() };
     let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
     let mut connection = file.connect().await.unwrap();
-    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS] {
+    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, API_KEYS] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
     for Hot { sql, texts, numbers, indexes } in hot() {

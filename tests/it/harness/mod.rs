@@ -281,6 +281,13 @@ impl TestApp {
         found.unwrap_or_default()
     }
 
+    /// The value of a counter of `/metrics`; 0 where it is not there yet.
+    pub async fn count(&self, series: &str) -> u64 {
+        let metrics = self.get("/metrics", None).await.body;
+        let value = metrics.as_str().unwrap().lines().find_map(|line| line.strip_prefix(series));
+        value.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
     /// How many payments are in the merchant's books.
     pub async fn booked(&self) -> u64 {
         self.get("/payments", Some(KEY)).await.body["total"].as_u64().unwrap()

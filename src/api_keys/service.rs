@@ -1,0 +1,297 @@
+//! Making keys and ending them, by the rule that nobody gives a key more than they have themselves.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    ApiKeyPage, ApiKeyRecord, ApiKeyStore, Authenticator, Caller, Created, Environment, Foundations,
+    HashFailure, Hasher, KeyEvent, KeyEventKind, NewKey, PlainKey, Rotation, RotationOutcome, Scopes,
+    Standing, StoredKey, Tags, wire,
+};
+use crate::{
+    clock::{Clock, UnixMs},
+    ids::{ApiKeyId, Entropy, EventId},
+    input::FieldErrors,
+    store_error::StoreError,
+};
+
+/// How often a key is drawn. Even among a million keys, the prefix of a new one is taken once in 10^8 times.
+const DRAWS: u32 = 5;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Actor<'a> {
+    /// At the command line, for whom there are no limits.
+    Operator,
+    /// With a key, for their own user's keys.
+    Caller(&'a Caller),
+}
+
+impl<'a> Actor<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Operator => "operator",
+            Self::Caller(caller) => &caller.key_id,
+        }
+    }
+
+    /// Whose keys they see; `None`: everybody's.
+    fn user(self) -> Option<&'a str> {
+        match self {
+            Self::Operator => None,
+            Self::Caller(caller) => Some(&caller.user),
+        }
+    }
+
+    fn scopes(self) -> Scopes {
+        match self {
+            Self::Operator => Scopes::EVERYTHING,
+            Self::Caller(caller) => caller.scopes,
+        }
+    }
+
+    fn expires_at(self) -> Option<UnixMs> {
+        match self {
+            Self::Operator => None,
+            Self::Caller(caller) => caller.expires_at,
+        }
+    }
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("the request cannot be read")]
+    Malformed(FieldErrors),
+    /// It would have more than the one who asks.
+    #[error("the calling key does not have {0}")]
+    BeyondCaller(&'static str),
+    #[error("there is no such key")]
+    NotFound,
+    #[error("the key is revoked")]
+    Revoked,
+    #[error("the key is expired")]
+    Expired,
+    #[error("the key was rotated before")]
+    Rotated,
+    #[error("no prefix is free")]
+    NoPrefix,
+    #[error(transparent)]
+    Hash(#[from] HashFailure),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A key that can be shown this once.
+#[derive(Debug)]
+pub struct NewlyMade {
+    pub record: ApiKeyRecord,
+    pub key: PlainKey,
+}
+
+#[derive(Debug)]
+pub struct ApiKeys {
+    store: Arc<dyn ApiKeyStore>,
+    tags: Arc<Tags>,
+    hasher: Arc<Hasher>,
+    environment: Environment,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Hears of changes; there is none at the command line.
+    authenticator: Option<Arc<Authenticator>>,
+}
+
+impl ApiKeys {
+    #[must_use]
+    pub fn new(
+        foundations: Foundations,
+        entropy: Arc<dyn Entropy>,
+        authenticator: Option<Arc<Authenticator>>,
+    ) -> Self {
+        let Foundations { store, tags, hasher, environment, clock, metrics: _ } = foundations;
+        Self { store, tags, hasher, environment, clock, entropy, authenticator }
+    }
+
+    /// Makes the key that a caller asks for.
+    ///
+    /// # Errors
+    /// When the request is malformed, asks for more than the caller has, or the database does not take it.
+    pub async fn create(&self, caller: &Caller, body: &[u8]) -> Result<NewlyMade, KeyError> {
+        let new =
+            NewKey::parse(body, caller, self.environment, self.clock.now()).map_err(KeyError::Malformed)?;
+        self.issue(new, Actor::Caller(caller)).await
+    }
+
+    /// Makes a key.
+    ///
+    /// # Errors
+    /// When it would have more than `actor`, or the database does not take it.
+    pub async fn issue(&self, new: NewKey, actor: Actor<'_>) -> Result<NewlyMade, KeyError> {
+        check_scopes(new.scopes, actor)?;
+        for _ in 0..DRAWS {
+            let (key, stored) = self.draw(&new).await?;
+            let created = self.event(&stored.record.id, KeyEventKind::Created, actor);
+            if self.store.create_key(&stored, &created).await? == Created::Kept {
+                tracing::info!(key = key.prefix(), user = new.user, actor = actor.name(), "API key created");
+                return Ok(NewlyMade { record: stored.record, key });
+            }
+        }
+        Err(KeyError::NoPrefix)
+    }
+
+    /// The caller's own user's keys; every user's, or the one user's, for the operator.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(
+        &self,
+        actor: Actor<'_>,
+        user: Option<&str>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<ApiKeyPage, StoreError> {
+        self.store.list_keys(actor.user().or(user), limit, offset).await
+    }
+
+    /// Ends a key for good. One that was revoked before stays so.
+    ///
+    /// # Errors
+    /// When there is no such key, or the database does not answer.
+    pub async fn revoke(&self, actor: Actor<'_>, id_or_prefix: &str) -> Result<ApiKeyRecord, KeyError> {
+        let key = self.find(actor, id_or_prefix).await?;
+        let revoked = self.event(&key.id, KeyEventKind::Revoked, actor);
+        let changed = self.store.revoke_key(&revoked).await;
+        // Also when it is not known whether it was.
+        self.something_changed();
+        if changed? {
+            tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
+        }
+        self.find(actor, key.id.as_str()).await
+    }
+
+    /// Replaces a key by one that may do the same; the old one ends when the overlap that `body` names is over.
+    ///
+    /// # Errors
+    /// When the request is malformed, there is no such key, it has ended or has been rotated, it has more than the caller,
+    /// or the database does not answer.
+    pub async fn rotate(
+        &self,
+        caller: &Caller,
+        id_or_prefix: &str,
+        body: &[u8],
+    ) -> Result<(NewlyMade, ApiKeyRecord), KeyError> {
+        let overlap = wire::overlap(body).map_err(KeyError::Malformed)?;
+        self.replace(Actor::Caller(caller), id_or_prefix, overlap).await
+    }
+
+    /// The same, for any `actor`: the new key, and the old one as it is now.
+    ///
+    /// # Errors
+    /// As [`rotate`](Self::rotate).
+    pub async fn replace(
+        &self,
+        actor: Actor<'_>,
+        id_or_prefix: &str,
+        overlap: Duration,
+    ) -> Result<(NewlyMade, ApiKeyRecord), KeyError> {
+        let old = self.find(actor, id_or_prefix).await?;
+        self.check_rotatable(&old)?;
+        check_scopes(old.scopes, actor)?;
+        let new = NewKey {
+            name: old.name.clone(),
+            user: old.user.clone(),
+            environment: old.environment,
+            scopes: old.scopes,
+            recipients: old.recipients.clone(),
+            expires_at: [old.expires_at, actor.expires_at()].into_iter().flatten().min(),
+        };
+        for _ in 0..DRAWS {
+            let (key, stored) = self.draw(&new).await?;
+            let record = stored.record.clone();
+            let outcome = self.store.rotate_key(&self.rotation(&old, stored, overlap, actor)).await;
+            self.something_changed();
+            match outcome? {
+                RotationOutcome::Rotated => {
+                    let (from, actor_name) = (&old.prefix, actor.name());
+                    tracing::info!(key = from, to = key.prefix(), actor = actor_name, "API key rotated");
+                    let old = self.find(actor, old.id.as_str()).await?;
+                    return Ok((NewlyMade { record, key }, old));
+                }
+                // Something came between.
+                RotationOutcome::Over => {
+                    self.check_rotatable(&self.find(actor, old.id.as_str()).await?)?;
+                    return Err(KeyError::Expired);
+                }
+                RotationOutcome::PrefixTaken => {}
+            }
+        }
+        Err(KeyError::NoPrefix)
+    }
+
+    async fn find(&self, actor: Actor<'_>, id_or_prefix: &str) -> Result<ApiKeyRecord, KeyError> {
+        let key = self.store.find_key(id_or_prefix).await?;
+        let sees = |key: &ApiKeyRecord| actor.user().is_none_or(|user| key.user == user);
+        key.filter(sees).ok_or(KeyError::NotFound)
+    }
+
+    fn check_rotatable(&self, key: &ApiKeyRecord) -> Result<(), KeyError> {
+        match key.standing(self.clock.now()) {
+            Standing::Revoked => Err(KeyError::Revoked),
+            Standing::Expired => Err(KeyError::Expired),
+            Standing::Active if key.replaced_by.is_some() => Err(KeyError::Rotated),
+            Standing::Active => Ok(()),
+        }
+    }
+
+    /// A key with a secret of its own. Its prefix may be taken.
+    async fn draw(&self, new: &NewKey) -> Result<(PlainKey, StoredKey), KeyError> {
+        let secret = self.tags.secret().await?;
+        let key = PlainKey::generate(new.environment, secret, self.entropy.as_ref());
+        let hash = self.hasher.hash(&key).await?;
+        let now = self.clock.now();
+        let new = new.clone();
+        let record = ApiKeyRecord {
+            id: ApiKeyId::new(now, self.entropy.as_ref()),
+            prefix: key.prefix().to_owned(),
+            environment: new.environment,
+            name: new.name,
+            user: new.user,
+            scopes: new.scopes,
+            recipients: new.recipients,
+            created_at: now,
+            expires_at: new.expires_at,
+            last_used_at: None,
+            revoked_at: None,
+            replaced_by: None,
+        };
+        Ok((key, StoredKey { record, hash }))
+    }
+
+    fn rotation(
+        &self,
+        old: &ApiKeyRecord,
+        successor: StoredKey,
+        overlap: Duration,
+        actor: Actor<'_>,
+    ) -> Rotation {
+        let created = self.event(&successor.record.id, KeyEventKind::Created, actor);
+        let rotated = self.event(&old.id, KeyEventKind::Rotated, actor);
+        let at = rotated.at;
+        Rotation { old: old.id.clone(), old_ends_at: at + overlap, successor, events: [created, rotated], at }
+    }
+
+    fn event(&self, key: &ApiKeyId, kind: KeyEventKind, actor: Actor<'_>) -> KeyEvent {
+        let at = self.clock.now();
+        let id = EventId::new(at, self.entropy.as_ref());
+        KeyEvent { id, key: key.clone(), kind, actor: actor.name().to_owned(), at }
+    }
+
+    fn something_changed(&self) {
+        if let Some(authenticator) = &self.authenticator {
+            authenticator.something_changed();
+        }
+    }
+}
+
+fn check_scopes(scopes: Scopes, actor: Actor<'_>) -> Result<(), KeyError> {
+    scopes.first_beyond(actor.scopes()).map_or(Ok(()), |scope| Err(KeyError::BeyondCaller(scope)))
+}

@@ -1,0 +1,197 @@
+//! `/api-keys`: the keys of the calling key's user.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    api_keys::{
+        ApiKeyRecord, CreateMembers, Environment, RotateMembers,
+        service::{Actor, ApiKeys, NewlyMade},
+    },
+    clock::UnixMs,
+    http::{
+        allowed::{Allowed, KeysManage},
+        error::{ApiError, Envelope},
+        extract::{JsonBody, Page, PathName},
+        idempotency::{IdempotencyKey, KeptInstead},
+    },
+    schema,
+};
+
+/// A key on the wire. The plain key is never part of it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ApiKey)]
+pub(in crate::http) struct KeyView {
+    #[schema(example = "key_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    id: String,
+    /// The public beginning of the key.
+    #[schema(example = "sk_test_3mJr7AoU")]
+    key_prefix: String,
+    name: String,
+    user_id: String,
+    environment: Environment,
+    /// Whether real money moves.
+    livemode: bool,
+    /// Scopes, or `*` for all.
+    permissions: Vec<&'static str>,
+    /// Wallets that payments verified with this key must go to, where no requirement says otherwise.
+    #[schema(value_type = Vec<schema::PublicKey>)]
+    recipients: Vec<String>,
+    created_at: UnixMs,
+    expires_at: Option<UnixMs>,
+    last_used_at: Option<UnixMs>,
+    revoked_at: Option<UnixMs>,
+    replaced_by: Option<String>,
+}
+
+impl From<ApiKeyRecord> for KeyView {
+    fn from(key: ApiKeyRecord) -> Self {
+        Self {
+            id: key.id.to_string(),
+            key_prefix: key.prefix,
+            name: key.name,
+            user_id: key.user,
+            environment: key.environment,
+            livemode: key.environment.livemode(),
+            permissions: key.scopes.names(),
+            recipients: key.recipients.iter().map(ToString::to_string).collect(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
+            revoked_at: key.revoked_at,
+            replaced_by: key.replaced_by.map(|id| id.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ApiKeyList)]
+pub(in crate::http) struct KeyList {
+    api_keys: Vec<KeyView>,
+    total: u64,
+    limit: u32,
+    offset: u32,
+}
+
+/// A key that has just been made. Only this answer, the first time, has it in plain text.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
+pub(in crate::http) struct NewKeyView {
+    #[serde(flatten)]
+    record: KeyView,
+    /// In plain text. Missing where the answer is given again under an `Idempotency-Key`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The key it replaces, as that is now.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<KeyView>,
+}
+
+/// The answer that shows a key. No cache keeps it; under an `Idempotency-Key` it is kept without the key.
+fn shown_once(status: StatusCode, made: NewlyMade, old: Option<ApiKeyRecord>) -> Result<Response, ApiError> {
+    let (record, replaces) = (made.record.into(), old.map(KeyView::from));
+    let mut view = NewKeyView { record, key: None, replaces };
+    let kept = KeptInstead::json(&view)?;
+    view.key = Some(made.key.expose().to_owned());
+    let mut response = (status, Json(view)).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(kept);
+    Ok(response)
+}
+
+/// A new key of the same user, with no more rights than the calling one. It is shown once.
+#[utoipa::path(
+    post,
+    path = "/api-keys",
+    operation_id = "createApiKey",
+    tag = "API keys",
+    params(IdempotencyKey),
+    request_body = CreateMembers,
+    responses((status = 201, description = "Made.", body = NewKeyView)),
+    security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
+)]
+pub(in crate::http) async fn create(
+    State(keys): State<Arc<ApiKeys>>,
+    Allowed { caller, .. }: Allowed<KeysManage>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    shown_once(StatusCode::CREATED, keys.create(&caller, &body).await?, None)
+}
+
+/// The keys of the key's user, newest first.
+#[utoipa::path(
+    get,
+    path = "/api-keys",
+    operation_id = "listApiKeys",
+    tag = "API keys",
+    params(Page),
+    responses((status = 200, description = "One page of them.", body = KeyList)),
+    security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
+)]
+pub(in crate::http) async fn list(
+    State(keys): State<Arc<ApiKeys>>,
+    Allowed { caller, .. }: Allowed<KeysManage>,
+    page: Page,
+) -> Result<Json<KeyList>, ApiError> {
+    let found = keys.list(Actor::Caller(&caller), None, page.limit, page.offset).await?;
+    Ok(Json(KeyList {
+        api_keys: found.keys.into_iter().map(KeyView::from).collect(),
+        total: found.total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// Ends a key at once. Ending it again changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/api-keys/{id}",
+    operation_id = "revokeApiKey",
+    tag = "API keys",
+    params(("id" = String, Path, description = "The key's id or public prefix.")),
+    responses((status = 200, description = "The key, revoked.", body = KeyView)),
+    security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
+)]
+pub(in crate::http) async fn revoke(
+    State(keys): State<Arc<ApiKeys>>,
+    Allowed { caller, .. }: Allowed<KeysManage>,
+    PathName(id): PathName,
+) -> Result<Json<KeyView>, ApiError> {
+    Ok(Json(KeyView::from(keys.revoke(Actor::Caller(&caller), &id).await?)))
+}
+
+/// A new key in the place of another, which goes on working for a while.
+#[utoipa::path(
+    post,
+    path = "/api-keys/{id}/rotate",
+    operation_id = "rotateApiKey",
+    tag = "API keys",
+    params(("id" = String, Path, description = "The key's id or public prefix."), IdempotencyKey),
+    request_body = RotateMembers,
+    responses(
+        (status = 200, description = "The new key, and the old one with its end.", body = NewKeyView),
+        (status = 409, description = "The key was rotated, revoked or expired before; or see `Idempotency-Key`.", body = Envelope),
+    ),
+    security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
+)]
+pub(in crate::http) async fn rotate(
+    State(keys): State<Arc<ApiKeys>>,
+    Allowed { caller, .. }: Allowed<KeysManage>,
+    PathName(id): PathName,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let (made, old) = keys.rotate(&caller, &id, &body).await?;
+    shown_once(StatusCode::OK, made, Some(old))
+}

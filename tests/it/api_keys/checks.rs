@@ -1,0 +1,220 @@
+//! How a presented key is told to be good: what it costs, what it shows, and what stands in the way.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::{make, plain, revoke, spoilt, status};
+use crate::harness::{KEY, TestApp, postgres::PostgresServer};
+
+const LOOK_UPS: &str = r#"database_query_total{operation="select",table="api_keys"}"#;
+const BCRYPT: &str = r#"api_key_bcrypt_duration_seconds_count{operation="verify"}"#;
+const INVENTED: &str = r#"api_key_checks_total{result="invented"}"#;
+const REFUSED: &str = r#"api_key_checks_total{result="refused"}"#;
+
+/// Whatever is invented is turned away by arithmetic: no look-up, no bcrypt; one that looks like a key in the database no
+/// less than one that looks like nothing.
+#[tokio::test]
+async fn nothing_is_looked_up_for_an_invented_key() {
+    let app = TestApp::start().await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    let key = plain(&made);
+    let body = &key["sk_test_".len()..];
+    let counts = async || (app.count(LOOK_UPS).await, app.count(BCRYPT).await);
+    let before = counts().await;
+    let invented = [
+        spoilt(key),
+        // The public part of a key that there is, and another secret.
+        format!("{}{}", &key[..16], key[16..].chars().rev().collect::<String>()),
+        format!("sk_live_{body}"),
+        format!("sk_test_{}", bs58::encode([7; 38]).into_string()),
+        format!("{key}1"),
+        key[..key.len() - 1].to_owned(),
+        key.to_uppercase(),
+        spoilt(KEY),
+        made["keyPrefix"].as_str().unwrap().to_owned(),
+        "x".repeat(73),
+        "x".repeat(5000),
+    ];
+    for text in &invented {
+        assert_eq!(status(&app, text).await, 401, "{text}");
+    }
+    assert_eq!(counts().await, before);
+    assert_eq!(app.count(INVENTED).await, invented.len() as u64);
+    assert_eq!(status(&app, key).await, 200);
+    assert_eq!(counts().await, (before.0 + 1, before.1 + 1), "and a good one is seen in the counters");
+}
+
+/// Of a key that once was, too: it is looked up, but never given to bcrypt, and remembered like a good one.
+#[tokio::test]
+async fn every_401_is_the_same() {
+    let app = TestApp::start().await;
+    let revoked = make(&app, &json!({"name": "n"})).await;
+    revoke(&app, KEY, &revoked["id"]).await;
+    let expired = make(&app, &json!({"name": "n", "expiresAt": app.now().0 + 1})).await;
+    let bcrypt = app.count(BCRYPT).await;
+    app.chain.clock.advance(Duration::from_millis(1));
+    let look = async |key: &str| {
+        let answer = app.get("/payments", Some(key)).await;
+        let mut headers: Vec<_> = answer.headers.iter().collect();
+        headers.retain(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()));
+        let mut body = answer.body.clone();
+        assert!(body.as_object_mut().unwrap().remove("requestId").is_some());
+        format!("{} {headers:?} {body}", answer.status)
+    };
+    let invented = look("sk_test_nobody_at_all_0123456789").await;
+    assert!(invented.starts_with("401"), "{invented}");
+    let lookups = app.count(LOOK_UPS).await;
+    for key in [plain(&revoked), plain(&expired)] {
+        for _ in 0..3 {
+            assert_eq!(look(key).await, invented);
+        }
+    }
+    assert_eq!(app.count(LOOK_UPS).await, lookups + 2, "once for each within 900 ms");
+    assert_eq!((app.count(BCRYPT).await, app.count(REFUSED).await), (bcrypt, 6));
+    assert_eq!(look(&spoilt(plain(&revoked))).await, invented);
+}
+
+/// bcrypt reads 72 bytes; what differs only after them must not pass for the key.
+#[tokio::test]
+async fn what_bcrypt_would_not_read_is_read() {
+    let longest = format!("sk_test_{}", "k".repeat(64));
+    let app = TestApp::with(|environment, _| environment.with("VALID_API_KEYS", &longest)).await;
+    assert_eq!(status(&app, &longest).await, 200);
+    for more in ["x", "y", "~~"] {
+        let answer = app.send(app.http.get(app.path("/payments")), Some(&format!("{longest}{more}"))).await;
+        assert_eq!(answer.status, 401);
+    }
+    assert_eq!(status(&app, &longest[..71]).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_requests_with_one_key_share_the_work() {
+    let app = TestApp::start().await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    let statuses = join_all((0..64).map(|_| status(&app, plain(&made)))).await;
+    assert_eq!(statuses, [200; 64]);
+    assert_eq!(app.count(BCRYPT).await, 1);
+    assert!(app.count(LOOK_UPS).await <= 2);
+    // The row is read again in time, and bcrypt is not run for it.
+    for _ in 0..3 {
+        app.chain.clock.advance(Duration::from_millis(900));
+        assert_eq!(status(&app, plain(&made)).await, 200);
+    }
+    assert_eq!(app.count(BCRYPT).await, 1);
+    assert!(app.count(LOOK_UPS).await >= 4);
+}
+
+/// Whoever asked first and hung up has not stopped it for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_hangs_up_stops_nobody() {
+    let app = TestApp::start().await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    let hang_up = async || {
+        let client = reqwest::Client::new();
+        let request = client.get(app.path("/payments")).header("x-api-key", plain(&made)).send();
+        let _ = tokio::time::timeout(Duration::from_millis(30), request).await;
+    };
+    let (_, statuses) = tokio::join!(
+        join_all((0..8).map(|_| hang_up())),
+        join_all((0..8).map(|_| status(&app, plain(&made))))
+    );
+    assert_eq!(statuses, [200; 8]);
+    assert_eq!(app.count(BCRYPT).await, 1);
+}
+
+/// Changed behind the service's back, as another instance or the operator would.
+#[tokio::test]
+async fn a_change_made_elsewhere_holds_within_a_second() {
+    let app = TestApp::start().await;
+    let url = format!("sqlite://{}", app.folder.path().join("pay402.db").display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let made = make(&app, &json!({"name": "n"})).await;
+    let key = plain(&made);
+    assert_eq!(status(&app, key).await, 200);
+    let (hash, no_hash) = (format!("$2b$12${}", ".".repeat(53)), format!("$2b$12${}", "0".repeat(53)));
+    let changes = [
+        ("UPDATE api_keys SET permissions = 'settle', hash = hash || $1", "", 403),
+        ("UPDATE api_keys SET permissions = '*', hash = hash || $1", "", 200),
+        ("UPDATE api_keys SET expires_at_ms = 1, hash = hash || $1", "", 401),
+        ("UPDATE api_keys SET expires_at_ms = NULL, hash = hash || $1", "", 200),
+        ("UPDATE api_keys SET revoked_at_ms = 1, hash = hash || $1", "", 401),
+        ("UPDATE api_keys SET revoked_at_ms = NULL, hash = hash || $1", "", 200),
+        // Another secret under the same prefix.
+        ("UPDATE api_keys SET hash = $1", &hash, 401),
+        ("UPDATE api_keys SET hash = $1", &no_hash, 401),
+        ("DELETE FROM api_key_events WHERE id <> $1", "", 401),
+        ("DELETE FROM api_keys WHERE id <> $1", "", 401),
+    ];
+    for (change, value, expected) in changes {
+        let query = sqlx::query(change).bind(value);
+        assert_eq!(query.execute(&database).await.unwrap().rows_affected(), 1, "{change}");
+        app.chain.clock.advance(Duration::from_millis(900));
+        assert_eq!(status(&app, key).await, expected, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_other_environment_opens_nothing() {
+    let app = TestApp::start().await;
+    let url = format!("sqlite://{}", app.folder.path().join("pay402.db").display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let made = make(&app, &json!({"name": "n"})).await;
+    assert_eq!(status(&app, plain(&made)).await, 200);
+    let live = "UPDATE api_keys SET environment = 'live', prefix = replace(prefix, 'sk_test_', 'sk_live_')";
+    sqlx::query(live).execute(&database).await.unwrap();
+    app.chain.clock.advance(Duration::from_secs(1));
+    for text in [plain(&made).to_owned(), plain(&made).replacen("sk_test_", "sk_live_", 1)] {
+        assert_eq!(status(&app, &text).await, 401);
+    }
+}
+
+/// While the database does not answer, what was read last stands for a minute; after that nobody can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_a_row_stands_for_a_minute() {
+    let mut server = PostgresServer::start().await;
+    let app = TestApp::with(|environment, _| environment.with("DATABASE_URL", server.url())).await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    let unseen = make(&app, &json!({"name": "n"})).await;
+    let revoked = make(&app, &json!({"name": "n"})).await;
+    assert_eq!(status(&app, plain(&made)).await, 200);
+    revoke(&app, KEY, &revoked["id"]).await;
+    assert_eq!(status(&app, plain(&revoked)).await, 401);
+
+    server.stop().await;
+    // Refused before the database is asked for anything else, so that only the key counts.
+    let ask = async |key: &str| {
+        let answer = app.post("/requirements", Some(key), &json!({})).await;
+        (answer.status, answer.code().to_owned())
+    };
+    let malformed = (400, "VALIDATION_FAILED".to_owned());
+    let away = (503, "DATABASE_UNAVAILABLE".to_owned());
+    let wrong = (401, "INVALID_API_KEY".to_owned());
+    for seconds in [0, 30, 29] {
+        app.chain.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(ask(plain(&made)).await, malformed, "{seconds} s later");
+        assert_eq!(ask(plain(&revoked)).await, wrong);
+        assert_eq!(ask(KEY).await, malformed, "of the configuration's keys nothing is in the database");
+        assert_eq!(ask(&spoilt(plain(&made))).await, wrong);
+    }
+    assert_eq!(ask(plain(&unseen)).await, away);
+    app.chain.clock.advance(Duration::from_secs(2));
+    assert_eq!(ask(plain(&made)).await, away);
+    assert_eq!(ask(plain(&revoked)).await, away, "nothing is told of what cannot be known");
+
+    server.restart().await;
+    app.chain.clock.advance(Duration::from_secs(1));
+    for (key, expected) in [(&made, &malformed), (&unseen, &malformed), (&revoked, &wrong)] {
+        assert_eq!(ask(plain(key)).await, *expected);
+    }
+    assert_eq!(app.count(BCRYPT).await, 2, "nothing was forgotten meanwhile");
+}
+
+#[tokio::test]
+async fn livemode_is_told() {
+    let app = TestApp::start().await;
+    let answer = app.verify(&app.proof(&app.pay_merchant(), "n")).await;
+    answer.assert_valid();
+    assert_eq!(answer.body["payment"]["livemode"], Value::Bool(false), "{answer:?}");
+}

@@ -1,0 +1,255 @@
+//! Instances that share a database, and the operator's command line beside them.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::spoilt;
+use crate::harness::{
+    Answer, KEY,
+    postgres::PostgresServer,
+    process::{ServiceProcess, pay402},
+};
+
+/// A change holds on every instance for what is sent so much later.
+const SECOND: Duration = Duration::from_secs(1);
+/// When a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Cluster {
+    postgres: PostgresServer,
+    instances: Vec<ServiceProcess>,
+    http: reqwest::Client,
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let (postgres, folder) = (PostgresServer::start().await, tempfile::tempdir().unwrap());
+        let start = || {
+            ServiceProcess::start(folder.path(), |command| {
+                command.env("DATABASE_URL", postgres.url()).env("VALID_API_KEYS", KEY);
+                command.env("SOLANA_RPC_URL", "http://127.0.0.1:1").env("LOG_LEVEL", "trace");
+            })
+        };
+        let (first, second) = tokio::join!(start(), start());
+        Self { instances: vec![first, second], postgres, http: reqwest::Client::new(), folder }
+    }
+
+    fn url(&self, instance: usize, path: &str) -> String {
+        format!("{}{path}", self.instances[instance].url)
+    }
+
+    /// Makes a key on the first instance.
+    async fn make(&self, body: &Value) -> Value {
+        let request = self.http.post(self.url(0, "/api-keys")).header("x-api-key", KEY).json(body);
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body
+    }
+
+    async fn status(&self, instance: usize, key: &str) -> u16 {
+        let request = self.http.get(self.url(instance, "/payments")).header("x-api-key", key);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Uses the key on the second instance until it is refused. It must be, in what is sent a second after `since`.
+    async fn ends(&self, key: &str, since: Instant) {
+        loop {
+            let sent = Instant::now();
+            match self.status(1, key).await {
+                401 => return,
+                status => assert_eq!(status, 200),
+            }
+            assert!(sent < since + SECOND, "it works {:?} later", sent - since);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    use pay402::clock::Clock;
+    pay402::clock::SystemClock.now().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_on_one_instance_ends_on_the_other_within_a_second() {
+    let cluster = Cluster::start().await;
+    let revoked = cluster.make(&json!({"name": "revoked"})).await;
+    let rotated = cluster.make(&json!({"name": "rotated"})).await;
+    let keys = [&revoked, &rotated].map(|key| key["key"].as_str().unwrap().to_owned());
+    for key in &keys {
+        assert_eq!((cluster.status(0, key).await, cluster.status(1, key).await), (200, 200));
+        assert_eq!(cluster.status(1, &spoilt(key)).await, 401);
+    }
+    let path = format!("/api-keys/{}", revoked["id"].as_str().unwrap());
+    let request = cluster.http.delete(cluster.url(0, &path)).header("x-api-key", KEY);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    cluster.ends(&keys[0], Instant::now()).await;
+
+    let path = format!("/api-keys/{}/rotate", rotated["id"].as_str().unwrap());
+    let request = cluster.http.post(cluster.url(0, &path)).header("x-api-key", KEY);
+    let answer = request.json(&json!({"overlapSeconds": 0})).send().await.unwrap();
+    let successor = Answer::of(answer).await.body;
+    cluster.ends(&keys[1], Instant::now()).await;
+    assert_eq!(cluster.status(1, successor["key"].as_str().unwrap()).await, 200);
+
+    // Both run on the clock of this machine.
+    let expires_at = now_ms() + 2500;
+    let expiring = cluster.make(&json!({"name": "n", "expiresAt": expires_at})).await;
+    let key = expiring["key"].as_str().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let sent = now_ms();
+        let status = cluster.status(1, key).await;
+        if status == 401 {
+            assert!(now_ms() >= expires_at, "too early");
+            break;
+        }
+        assert!(sent < expires_at, "it works when it has expired");
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(20)).await;
+    }
+
+    // By prefix only, at the highest level too.
+    let logs: Vec<String> = cluster.instances.iter().map(|one| one.log.lock().unwrap().join("\n")).collect();
+    let prefix = revoked["keyPrefix"].as_str().unwrap();
+    for event in ["API key created", "API key revoked", "API key rotated"] {
+        assert!(logs[0].contains(event), "{event}");
+    }
+    assert!(logs[0].contains(prefix));
+    for key in keys.iter().chain([&key.to_owned()]) {
+        assert!(logs.iter().all(|log| !log.contains(key.as_str()) && !log.contains(&key[16..])));
+    }
+    drop(cluster.postgres);
+    drop(cluster.folder);
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command: Command = pay402(folder);
+    command.arg("keys").args(arguments).output().unwrap()
+}
+
+/// What is printed to stdout, where the command succeeds.
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Before any service has run, while one runs, and with what it made.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_needs_no_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipient = solana_pubkey::Pubkey::new_from_array([3; 32]).to_string();
+    let full = printed(folder.path(), &["create", "--user", "shop", "--name", "all"]);
+    let narrow = printed(
+        folder.path(),
+        &[
+            "create",
+            "--user",
+            "shop",
+            "--name",
+            "narrow",
+            "--scope",
+            "settle",
+            "--scope",
+            "agents:read",
+            "--recipient",
+            &recipient,
+            "--expires-in-days",
+            "30",
+        ],
+    );
+    let live = printed(folder.path(), &["create", "--user", "b", "--name", "n", "--environment", "live"]);
+    assert!(full.starts_with("sk_test_") && !full.contains('\n'), "{full}");
+    assert!(live.starts_with("sk_live_"), "{live}");
+    let list = printed(folder.path(), &["list"]);
+    assert_eq!(list.lines().count(), 4, "{list}");
+    assert!(
+        [&full, &narrow, &live].iter().all(|key| list.contains(&key[..16]) && !list.contains(key.as_str()))
+    );
+    let of_shop = printed(folder.path(), &["list", "--user", "shop"]);
+    assert!(
+        of_shop.lines().count() == 3 && of_shop.contains("shop, narrow, settle agents:read"),
+        "{of_shop}"
+    );
+
+    let service = ServiceProcess::start(folder.path(), |command| {
+        command.env("SOLANA_RPC_URL", "http://127.0.0.1:1");
+    })
+    .await;
+    let http = reqwest::Client::new();
+    let list = async |key: &str| {
+        let request = http.get(format!("{}/api-keys", service.url)).header("x-api-key", key);
+        Answer::of(request.send().await.unwrap()).await
+    };
+    let answer = list(&full).await;
+    assert_eq!((answer.status, &answer.body["total"]), (200, &json!(2)), "{answer:?}");
+    let found = &answer.body["apiKeys"][0];
+    assert_eq!((&found["userId"], &found["recipients"]), (&json!("shop"), &json!([recipient])));
+    let lasts_ms = found["expiresAt"].as_i64().unwrap() - found["createdAt"].as_i64().unwrap();
+    assert!(lasts_ms > 2_591_990_000, "{found}");
+    assert_eq!((list(&narrow).await.status, list(&live).await.status), (403, 401));
+
+    let next = printed(folder.path(), &["rotate", &full[..16], "--overlap-seconds", "0"]);
+    let deadline = Instant::now() + PATIENCE;
+    while list(&full).await.status != 401 {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(list(&next).await.status, 200);
+    assert_eq!(printed(folder.path(), &["revoke", &next[..16]]), "");
+    while list(&next).await.status != 401 {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(printed(folder.path(), &["list"]).contains("revoked"));
+}
+
+#[test]
+fn the_operators_mistakes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = printed(folder.path(), &["create", "--user", "u", "--name", "n"]);
+    printed(folder.path(), &["revoke", &made[..16]]);
+    for (arguments, told) in [
+        (vec!["create", "--user", "", "--name", "n"], "--user must be"),
+        (vec!["create", "--user", "u", "--name", "a\nb"], "--name must not"),
+        (vec!["create", "--user", "u", "--name", "n", "--scope", "root"], "some of verify, settle"),
+        (vec!["create", "--user", "u", "--name", "n", "--environment", "prod"], "must be test or live"),
+        (vec!["create", "--user", "u", "--name", "n", "--expires-in-days", "0"], "expires-in-days"),
+        (vec!["create", "--user", "u", "--name", "n", "--recipient", "nobody"], "recipient"),
+        (vec!["create", "--user", "u"], "--name"),
+        (vec!["revoke", "key_nobody"], "no such key"),
+        (vec!["rotate", &made[..16]], "revoked"),
+        (vec!["rotate", "x", "--overlap-seconds", "604801"], "overlap-seconds"),
+    ] {
+        let output = run(folder.path(), &arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(told), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(printed(folder.path(), &["list"]).lines().count(), 2);
+}
+
+/// A key of the configuration's that says it is for another environment is a mistake, and told as one.
+#[test]
+fn configured_keys_belong_to_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    for (network, key, told) in [
+        ("devnet", "sk_live_0123456789abcdef0123", "VALID_API_KEYS must not hold sk_live_ keys"),
+        ("mainnet-beta", "sk_test_0123456789abcdef0123", "VALID_API_KEYS must not hold sk_test_ keys"),
+    ] {
+        let mut command = pay402(folder.path());
+        let output =
+            command.arg("serve").env("SOLANA_NETWORK", network).env("VALID_API_KEYS", key).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(told), "{stderr}");
+        assert!(!stderr.contains(key), "{stderr}");
+    }
+}

@@ -1,0 +1,94 @@
+//! `POST /api-keys/{…}/rotate`.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::{make, plain, revoke, status};
+use crate::harness::{Answer, KEY, TestApp};
+
+async fn rotate(app: &TestApp, by: &str, id: &Value, body: &Value) -> Answer {
+    app.post(&format!("/api-keys/{}/rotate", id.as_str().unwrap()), Some(by), body).await
+}
+
+#[tokio::test]
+async fn the_old_key_works_until_the_overlap_is_over() {
+    let app = TestApp::start().await;
+    let wallets = json!([app.agent_address()]);
+    let old = make(&app, &json!({"name": "n", "permissions": ["verify"], "recipients": wallets})).await;
+    let answer = rotate(&app, KEY, &old["keyPrefix"], &json!({"overlapSeconds": 60})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let new = &answer.body;
+    for same in ["name", "userId", "environment", "permissions", "recipients", "expiresAt"] {
+        assert_eq!(new[same], old[same], "{same}");
+    }
+    assert_ne!(plain(new), plain(&old));
+    assert_eq!(new["replaces"]["id"], old["id"]);
+    assert_eq!(new["replaces"]["replacedBy"], new["id"]);
+    assert_eq!(new["replaces"]["expiresAt"], json!(app.now().0 + 60_000));
+
+    for (seconds, expected) in [(0, (200, 200)), (59, (200, 200)), (1, (401, 200)), (3600, (401, 200))] {
+        app.chain.clock.advance(Duration::from_secs(seconds));
+        let found = (status(&app, plain(&old)).await, status(&app, plain(new)).await);
+        assert_eq!(found, expected, "after {seconds} s more");
+    }
+}
+
+#[tokio::test]
+async fn overlaps() {
+    let app = TestApp::start().await;
+    for (body, seconds) in [
+        (json!({}), 86_400),
+        (json!({"overlapSeconds": null}), 86_400),
+        (json!({"overlapSeconds": 604_800}), 604_800),
+        (json!({"overlapSeconds": 0}), 0),
+    ] {
+        let old = make(&app, &json!({"name": "n"})).await;
+        let answer = rotate(&app, plain(&old), &old["id"], &body).await;
+        assert_eq!(answer.body["replaces"]["expiresAt"], json!(app.now().0 + seconds * 1000), "{answer:?}");
+        assert_eq!(status(&app, plain(&old)).await, if seconds == 0 { 401 } else { 200 }, "{body}");
+    }
+    // An end of its own comes first.
+    let expires_at = app.now().0 + 1000;
+    let old = make(&app, &json!({"name": "n", "expiresAt": expires_at})).await;
+    let answer = rotate(&app, KEY, &old["id"], &json!({})).await;
+    assert_eq!(answer.body["replaces"]["expiresAt"], json!(expires_at));
+    assert_eq!(answer.body["expiresAt"], json!(expires_at), "a rotation prolongs nothing");
+
+    let old = make(&app, &json!({"name": "n"})).await;
+    for wrong in [json!(-1), json!(604_801), json!(1.5), json!("60"), json!(u64::MAX)] {
+        let answer = rotate(&app, KEY, &old["id"], &json!({"overlapSeconds": wrong})).await;
+        assert_eq!((answer.status, answer.fields()), (400, vec!["overlapSeconds"]), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_or_was_rotated_is_not_rotated() {
+    let app = TestApp::start().await;
+    let revoked = make(&app, &json!({"name": "n"})).await;
+    assert_eq!(revoke(&app, KEY, &revoked["id"]).await.status, 200);
+    let expired = make(&app, &json!({"name": "n", "expiresAt": app.now().0 + 1})).await;
+    app.chain.clock.advance(Duration::from_millis(1));
+    let rotated = make(&app, &json!({"name": "n"})).await;
+    assert_eq!(rotate(&app, KEY, &rotated["id"], &json!({})).await.status, 200);
+    for (old, code) in
+        [(revoked, "API_KEY_REVOKED"), (expired, "API_KEY_EXPIRED"), (rotated, "API_KEY_ROTATED")]
+    {
+        let answer = rotate(&app, KEY, &old["id"], &json!({})).await;
+        assert_eq!((answer.status, answer.code()), (409, code), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_rotations_at_once_one_comes_about() {
+    let app = TestApp::start().await;
+    let old = make(&app, &json!({"name": "n"})).await;
+    let none = json!({});
+    let answers = join_all((0..8).map(|_| rotate(&app, KEY, &old["id"], &none))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!(won.len(), 1, "{answers:?}");
+    assert!(lost.iter().all(|answer| answer.code() == "API_KEY_ROTATED"), "{lost:?}");
+    assert_eq!(app.get("/api-keys", Some(KEY)).await.body["total"], 2);
+}
