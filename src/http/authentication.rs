@@ -17,7 +17,7 @@ use super::{error::ApiError, router::AppState};
 use crate::api_keys::Caller;
 
 /// How long checking a key may take, waiting for its turn included.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many good keys are known at a time.
 const MAX_GOOD_KEYS: usize = 10_000;
 
