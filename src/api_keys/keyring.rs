@@ -155,6 +155,9 @@ impl fmt::Debug for KeyRing {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+    use tokio::time::Instant;
+
     use super::{ApiKey, KeyRing};
     use crate::ids::OsEntropy;
 
@@ -169,6 +172,20 @@ mod tests {
         assert_eq!(ring.caller("").await.unwrap(), None);
         assert_eq!(ring.caller(&"x".repeat(5000)).await.unwrap(), None);
         assert!(!format!("{ring:?}").contains("aaaa"));
+    }
+
+    #[tokio::test]
+    async fn many_first_uses_at_once_cost_a_few_checks() {
+        let keys = ["sk_test_one_0123456789abcdef", "sk_test_two_0123456789abcdef"];
+        let parsed = keys.map(|key| ApiKey::new(key).unwrap()).to_vec();
+        let ring = KeyRing::hash(parsed, &OsEntropy).await.unwrap();
+        let started = Instant::now();
+        assert!(ring.caller(keys[0]).await.unwrap().is_some());
+        let one_check = started.elapsed();
+        let started = Instant::now();
+        let callers = join_all((0..64).map(|_| ring.caller(keys[1]))).await;
+        assert!(callers.into_iter().all(|caller| caller.unwrap().is_some()));
+        assert!(started.elapsed() < 10 * one_check, "{:?} and {one_check:?}", started.elapsed());
     }
 
     #[test]
