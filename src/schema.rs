@@ -38,6 +38,14 @@ pub enum Nonce {}
 #[derive(Debug)]
 pub enum Resource {}
 
+/// What a key is called.
+#[derive(Debug)]
+pub enum KeyName {}
+
+/// Something a key may do.
+#[derive(Debug)]
+pub enum Permission {}
+
 /// The id of an object of another kind.
 #[derive(Debug)]
 pub enum OtherId {}
@@ -103,6 +111,32 @@ impl PartialSchema for Nonce {
 impl PartialSchema for Resource {
     fn schema() -> RefOr<Schema> {
         line(2048, "What is paid for, such as a path").examples(["/articles/1"]).into()
+    }
+}
+
+impl PartialSchema for KeyName {
+    fn schema() -> RefOr<Schema> {
+        line(100, "A name").examples(["checkout"]).into()
+    }
+}
+
+impl PartialSchema for Permission {
+    fn schema() -> RefOr<Schema> {
+        let names = [
+            "*",
+            "verify",
+            "settle",
+            "agents:read",
+            "agents:write",
+            "subscriptions:read",
+            "subscriptions:write",
+            "plans:write",
+            "usage:write",
+            "analytics:read",
+            "keys:manage",
+        ];
+        let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        text.description(Some("A scope, or `*` for all.")).into()
     }
 }
 

@@ -30,7 +30,7 @@ pub use scope::{Scope, Scopes, UnknownScope};
 use solana_pubkey::Pubkey;
 pub use store::{ApiKeyPage, ApiKeyStore, Created, KeyEvent, KeyEventKind, Rotation, RotationOutcome};
 pub use tags::Tags;
-pub use wire::{MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey};
+pub use wire::{CreateMembers, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, RotateMembers};
 
 use crate::clock::UnixMs;
 

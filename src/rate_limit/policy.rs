@@ -157,12 +157,6 @@ impl RateLimiter {
         let limit = self.limits.of(action)?;
         Some(self.store.admit(subject, action, limit).await)
     }
-
-    /// The refusal that a request would get, where that is known without asking anybody.
-    #[must_use]
-    pub fn standing_refusal(&self, subject: &Subject, action: Action) -> Option<Decision> {
-        self.store.standing_refusal(subject, action, self.limits.of(action)?)
-    }
 }
 
 #[cfg(test)]
