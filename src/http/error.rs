@@ -40,7 +40,15 @@ pub(super) struct ErrorCode(pub &'static str);
 /// Why a request was not answered as asked.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Error)]
+#[schema(
+    as = Error,
+    example = json!({
+        "error": "nonce is required",
+        "code": "VALIDATION_FAILED",
+        "requestId": "req_01K0B9M2T8Q5W7Y3XN4VZC6RDE",
+        "details": [{"field": "nonce", "message": "is required"}],
+    }),
+)]
 pub(super) struct Envelope {
     /// `false` where a payment was refused; absent otherwise.
     #[schema(nullable = false)]

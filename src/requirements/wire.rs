@@ -66,7 +66,10 @@ pub struct RequirementMembers<'a> {
 
 /// A requirement to be issued. The service gives it its nonce.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = NewRequirement)]
+#[schema(
+    as = NewRequirement,
+    example = json!({"amount": 0.05, "currency": "USDC", "resource": "/articles/1", "metadata": {"order": 17}}),
+)]
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
 pub struct NewRequirementMembers<'a> {
     /// With the scheme `exact` just that, with `minimum` that or more, with `range` the lower end.

@@ -20,7 +20,18 @@ const MAX_ID: usize = 64;
 
 /// A payment proof: the payer's signature over a nonce, and the transaction that paid.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = PaymentProof)]
+#[schema(
+    as = PaymentProof,
+    example = json!({
+        "signature": "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW",
+        "payer": "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
+        "amount": "0.05",
+        "currency": "USDC",
+        "nonce": "9hqhG4LuA1o2vT6bYx3rKe",
+        "timestamp": 1_767_225_600_000_i64,
+        "transactionId": "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW",
+    }),
+)]
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
 pub struct ProofMembers<'a> {
     #[schema(ignore)]
