@@ -202,6 +202,8 @@ named! {
     AmountOut => "AmountOut",
     Nonce => "Nonce",
     Resource => "Resource",
+    KeyName => "KeyName",
+    Permission => "Permission",
     OtherId => "OtherId",
     UnixMs => "UnixMs",
 }

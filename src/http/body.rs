@@ -39,11 +39,12 @@ where
         if !is_json(request.headers()) {
             return Err(ApiError::unsupported_media_type());
         }
-        if announced(request.headers()).is_some_and(|bytes| bytes > MAX_BODY) {
+        let announced = announced(request.headers()).unwrap_or_default();
+        if announced > MAX_BODY {
             return Err(ApiError::body_too_large());
         }
         let room = Arc::<Load>::from_ref(state).room();
-        let read = timeout(BODY_TIMEOUT, collect(request.into_body(), room)).await;
+        let read = timeout(BODY_TIMEOUT, collect(request.into_body(), announced, room)).await;
         read.map_err(|_| ApiError::body_too_slow())?.map(Self)
     }
 }
@@ -60,8 +61,10 @@ impl AsRef<[u8]> for Kept {
     }
 }
 
-async fn collect(body: Body, mut room: Room) -> Result<Bytes, ApiError> {
-    let mut bytes = Vec::new();
+/// `announced` is at most [`MAX_BODY`]. It is reserved at once: memory that nothing was written to costs nothing, and a
+/// buffer that grows costs what it has outgrown as well.
+async fn collect(body: Body, announced: usize, mut room: Room) -> Result<Bytes, ApiError> {
+    let mut bytes = Vec::with_capacity(announced);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| ApiError::body_unreadable())?;

@@ -71,10 +71,17 @@ async fn amounts_that_cannot_be() {
         assert_eq!((answer.status, answer.fields()), (400, vec!["amount"]), "{spelling}: {answer:?}");
         assert_eq!(answer.code(), "VALIDATION_FAILED");
     }
-    // No JSON at all.
-    for spelling in ["NaN", "-Infinity", ".5", "05", "1e", "0x10"] {
+    // No JSON at all: what is named is where the reader stood.
+    for (spelling, field) in [
+        ("NaN", "amount"),
+        ("-Infinity", "amount"),
+        (".5", "amount"),
+        ("1e", "amount"),
+        ("05", "amount"),
+        ("0x10", "body"),
+    ] {
         let answer = verify_spelled(&app, 50_000, "n", spelling).await;
-        assert_eq!((answer.status, answer.fields()), (400, vec!["body"]), "{spelling}: {answer:?}");
+        assert_eq!((answer.status, answer.fields()), (400, vec![field]), "{spelling}: {answer:?}");
     }
     assert_eq!(app.booked().await, 0);
 }
