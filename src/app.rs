@@ -23,6 +23,7 @@ use crate::{
     },
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
+    server_secrets::{ServerSecret, server_secret},
     shutdown::Shutdown,
     store::{
         Books, Database,
@@ -89,6 +90,20 @@ pub fn key_foundations(
     }
 }
 
+/// What the instances seal what they share with. Where the database has none to give now, this instance's own: it then
+/// neither believes the others nor is believed.
+async fn cache_secret(books: &Books, entropy: &dyn Entropy) -> ServerSecret {
+    server_secret(books.secrets.as_ref(), "transaction_cache", entropy).await.unwrap_or_else(|error| {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "look-ups are not shared with other instances"
+        );
+        let mut own = [0; 32];
+        entropy.fill(&mut own);
+        own
+    })
+}
+
 /// The service, ready to be served.
 pub struct App {
     services: Services,
@@ -143,14 +158,12 @@ impl App {
             }
             None => None,
         };
-        let mut cache_secret = [0; 32];
-        entropy.fill(&mut cache_secret);
         let claims: Arc<dyn ClaimStore> = match &redis {
             Some(redis) => Arc::new(RedisClaims::new(
                 Arc::clone(redis),
                 Arc::clone(&clock),
                 entropy.as_ref(),
-                &cache_secret,
+                &cache_secret(&books, entropy.as_ref()).await,
                 Arc::clone(&metrics),
             )),
             None => Arc::new(MemoryClaims::new(Arc::clone(&clock))),

@@ -43,11 +43,7 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     let route = route.as_ref().map(MatchedPath::as_str);
 
     let by_address = Subject::address(address);
-    let caller = if keys_matter(route) {
-        authenticate(&state, request.headers()).await
-    } else {
-        Ok(None)
-    };
+    let caller = if keys_matter(route) { authenticate(&state, request.headers()).await } else { Ok(None) };
     let (subject, action) = match &caller {
         Ok(caller) => {
             (caller.as_ref().map_or(by_address, subject), action(request.method(), route, caller.is_some()))

@@ -1,17 +1,14 @@
 //! Who calls: the key a request presents, checked once, and what handlers see of it.
 
+use super::{error::ApiError, router::AppState};
+use crate::api_keys::Caller;
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     http::{HeaderMap, request::Parts},
 };
-use super::{error::ApiError, router::AppState};
-use crate::api_keys::Caller;
 
 /// Whose key the request presents; `None` where it presents none.
-pub(super) async fn authenticate(
-    state: &AppState,
-    headers: &HeaderMap,
-) -> Result<Option<Caller>, ApiError> {
+pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
     let Some(key) = presented_key(headers)? else { return Ok(None) };
     let caller = state.keys.caller(&key).await?;
     caller.map(Some).ok_or_else(|| ApiError::unauthorized("the API key is not valid"))

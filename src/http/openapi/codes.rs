@@ -7,9 +7,12 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 32] = [
+const CODES: [&str; 36] = [
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
+    "API_KEY_EXPIRED",
+    "API_KEY_REVOKED",
+    "API_KEY_ROTATED",
     "BLOCKCHAIN_UNAVAILABLE",
     "BODY_TIMEOUT",
     "BODY_TOO_LARGE",
@@ -23,6 +26,7 @@ const CODES: [&str; 32] = [
     "INTERNAL_ERROR",
     "INVALID_API_KEY",
     "INVALID_PAYMENT",
+    "INVALID_REQUEST",
     "INVALID_SIGNATURE",
     "METHOD_NOT_ALLOWED",
     "NONCE_MISMATCH",

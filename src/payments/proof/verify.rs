@@ -132,7 +132,12 @@ impl ProofVerifier {
             request: request.digest,
         };
         match timeout(TWIN_WAIT, self.wait_for_claim(&claim)).await {
-            Err(_) => return Err(VerifyError::TwinInFlight),
+            // Whoever holds it may have ended without its claim: then the books know.
+            Err(_) => {
+                let on_record = self.payments.on_record(&claim.nonce, &claim.transaction).await?;
+                let used = on_record.used.ok_or(VerifyError::TwinInFlight)?;
+                return Ok(Verdict::Refused(already_used(used)));
+            }
             Ok(ClaimOutcome::Used) => return Ok(Verdict::Refused(replay("nonce or transaction"))),
             Ok(_) => {}
         }

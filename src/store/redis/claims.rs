@@ -5,16 +5,19 @@
 //! adds what the other instances know.
 
 use std::{
-    collections::HashSet,
     fmt::Write,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock},
 };
 
 use async_trait::async_trait;
 use deadpool_redis::redis::{Script, ScriptInvocation};
 use solana_signature::Signature;
 
-use super::{Redis, seal::Seal};
+use super::{
+    Redis,
+    debts::{Debts, release},
+    seal::Seal,
+};
 use crate::{
     chain::ConfirmedTransaction,
     clock::Clock,
@@ -23,9 +26,6 @@ use crate::{
     payments::{Claim, ClaimOutcome, ClaimStore},
     store::memory::{LEASE, MemoryClaims, NONCE_LIFETIME, TRANSACTION_LIFETIME, used_keys},
 };
-
-/// How many ended requests Redis can be owed the end of. It ends the others itself, with their lease.
-const MAX_OWED: usize = 1000;
 
 const USED: u8 = 0;
 const CLAIMED: u8 = 1;
@@ -48,15 +48,6 @@ static CLAIM: LazyLock<Script> = LazyLock::new(|| {
             redis.call('PEXPIRE', KEYS[3], ARGV[2])
         end
         return {1, known}",
-    )
-});
-/// Keys: those of requests. Ends no claim but the instance's own: one that ran out may have been followed by another's.
-static RELEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "for _, key in ipairs(KEYS) do
-            if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
-        end
-        return 0",
     )
 });
 /// Keys as for a claim. Leaves behind what the chain said of the transaction.
@@ -83,9 +74,7 @@ pub struct RedisClaims {
     memory: MemoryClaims,
     /// The value of this instance's claims.
     instance: String,
-    /// Requests that ended without Redis hearing of it. It may still hold them, also those it was asked for in vain: a
-    /// Redis that was too slow does later what it was told. Other instances would wait for them.
-    owed: Mutex<HashSet<[u8; 32]>>,
+    debts: Arc<Debts>,
     seal: Seal,
     metrics: Arc<Metrics>,
 }
@@ -103,11 +92,12 @@ impl RedisClaims {
     ) -> Self {
         let mut instance = [0; 16];
         entropy.fill(&mut instance);
+        let instance = hex(&instance);
         Self {
+            debts: Arc::new(Debts::new(Arc::clone(&redis), instance.clone())),
             redis,
             memory: MemoryClaims::new(clock),
-            instance: hex(&instance),
-            owed: Mutex::default(),
+            instance,
             seal: Seal::new(secret),
             metrics,
         }
@@ -122,39 +112,10 @@ impl RedisClaims {
         invocation
     }
 
-    fn prepare_release(&self, requests: impl IntoIterator<Item = [u8; 32]>) -> ScriptInvocation<'static> {
-        let mut invocation = RELEASE.arg(&self.instance);
-        for request in requests {
-            invocation.key(in_flight_key(&request));
-        }
-        invocation
-    }
-
-    fn owed(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells Redis that a request ended, now or when it answers again.
     async fn end(&self, operation: &'static str, claim: &Claim, script: &ScriptInvocation<'_>) {
         if self.redis.decide::<u8>(operation, script).await.is_none() {
-            let mut owed = self.owed();
-            if owed.len() < MAX_OWED {
-                owed.insert(claim.request);
-            }
-        }
-    }
-
-    /// Redis answers: tells it, at once, of all that ended while it did not.
-    async fn pay_what_is_owed(&self) {
-        let requests = std::mem::take(&mut *self.owed());
-        if requests.is_empty() {
-            return;
-        }
-        let script = self.prepare_release(requests.iter().copied());
-        if self.redis.decide::<u8>("release", &script).await.is_none() {
-            let mut owed = self.owed();
-            let room = MAX_OWED.saturating_sub(owed.len());
-            owed.extend(requests.into_iter().take(room));
+            self.debts.owe(claim.request);
         }
     }
 }
@@ -166,13 +127,13 @@ impl ClaimStore for RedisClaims {
         if here != ClaimOutcome::Claimed {
             return here;
         }
-        self.owed().remove(&claim.request);
+        self.debts.forgive(&claim.request);
         let held = HeldHere { memory: &self.memory, claim };
         let mut script = self.prepare(&CLAIM, claim);
         script.arg(LEASE.as_millis());
         let answer = self.redis.decide::<Answer>("claim", &script).await;
         if answer.is_some() {
-            self.pay_what_is_owed().await;
+            self.debts.pay().await;
         }
         let outcome = match answer {
             None => ClaimOutcome::Claimed,
@@ -198,7 +159,7 @@ impl ClaimStore for RedisClaims {
     async fn release(&self, claim: &Claim) {
         let _held = HeldHere { memory: &self.memory, claim };
         let script = match self.memory.known(&claim.transaction) {
-            None => self.prepare_release([claim.request]),
+            None => release(&self.instance, [claim.request]),
             Some(known) => {
                 let mut script = self.prepare(&RELEASE_KNOWN, claim);
                 script.arg(self.seal.close(&known)).arg(TRANSACTION_LIFETIME.as_millis());
@@ -244,7 +205,7 @@ impl Drop for HeldHere<'_> {
     }
 }
 
-fn in_flight_key(request: &[u8; 32]) -> String {
+pub(super) fn in_flight_key(request: &[u8; 32]) -> String {
     format!("inflight:{}", hex(request))
 }
 

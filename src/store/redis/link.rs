@@ -94,11 +94,20 @@ impl Redis {
         operation: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Option<T> {
-        let answer = self.call(operation, Request::Script(script)).await;
+        let answer = self.tell(operation, script).await;
         if answer.is_none() {
             self.metrics.redis_fallback(operation);
         }
         answer
+    }
+
+    /// As [`decide`](Self::decide), where nothing has to do in Redis' stead.
+    pub(super) async fn tell<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        script: &ScriptInvocation<'_>,
+    ) -> Option<T> {
+        self.call(operation, Request::Script(script)).await
     }
 
     async fn call<T: FromRedisValue>(&self, operation: &'static str, request: Request<'_>) -> Option<T> {

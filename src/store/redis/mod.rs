@@ -8,6 +8,7 @@
 
 mod breaker;
 mod claims;
+mod debts;
 mod link;
 mod rate_limit;
 mod seal;

@@ -1,5 +1,8 @@
 //! Every operation of the served document, called by those who may not.
 
+use std::collections::BTreeSet;
+
+use pay402::api_keys::Scope;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
@@ -136,7 +139,46 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     let answer = app.verify(&app.proof(&app.pay_merchant(), nonce)).await;
     answer.assert_valid();
     let payment = answer.body["payment"]["id"].as_str().unwrap();
-    vec![("GET /payments/{id}", payment.to_owned()), ("GET /requirements/{nonce}", nonce.to_owned())]
+    let [revoked, rotated] = [make_key(app, json!(["verify"])).await, make_key(app, json!(["verify"])).await];
+    vec![
+        ("GET /payments/{id}", payment.to_owned()),
+        ("GET /requirements/{nonce}", nonce.to_owned()),
+        ("DELETE /api-keys/{id}", revoked["id"].as_str().unwrap().to_owned()),
+        ("POST /api-keys/{id}/rotate", rotated["keyPrefix"].as_str().unwrap().to_owned()),
+    ]
+}
+
+/// A key of KEY's user with these permissions, in plain text and what is known of it.
+async fn make_key(app: &TestApp, permissions: Value) -> Value {
+    let answer = app.post("/api-keys", Some(KEY), &json!({"name": "made", "permissions": permissions})).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body
+}
+
+/// A key with every scope but the one an operation needs is refused there, and one with that scope alone is not.
+#[tokio::test]
+async fn a_key_needs_the_scope_of_the_operation() {
+    let app = TestApp::start().await;
+    let operations = operations(&app).await;
+    let keyed: Vec<&Operation> = operations.iter().filter(|one| one.takes_a_key()).collect();
+    let needed: BTreeSet<&str> = keyed.iter().map(|one| one.scopes()[0][0].as_str().unwrap()).collect();
+    assert!(needed.len() >= 2, "{needed:?}");
+    for scope in needed {
+        let others: Vec<&str> =
+            Scope::ALL.map(Scope::as_str).into_iter().filter(|one| *one != scope).collect();
+        assert_eq!(others.len() + 1, Scope::ALL.len(), "{scope} is a scope");
+        let (with, without) = (make_key(&app, json!([scope])).await, make_key(&app, json!(others)).await);
+        for operation in &keyed {
+            let matches = operation.scopes()[0][0] == scope;
+            let refused = if matches { &without } else { &with };
+            let answer = app.send(operation.request(&app, "x"), refused["key"].as_str()).await;
+            let label = &operation.label;
+            assert_eq!((answer.status, answer.code()), (403, "INSUFFICIENT_SCOPE"), "{label}: {answer:?}");
+            let allowed = if matches { &with } else { &without };
+            let answer = app.send(operation.request(&app, "x"), allowed["key"].as_str()).await;
+            assert_ne!(answer.status, 403, "{label}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! How often the chain is asked.
 
+use std::sync::Arc;
+
+use pay402::config::Environment;
 use serde_json::json;
 
-use crate::harness::{TestApp, with};
+use crate::harness::{TestApp, redis::RedisServer, with};
 
 const LOOKUPS: &str =
     "blockchain_request_total{method=\"getTransaction\",network=\"sandbox\",status=\"success\"}";
@@ -43,4 +46,20 @@ async fn a_transaction_that_is_not_there_is_asked_for_again() {
     app.verify(&proof).await.assert_valid();
     assert_count(app.metric(LOOKUPS).await, 3);
     assert_count(app.metric("payment_cache_total{result=\"miss\"}").await, 3);
+}
+
+/// A restarted instance, or another one, finds in Redis what was looked up before.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_share_what_the_chain_said() {
+    let redis = RedisServer::start();
+    let first = TestApp::with(|environment, _| environment.with("REDIS_URL", redis.url())).await;
+    let proof = first.proof(&first.pay_merchant(), "n");
+    first.verify(&with(proof.clone(), "amount", json!("0.04"))).await.assert_refused("AMOUNT_MISMATCH");
+    let (chain, folder) = first.stop().await;
+    chain.sandbox.faults().lie("getTransaction", Box::new(|_| json!("nonsense")));
+
+    let adapt = |environment: Environment, _: &_| environment.with("REDIS_URL", redis.url());
+    let second = TestApp::on(chain, Arc::clone(&folder), adapt).await;
+    second.verify(&proof).await.assert_valid();
+    assert_count(second.metric(LOOKUPS).await, 0);
 }

@@ -258,6 +258,25 @@ async fn redis_hears_late_of_what_ended_meanwhile() {
     }
 }
 
+/// The same where the instance that owes it has nothing more to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_hears_late_though_nobody_claims() {
+    let server = RedisServer::start();
+    let (instance, other) =
+        (Instance::with(&server.url(), IMPATIENT), Instance::with(&server.url(), QUICK_TO_RETURN));
+    claims_until(&instance, || instance.up() == Some(true)).await;
+    let refused = claim("refused", 1, 1);
+    assert_eq!(instance.claims.claim(&refused).await, ClaimOutcome::Claimed);
+    server.pause();
+    instance.claims.release(&refused).await;
+    server.resume();
+    let deadline = Instant::now() + BOUND;
+    while other.claims.claim(&refused).await == ClaimOutcome::InFlight {
+        assert!(Instant::now() < deadline, "it is held until its lease runs out");
+        tokio::time::sleep(IMPATIENT.pause).await;
+    }
+}
+
 /// Whoever gives up waiting holds nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_gives_up_holds_nothing() {
