@@ -18,7 +18,7 @@ const DOORS: [(&str, &[&str]); 21] = [
     ("input", &["money"]),
     ("chain", &["clock", "ids", "metrics", "money"]),
     ("server_secrets", &["ids", "store_error"]),
-    ("api_keys", &["chain", "clock", "ids", "input", "metrics", "server_secrets", "store_error"]),
+    ("api_keys", &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",

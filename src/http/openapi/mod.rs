@@ -27,7 +27,7 @@ const TAGS: [(&str, &str); 5] = [
     ("Verification", "Is this payment good?"),
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
     ("Payments", "The books."),
-    ("API keys", "Who may call, and what for."),
+    ("Keys", "Who may call, and what for."),
     ("Operations", "For those who run the service."),
 ];
 

@@ -85,7 +85,7 @@ fn the_configuration_does_not_print_secrets() {
         .with("DATABASE_URL", "postgres://user:hunter2-db@db.example/pay")
         .with("REDIS_URL", "redis://:hunter2-redis@redis.example")
         .with("SOLANA_RPC_URL", "https://rpc.example/hunter2-path?key=hunter2-query")
-        .with("VALID_API_KEYS", "sk_live_hunter2_0123456789abcdef");
+        .with("VALID_API_KEYS", "sk_test_hunter2_0123456789abcdef");
     let config = Config::read(environment.clone()).unwrap();
     let told = format!("{environment:?} {config:?} {config:#?}");
     assert!(!told.contains("hunter2"), "{told}");
