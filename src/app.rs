@@ -1,10 +1,14 @@
 //! The composition root: the one place that names concrete backends.
 
+pub mod settling;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+
+use settling::{FeePayerCheck, Settling};
 
 use crate::{
     api_keys::{KeyRing, KeyRingError},
@@ -70,6 +74,7 @@ pub async fn open_books(url: &DatabaseUrl, metrics: &Arc<Metrics>) -> Result<Boo
 /// The service, ready to be served.
 pub struct App {
     services: Services,
+    settling: Option<Settling>,
     database: Arc<dyn Database>,
     shutdown: Shutdown,
 }
@@ -102,9 +107,10 @@ impl App {
             books.database.migrate().await.map_err(StartError::Migration)?;
         }
         let solana = &config.solana;
-        let chain: Arc<dyn Chain> =
-            Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
+        let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
+        let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
+        let settling = Settling::start(config, &rpc, &clock, &metrics, &shutdown);
 
         let redis = match &config.redis {
             Some(url) => {
@@ -161,6 +167,7 @@ impl App {
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
                 Box::new(RedisCheck(redis)),
                 Box::new(SolanaCheck(chain)),
+                Box::new(FeePayerCheck(settling.as_ref().map(|settling| Arc::clone(&settling.funds)))),
             ]),
             metrics,
             clock,
@@ -176,7 +183,13 @@ impl App {
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
-        Ok(Self { services, database: books.database, shutdown })
+        Ok(Self { services, settling, database: books.database, shutdown })
+    }
+
+    /// What settles, where a fee payer is configured.
+    #[must_use]
+    pub const fn settling(&self) -> Option<&Settling> {
+        self.settling.as_ref()
     }
 
     /// What ends the service when it is told to begin.

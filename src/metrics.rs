@@ -1,6 +1,8 @@
 //! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
 //! `docs/metrics.md` says the same in prose.
 
+pub mod solana;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -56,6 +58,7 @@ pub struct Metrics {
     /// Without labels, and still a vector: it does not show before it is first set, so a service without Redis has none.
     redis_up: IntGaugeVec,
     errors: IntCounterVec,
+    pub solana: solana::SolanaMetrics,
 }
 
 impl Metrics {
@@ -157,6 +160,7 @@ impl Metrics {
                     .expect("the metric is well formed"),
             ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
+            solana: solana::SolanaMetrics::new(&registry),
             registry,
         }
     }

@@ -6,7 +6,15 @@ use crate::config::{LogConfig, LogFormat};
 
 /// What holds whatever the operator asks for. The HTTP clients print URLs when they debug, and RPC URLs hold access
 /// tokens; the sandbox's SVM reports every refused transaction as an error.
-const ALWAYS: [&str; 4] = ["solana_rpc_client=info", "reqwest=info", "hyper_util=info", "litesvm=off"];
+const ALWAYS: [&str; 7] = [
+    "solana_rpc_client=info",
+    "solana_pubsub_client=info",
+    "reqwest=info",
+    "hyper_util=info",
+    "tungstenite=info",
+    "tokio_tungstenite=info",
+    "litesvm=off",
+];
 
 /// Sends the log to standard error, in the configured form. Later calls change nothing.
 ///

@@ -3,9 +3,13 @@
 //! [`Chain`] is the role; [`solana`] plays it over Solana's JSON-RPC. What a transaction moved is worked out in
 //! [`movement`], which is pure.
 
+pub mod accounts;
 pub mod assets;
+pub mod funds;
+pub mod hints;
 pub mod movement;
 pub mod settlement;
+pub mod simulation;
 pub mod solana;
 mod transaction;
 

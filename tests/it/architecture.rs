@@ -15,7 +15,7 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("store_error", &[]),
     ("shutdown", &[]),
     ("input", &["money"]),
-    ("chain", &["clock", "ids", "metrics", "money"]),
+    ("chain", &["clock", "ids", "metrics", "money", "shutdown"]),
     ("api_keys", &["clock", "ids", "money"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "store_error"]),
     (

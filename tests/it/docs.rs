@@ -17,14 +17,18 @@ fn documented_metrics() -> BTreeSet<String> {
     rows.lines().filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
 }
 
+/// How the metrics' names end.
+const ENDINGS: [&str; 7] =
+    ["_total", "_seconds", "_connections", "_up", "_lamports", "rpc_endpoint_slot", "_lag_slots"];
+
 #[test]
 fn every_metric_is_in_the_table() {
-    let source = read("src/metrics.rs");
+    let source = ["src/metrics.rs", "src/metrics/solana.rs"].map(read).concat();
     let declared: BTreeSet<String> = source
         .split('"')
         .skip(1)
         .step_by(2)
-        .filter(|text| ["_total", "_seconds", "_connections", "_up"].iter().any(|end| text.ends_with(end)))
+        .filter(|text| ENDINGS.iter().any(|end| text.ends_with(end)))
         .map(str::to_owned)
         .collect();
     assert!(declared.len() > 8, "{declared:?}");
@@ -43,7 +47,8 @@ fn the_example_environment_is_complete() {
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
         .filter(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase() || character == '_'))
         .collect();
-    let config = ["mod.rs", "log.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
+    let config =
+        ["mod.rs", "log.rs", "fee_payer.rs"].map(|file| read(&format!("src/config/{file}"))).concat();
     for (name, _) in &variables {
         let read = config.contains(&format!("\"{name}\"")) || name.ends_with("_MINT");
         assert!(read, "{name} is documented but never read");
