@@ -138,6 +138,11 @@ impl Faults {
         }
     }
 
+    /// Counts a call that no fault strikes.
+    pub(super) fn count(&self, method: &'static str) {
+        *self.state().calls.entry(method).or_default() += 1;
+    }
+
     pub(super) fn lag_slots(&self) -> u64 {
         self.state().lag
     }

@@ -23,4 +23,6 @@ mod proof;
 #[cfg(feature = "sandbox")]
 mod redis;
 #[cfg(feature = "sandbox")]
+mod rpc;
+#[cfg(feature = "sandbox")]
 mod sandbox;

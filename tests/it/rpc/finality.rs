@@ -1,0 +1,57 @@
+//! Heights: up to when a transaction may land, and how far the chain is beyond doubt.
+
+use pay402::{
+    chain::settlement::SettlementChain,
+    sandbox::{FINALITY_SLOTS, MAX_BLOCKHASH_AGE, faults::ALWAYS},
+};
+use serde_json::json;
+
+use super::cluster::Cluster;
+
+/// No block above the height contains a transaction with the blockhash, and the block at it still may.
+#[tokio::test]
+async fn the_last_valid_height_is_that_of_the_newest_blockhash() {
+    let cluster = Cluster::start(1).await;
+    cluster.chain.sandbox.advance_slots(5);
+    let last = cluster.rpc.last_valid_block_height().await.unwrap();
+    let payment = cluster.chain.payment(1);
+    let confirmed = cluster.chain.rpc.get_block_height().await.unwrap();
+    assert_eq!(last, confirmed + MAX_BLOCKHASH_AGE);
+    cluster.chain.sandbox.advance_slots(MAX_BLOCKHASH_AGE + 1);
+    assert!(cluster.chain.sandbox.send(&payment).is_err());
+}
+
+/// The blockhash may be known from a node that is further ahead than the one that is asked.
+#[tokio::test]
+async fn a_lagging_endpoint_does_not_shorten_a_blockhashs_life() {
+    let cluster = Cluster::start(2).await;
+    let honest = cluster.rpc.last_valid_block_height().await.unwrap();
+    cluster.faults(0).error("getLatestBlockhash", -32603, "internal error", 1);
+    cluster.rpc.last_valid_block_height().await.unwrap();
+    cluster.faults(1).error("getLatestBlockhash", -32603, "internal error", ALWAYS);
+    cluster.faults(0).lag(40);
+    assert_eq!(cluster.rpc.last_valid_block_height().await.unwrap(), honest);
+}
+
+#[tokio::test]
+async fn slot_and_height_are_of_the_last_final_block() {
+    let cluster = Cluster::start(1).await;
+    let finality = cluster.rpc.finality().await.unwrap();
+    assert_eq!(finality.slot, cluster.chain.sandbox.slot() - FINALITY_SLOTS);
+    assert!(finality.block_height <= finality.slot);
+    cluster.chain.sandbox.advance_slots(7);
+    let later = cluster.rpc.finality().await.unwrap();
+    assert_eq!((later.slot, later.block_height), (finality.slot + 7, finality.block_height + 7));
+    assert_eq!(cluster.calls("getEpochInfo"), [2], "both come with one answer");
+}
+
+#[tokio::test]
+async fn heights_that_make_no_sense_are_not_believed() {
+    let cluster = Cluster::start(1).await;
+    cluster.faults(0).lie("getEpochInfo", Box::new(|_| json!({"absoluteSlot": 10, "blockHeight": 11})));
+    assert!(cluster.rpc.finality().await.is_err());
+    cluster.faults(0).lie("getEpochInfo", Box::new(|_| json!({"absoluteSlot": 10})));
+    assert!(cluster.rpc.finality().await.is_err());
+    cluster.faults(0).lie("getLatestBlockhash", Box::new(|_| json!(null)));
+    assert!(cluster.rpc.last_valid_block_height().await.is_err());
+}

@@ -1,0 +1,12 @@
+//! The chain's roles over several RPC endpoints, some of which are in trouble.
+
+mod accounts;
+mod cluster;
+mod failover;
+mod fee_payers;
+mod finality;
+mod funds;
+mod hints;
+mod send;
+mod simulation;
+mod statuses;
