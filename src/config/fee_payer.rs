@@ -128,7 +128,10 @@ mod tests {
         ];
         for text in texts {
             let problem = keys(&text).unwrap_err();
-            assert!(problem.starts_with("must ") && !problem.contains(&text), "{text}: {problem}");
+            assert!(
+                problem.starts_with("must ") && (text.len() < 2 || !problem.contains(&text)),
+                "{text}: {problem}"
+            );
         }
         key(&good.to_base58_string()).unwrap();
     }

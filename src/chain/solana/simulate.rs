@@ -139,7 +139,29 @@ impl Simulator for SolanaRpc {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_LOG, last_words};
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use solana_keypair::Keypair;
+    use solana_message::{Message, VersionedMessage};
+    use solana_signature::Signature;
+    use solana_signer::Signer;
+    use solana_transaction::versioned::VersionedTransaction;
+
+    use super::{MAX_LOG, last_words, simulate_params};
+
+    #[test]
+    fn no_signature_leaves_the_process() {
+        let key = Keypair::new();
+        let message = VersionedMessage::Legacy(Message::new(&[], Some(&key.pubkey())));
+        let signed = VersionedTransaction::try_new(message, &[&key]).unwrap();
+        let params = simulate_params(&signed).unwrap();
+        let bytes = BASE64_STANDARD.decode(params[0].as_str().unwrap()).unwrap();
+        let sent: VersionedTransaction = bincode::deserialize(&bytes).unwrap();
+        assert_eq!((sent.signatures, sent.message), (vec![Signature::default()], signed.message));
+        assert_eq!(
+            (&params[1]["sigVerify"], &params[1]["replaceRecentBlockhash"]),
+            (&false.into(), &false.into())
+        );
+    }
 
     fn words(logs: &[&str]) -> Option<String> {
         last_words(&logs.iter().map(|&line| line.to_owned()).collect::<Vec<_>>())

@@ -91,8 +91,8 @@ impl Connection {
         if plan.disconnect == Some(Disconnect::Before) {
             return Err(Broken);
         }
-        if let Some((code, message)) = plan.error {
-            return Ok(Err(Error { code: code.into(), message, data: None }));
+        if let Some((code, message, data)) = plan.error {
+            return Ok(Err(Error { code: code.into(), message, data }));
         }
         let subscribed = self.subscribe(name, params);
         if plan.disconnect == Some(Disconnect::After) { Err(Broken) } else { Ok(subscribed) }

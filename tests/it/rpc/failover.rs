@@ -116,7 +116,7 @@ async fn no_part_of_a_url_shows() {
     let mut told = format!("{error} {error:?} {:?} {}", cluster.rpc, cluster.metrics.render().unwrap());
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
-        told += &format!(" {error} {error:?}");
+        told.extend([error.to_string(), format!("{error:?}")]);
         cause = error.source();
     }
     assert!(!told.contains("secret-user") && !told.contains("secret-word"), "{told}");

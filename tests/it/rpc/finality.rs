@@ -5,6 +5,7 @@ use pay402::{
     sandbox::{FINALITY_SLOTS, MAX_BLOCKHASH_AGE, faults::ALWAYS},
 };
 use serde_json::json;
+use solana_commitment_config::CommitmentConfig;
 
 use super::cluster::Cluster;
 
@@ -12,13 +13,15 @@ use super::cluster::Cluster;
 #[tokio::test]
 async fn the_last_valid_height_is_that_of_the_newest_blockhash() {
     let cluster = Cluster::start(1).await;
-    cluster.chain.sandbox.advance_slots(5);
+    let payments = [cluster.chain.payment(1), cluster.chain.payment(2)];
+    cluster.chain.sandbox.advance_slots(1);
     let last = cluster.rpc.last_valid_block_height().await.unwrap();
-    let payment = cluster.chain.payment(1);
-    let confirmed = cluster.chain.rpc.get_block_height().await.unwrap();
-    assert_eq!(last, confirmed + MAX_BLOCKHASH_AGE);
-    cluster.chain.sandbox.advance_slots(MAX_BLOCKHASH_AGE + 1);
-    assert!(cluster.chain.sandbox.send(&payment).is_err());
+    cluster.chain.sandbox.advance_slots(MAX_BLOCKHASH_AGE - 1);
+    let processed = CommitmentConfig::processed();
+    assert_eq!(cluster.chain.rpc.get_block_height_with_commitment(processed).await.unwrap(), last);
+    cluster.chain.sandbox.send(&payments[0]).unwrap();
+    cluster.chain.sandbox.advance_slots(1);
+    cluster.chain.sandbox.send(&payments[1]).unwrap_err();
 }
 
 /// The blockhash may be known from a node that is further ahead than the one that is asked.

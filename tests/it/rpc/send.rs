@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use pay402::{
     chain::settlement::SettlementChain,
-    sandbox::{
-        Disconnect,
-        faults::{ALWAYS, ANY},
-    },
+    sandbox::{Disconnect, faults::ALWAYS},
 };
 use serde_json::json;
 use solana_transaction::versioned::VersionedTransaction;
@@ -39,8 +36,8 @@ async fn every_endpoint_is_told() {
 #[tokio::test]
 async fn one_endpoint_that_takes_it_is_enough_and_nobody_waits_for_the_others() {
     let cluster = Cluster::beside(&[DEAD], 3).await;
-    cluster.faults(0).latency(ANY, Duration::from_mins(5));
-    cluster.faults(1).error(ANY, -32005, "Node is unhealthy", ALWAYS);
+    cluster.faults(0).latency("sendTransaction", Duration::from_mins(5));
+    cluster.faults(1).error("sendTransaction", -32005, "Node is unhealthy", ALWAYS);
     let payment = cluster.chain.payment(1);
     tokio::time::timeout(Duration::from_secs(4), cluster.rpc.send(&bytes(&payment))).await.unwrap().unwrap();
     told(&cluster, &[1, 1, 1]).await;
@@ -59,24 +56,16 @@ async fn a_connection_lost_after_the_effect_is_an_error_that_says_nothing() {
     assert!(cluster.chain.status(&payment.signatures[0]).await.is_some());
 }
 
+/// As nodes say it that simulate first, asked to or not.
 #[tokio::test]
 async fn an_endpoint_that_says_already_processed_has_it() {
     let cluster = Cluster::start(1).await;
-    let payment = cluster.chain.payment(1);
-    cluster.rpc.send(&bytes(&payment)).await.unwrap();
-    // What a node says that simulates first, whether asked to or not.
-    let encoded = base64_of(&payment);
-    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "sendTransaction",
-        "params": [encoded, {"encoding": "base64", "preflightCommitment": "processed"}]});
-    let url = cluster.chain.sandbox.rpc_url();
-    let answer = reqwest::Client::new().post(url).json(&request).send().await.unwrap();
-    let said: serde_json::Value = answer.json().await.unwrap();
-    assert_eq!(said["error"]["data"]["err"], json!("AlreadyProcessed"), "{said}");
-}
-
-fn base64_of(transaction: &VersionedTransaction) -> String {
-    use base64::Engine;
-    base64::prelude::BASE64_STANDARD.encode(bytes(transaction))
+    let payment = bytes(&cluster.chain.payment(1));
+    for (error, taken) in [("AlreadyProcessed", true), ("BlockhashNotFound", false)] {
+        let data = json!({"err": error, "logs": []});
+        cluster.faults(0).error_with("sendTransaction", -32002, "simulation failed", data, 1);
+        assert_eq!(cluster.rpc.send(&payment).await.is_ok(), taken, "{error}");
+    }
 }
 
 /// An endpoint that answers with another signature has taken something else, or nothing.

