@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    health::{Health, Standing},
+    health::{Fault, Health, Standing},
     slots::{MAX_LAG, Slots},
 };
 use crate::{
@@ -155,6 +155,10 @@ impl Endpoint {
         self.with_health(|health| health.standing(now))
     }
 
+    pub fn answers(&self, now: Instant) -> bool {
+        self.with_health(|health| health.answers(now))
+    }
+
     pub fn take_trial(&self, now: Instant) -> bool {
         self.with_health(|health| health.take_trial(now))
     }
@@ -187,11 +191,12 @@ impl Endpoint {
         match answer {
             Ok(Answer { value, slot }) => {
                 let lags = slot.is_some_and(|slot| self.lags(slot));
-                self.judge(!lags, call.trial);
+                self.judge(lags.then_some(Fault::Lag), call.trial, Instant::now());
                 Ok(value)
             }
             Err(error) => {
-                self.judge(error.is_about_the_request(), call.trial);
+                let fault = (!error.is_about_the_request()).then_some(Fault::NoAnswer);
+                self.judge(fault, call.trial, Instant::now());
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
                 Err(error)
@@ -206,14 +211,13 @@ impl Endpoint {
         lag > MAX_LAG
     }
 
-    fn judge(&self, well: bool, trial: bool) {
-        let now = Instant::now();
-        self.with_health(|health| match (well, trial) {
-            (true, _) => health.succeeded(),
-            (false, true) => health.failed_trial(now),
-            (false, false) => health.failed(now),
+    pub fn judge(&self, fault: Option<Fault>, trial: bool, now: Instant) {
+        self.with_health(|health| match (fault, trial) {
+            (None, _) => health.succeeded(),
+            (Some(fault), true) => health.failed_trial(fault, now),
+            (Some(fault), false) => health.failed(fault, now),
         });
-        self.metrics.solana.endpoint_up(&self.label, well);
+        self.metrics.solana.endpoint_up(&self.label, fault.is_none());
     }
 }
 

@@ -19,10 +19,20 @@ pub(super) enum Standing {
     BehindUntil(Instant),
 }
 
+/// What was wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// There was no answer, or none that makes sense.
+    NoAnswer,
+    /// The answer was of long ago.
+    Lag,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failures: u32,
     behind_until: Option<Instant>,
+    last: Option<Fault>,
 }
 
 impl Health {
@@ -39,11 +49,17 @@ impl Health {
     }
 
     /// Calls that fail together count once.
-    pub fn failed(&mut self, now: Instant) {
+    pub fn failed(&mut self, fault: Fault, now: Instant) {
+        self.last = Some(fault);
         if !matches!(self.standing(now), Standing::BehindUntil(_)) {
             self.failures = self.failures.saturating_add(1);
             self.behind_until = Some(now + self.penalty());
         }
+    }
+
+    /// Whether it can be expected to answer, be it of long ago.
+    pub fn answers(&self, now: Instant) -> bool {
+        self.last != Some(Fault::NoAnswer) || self.standing(now) == Standing::Due
     }
 
     /// Whether this call is the one that tries a due endpoint. The others go on passing it by until that one is back.
@@ -56,7 +72,8 @@ impl Health {
     }
 
     /// A trial failed: the next one is further off.
-    pub fn failed_trial(&mut self, now: Instant) {
+    pub fn failed_trial(&mut self, fault: Fault, now: Instant) {
+        self.last = Some(fault);
         self.failures = self.failures.saturating_add(1);
         self.behind_until = Some(now + self.penalty());
     }
@@ -73,7 +90,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{FIRST_PENALTY, Health, MAX_PENALTY, Standing};
+    use super::{FIRST_PENALTY, Fault, Health, MAX_PENALTY, Standing};
 
     #[test]
     fn penalties_grow_to_their_bound_and_end_with_a_success() {
@@ -82,9 +99,9 @@ mod tests {
         let mut expected = FIRST_PENALTY;
         for _ in 0..40 {
             if health.take_trial(now) {
-                health.failed_trial(now);
+                health.failed_trial(Fault::NoAnswer, now);
             } else {
-                health.failed(now);
+                health.failed(Fault::NoAnswer, now);
             }
             assert_eq!(health.standing(now), Standing::BehindUntil(now + expected));
             now += expected;
@@ -93,7 +110,7 @@ mod tests {
         }
         health.succeeded();
         assert_eq!(health.standing(now), Standing::Front);
-        health.failed(now);
+        health.failed(Fault::NoAnswer, now);
         assert_eq!(health.standing(now), Standing::BehindUntil(now + FIRST_PENALTY));
     }
 
@@ -102,16 +119,28 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::default();
         for millis in 0..100 {
-            health.failed(now + Duration::from_millis(millis));
+            health.failed(Fault::NoAnswer, now + Duration::from_millis(millis));
         }
         assert_eq!(health.standing(now), Standing::BehindUntil(now + FIRST_PENALTY));
+    }
+
+    #[test]
+    fn who_lags_still_answers() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        assert!(health.answers(now));
+        health.failed(Fault::Lag, now);
+        assert!(health.answers(now));
+        health.failed(Fault::NoAnswer, now);
+        assert!(!health.answers(now));
+        assert!(health.answers(now + FIRST_PENALTY), "it is tried again");
     }
 
     #[test]
     fn one_call_tries_a_due_endpoint() {
         let now = Instant::now();
         let mut health = Health::default();
-        health.failed(now);
+        health.failed(Fault::NoAnswer, now);
         assert!(!health.take_trial(now));
         let later = now + FIRST_PENALTY;
         assert!(health.take_trial(later));

@@ -40,8 +40,9 @@ impl Pool {
         &self.endpoints
     }
 
-    pub fn highest_slot(&self) -> u64 {
-        self.slots.highest()
+    /// How far `slot` is behind the newest that was heard of.
+    pub fn lag_of(&self, slot: u64) -> u64 {
+        self.slots.highest().saturating_sub(slot)
     }
 
     /// Whether what an endpoint said as of `slot` is too old, compared with what the others have said.
@@ -51,7 +52,10 @@ impl Pool {
 
     /// Every endpoint once, the best first, within `budget` together.
     pub fn attempts(&self, budget: Duration) -> Attempts {
-        let now = Instant::now();
+        self.attempts_at(Instant::now(), budget)
+    }
+
+    fn attempts_at(&self, now: Instant, budget: Duration) -> Attempts {
         let mut order: Vec<_> = self
             .endpoints
             .iter()
@@ -96,6 +100,35 @@ impl Pool {
         let call = Call { request, params, limit, trial: false };
         join_all(self.endpoints.iter().map(|endpoint| endpoint.ask(call, &read))).await
     }
+
+    /// The answers of all endpoints that can be expected to give one, at least one: for what a single endpoint had better
+    /// not decide. Those that lag are heard too: who is ahead of all others may be the one that is wrong.
+    pub async fn panel<T: DeserializeOwned, R>(
+        &self,
+        request: RpcRequest,
+        params: &Value,
+        limit: Duration,
+        read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
+    ) -> Result<Vec<R>, ChainError> {
+        let (now, call) = (Instant::now(), Call { request, params, limit, trial: false });
+        let (expected, others): (Vec<_>, Vec<_>) =
+            self.endpoints.iter().partition(|endpoint| endpoint.answers(now));
+        let mut failure = ChainError::BadResponse("no RPC endpoint is configured");
+        for endpoints in [expected, others] {
+            let asked = endpoints.iter().map(|endpoint| endpoint.ask(call, &read));
+            let mut heard = Vec::new();
+            for answer in join_all(asked).await {
+                match answer {
+                    Ok(answer) => heard.push(answer),
+                    Err(error) => failure = error.into(),
+                }
+            }
+            if !heard.is_empty() {
+                return Ok(heard);
+            }
+        }
+        Err(failure)
+    }
 }
 
 /// Whom to ask now.
@@ -130,5 +163,45 @@ impl Attempts {
     /// Why the last one failed.
     pub fn into_failure(self) -> ChainError {
         self.failure.unwrap_or(ChainError::BadResponse("no RPC endpoint is configured"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::time::Instant;
+
+    use super::Pool;
+    use crate::{
+        chain::{assets::Network, solana::health::Fault},
+        metrics::Metrics,
+    };
+
+    fn order(pool: &Pool, now: Instant) -> Vec<(usize, bool)> {
+        let mut attempts = pool.attempts_at(now, Duration::from_secs(1));
+        let next = || attempts.next().map(|attempt| (attempt.endpoint.index(), attempt.trial));
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn who_fails_is_asked_last_then_tried_by_one_call_and_back_with_a_success() {
+        let urls = vec!["http://127.0.0.1:1".to_owned(); 3];
+        let pool = Pool::new(Network::Sandbox, &urls, &Arc::new(Metrics::new()));
+        let now = Instant::now();
+        let calm = [(0, false), (1, false), (2, false)];
+        assert_eq!(order(&pool, now), calm);
+        pool.endpoints[0].judge(Some(Fault::NoAnswer), false, now);
+        pool.endpoints[1].judge(Some(Fault::NoAnswer), false, now + Duration::from_secs(1));
+        assert_eq!(order(&pool, now), [(2, false), (0, false), (1, false)]);
+        let later = now + Duration::from_millis(5500);
+        assert_eq!(order(&pool, later), [(0, true), (2, false), (1, false)]);
+        assert_eq!(order(&pool, later), [(2, false), (1, false), (0, false)], "one call tries it");
+        pool.endpoints[0].judge(Some(Fault::NoAnswer), true, later);
+        let still = later + Duration::from_secs(9);
+        assert_eq!(order(&pool, still), [(1, true), (2, false), (0, false)], "the penalty has grown");
+        pool.endpoints[0].judge(None, false, still);
+        pool.endpoints[1].judge(None, true, still);
+        assert_eq!(order(&pool, still), calm);
     }
 }

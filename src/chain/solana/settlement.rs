@@ -21,7 +21,7 @@ use super::{
     SolanaRpc,
     endpoint::{Answer, Call, CallError, Endpoint},
     evidence::{Evidence, weigh},
-    slots::FINALITY_DEPTH,
+    slots::{FINALITY_DEPTH, MAX_LAG},
 };
 use crate::chain::{
     ChainError,
@@ -30,6 +30,10 @@ use crate::chain::{
 
 /// How long a read may take on all endpoints together.
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long each endpoint may take to tell a height.
+const HEIGHT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many blocks a blockhash may be good for, at most: twice what it is today.
+const MAX_BLOCKHASH_AGE: u64 = 300;
 /// How long each endpoint may take to search its history: it may lie on slow storage.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long each endpoint may take to accept a transaction.
@@ -101,22 +105,32 @@ fn says_already_processed(error: &CallError) -> bool {
 
 #[async_trait]
 impl SettlementChain for SolanaRpc {
-    /// A node that lags knows a lower height than the one that knew the blockhash. So what the others were ahead of it is
-    /// added: of as many slots, each may have had a block.
+    /// Too low a height would have a payment given up that can still land. So the middle of what the endpoints say is
+    /// taken, the higher one of two. And a node that lags knows a lower height than the one that knew the blockhash, so
+    /// what others were ahead of it is added: of as many slots, each may have had a block.
     async fn last_valid_block_height(&self) -> Result<u64, ChainError> {
         let params = json!([{"commitment": "confirmed"}]);
         let read = |answer: Response<RpcBlockhash>| {
             let (slot, height) = (answer.context.slot, answer.value.last_valid_block_height);
+            if height > slot.saturating_add(MAX_BLOCKHASH_AGE) {
+                return Err("a last valid block height far above the slot");
+            }
             Ok(Answer::at(slot, (slot, height)))
         };
-        let (slot, height) =
-            self.pool.first(RpcRequest::GetLatestBlockhash, &params, READ_TIMEOUT, read).await?;
-        Ok(height.saturating_add(self.pool.highest_slot().saturating_sub(slot)))
+        let told = self.pool.panel(RpcRequest::GetLatestBlockhash, &params, HEIGHT_TIMEOUT, read).await?;
+        let corrected = told.iter().map(|(slot, height)| height + self.pool.lag_of(*slot).min(MAX_LAG));
+        let mut heights: Vec<u64> = corrected.collect();
+        heights.sort_unstable();
+        Ok(heights[heights.len() / 2])
     }
 
+    /// Too high a height would do the same harm, so here it is the lower one of two.
     async fn finality(&self) -> Result<Finality, ChainError> {
         let params = json!([{"commitment": "finalized"}]);
-        self.pool.first(RpcRequest::GetEpochInfo, &params, READ_TIMEOUT, read_finality).await
+        let request = RpcRequest::GetEpochInfo;
+        let mut told = self.pool.panel(request, &params, HEIGHT_TIMEOUT, read_finality).await?;
+        told.sort_unstable_by_key(|finality| finality.block_height);
+        Ok(told[(told.len() - 1) / 2])
     }
 
     /// Returns with the first endpoint that took it; the others are still told.

@@ -4,7 +4,7 @@ use pay402::{
     chain::settlement::SettlementChain,
     sandbox::{FINALITY_SLOTS, MAX_BLOCKHASH_AGE, faults::ALWAYS},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use solana_commitment_config::CommitmentConfig;
 
 use super::cluster::Cluster;
@@ -29,11 +29,51 @@ async fn the_last_valid_height_is_that_of_the_newest_blockhash() {
 async fn a_lagging_endpoint_does_not_shorten_a_blockhashs_life() {
     let cluster = Cluster::start(2).await;
     let honest = cluster.rpc.last_valid_block_height().await.unwrap();
-    cluster.faults(0).error("getLatestBlockhash", -32603, "internal error", 1);
-    cluster.rpc.last_valid_block_height().await.unwrap();
     cluster.faults(1).error("getLatestBlockhash", -32603, "internal error", ALWAYS);
     cluster.faults(0).lag(40);
     assert_eq!(cluster.rpc.last_valid_block_height().await.unwrap(), honest);
+}
+
+/// One endpoint of two that makes up a low height for blockhashes, or a high one for the final block, gives nothing up.
+#[tokio::test]
+async fn one_liar_of_two_does_not_bring_a_payments_end_nearer() {
+    for liar in [0, 1] {
+        let cluster = Cluster::start(2).await;
+        let last = cluster.rpc.last_valid_block_height().await.unwrap();
+        let finality = cluster.rpc.finality().await.unwrap();
+        let faults = cluster.faults(liar);
+        let low = |mut answer: Value| {
+            answer["value"]["lastValidBlockHeight"] = json!(1);
+            answer
+        };
+        faults.lie("getLatestBlockhash", Box::new(low));
+        assert_eq!(cluster.rpc.last_valid_block_height().await.unwrap(), last);
+        let high = json!({"absoluteSlot": u64::MAX / 2, "blockHeight": u64::MAX / 2});
+        faults.lie("getEpochInfo", Box::new(move |_| high.clone()));
+        // Again and again, although the honest one now seems to lag.
+        for _ in 0..3 {
+            assert_eq!(cluster.rpc.finality().await.unwrap(), finality);
+        }
+        assert!(
+            cluster.rpc.last_valid_block_height().await.unwrap() <= last + 50,
+            "what is added is bounded"
+        );
+    }
+}
+
+/// Endpoints that give no answer do not keep the others waiting twice, and are heard when there are no others.
+#[tokio::test]
+async fn endpoints_that_fail_are_not_waited_for() {
+    let cluster = Cluster::start(2).await;
+    cluster.faults(0).error("getEpochInfo", -32603, "internal error", 2);
+    for _ in 0..3 {
+        cluster.rpc.finality().await.unwrap();
+    }
+    assert_eq!(cluster.calls("getEpochInfo"), [1, 3]);
+    cluster.faults(1).error("getEpochInfo", -32603, "internal error", ALWAYS);
+    cluster.rpc.finality().await.unwrap_err();
+    cluster.rpc.finality().await.unwrap();
+    assert_eq!(cluster.calls("getEpochInfo")[0], 3);
 }
 
 #[tokio::test]
