@@ -118,7 +118,8 @@ impl SettlementChain for SolanaRpc {
             Ok(Answer::at(slot, (slot, height)))
         };
         let told = self.pool.panel(RpcRequest::GetLatestBlockhash, &params, HEIGHT_TIMEOUT, read).await?;
-        let corrected = told.iter().map(|(slot, height)| height + self.pool.lag_of(*slot).min(MAX_LAG));
+        let lag = |slot: u64| self.pool.lag_of(slot).min(MAX_LAG);
+        let corrected = told.iter().map(|(slot, height)| height.saturating_add(lag(*slot)));
         let mut heights: Vec<u64> = corrected.collect();
         heights.sort_unstable();
         Ok(heights[heights.len() / 2])

@@ -8,5 +8,6 @@ mod finality;
 mod funds;
 mod hints;
 mod send;
+mod settle;
 mod simulation;
 mod statuses;
