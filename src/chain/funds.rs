@@ -18,6 +18,8 @@ use crate::{
 
 /// How often balances are read.
 const INTERVAL: Duration = Duration::from_secs(15);
+/// How long after a fee was paid they are read: until it shows, and so that many payments cause one reading.
+const SETTLED_DELAY: Duration = Duration::from_secs(2);
 /// How long reading one balance may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// After how long without a reading a balance counts as unknown.
@@ -79,7 +81,7 @@ impl FeePayerFunds {
                 funds.read_all().await;
                 tokio::select! {
                     () = tokio::time::sleep(INTERVAL) => {}
-                    () = funds.wake.notified() => {}
+                    () = funds.wake.notified() => tokio::time::sleep(SETTLED_DELAY).await,
                     () = shutdown.begun() => return,
                 }
             }

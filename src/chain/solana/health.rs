@@ -12,9 +12,9 @@ const MAX_PENALTY: Duration = Duration::from_mins(1);
 /// Where an endpoint stands in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    Front,
-    /// It may show that it is well again.
+    /// It may show that it is well again: to one call, before the others.
     Due,
+    Front,
     /// Asked only after all others.
     BehindUntil(Instant),
 }

@@ -50,18 +50,26 @@ impl Pool {
         self.slots.lag(endpoint.index(), slot) > MAX_LAG
     }
 
-    /// Every endpoint once, the best first, within `budget` together.
+    /// Every endpoint once, the best first, within `budget` together. One that was put behind long enough ago is tried
+    /// before the others, by this call alone and for a moment only: else it would not be heard of again.
     pub fn attempts(&self, budget: Duration) -> Attempts {
         self.attempts_at(Instant::now(), budget)
     }
 
     fn attempts_at(&self, now: Instant, budget: Duration) -> Attempts {
+        let mut tried = false;
         let mut order: Vec<_> = self
             .endpoints
             .iter()
             .map(|endpoint| {
-                let trial = endpoint.take_trial(now);
-                let standing = if trial { Standing::Front } else { endpoint.standing(now) };
+                let trial = !tried && endpoint.take_trial(now);
+                tried |= trial;
+                let standing = match endpoint.standing(now) {
+                    _ if trial => Standing::Due,
+                    // Not by this call.
+                    Standing::Due => Standing::BehindUntil(now),
+                    standing => standing,
+                };
                 (standing, trial, Arc::clone(endpoint))
             })
             .collect();
@@ -203,5 +211,19 @@ mod tests {
         pool.endpoints[0].judge(None, false, still);
         pool.endpoints[1].judge(None, true, still);
         assert_eq!(order(&pool, still), calm);
+    }
+
+    #[test]
+    fn the_last_in_the_list_is_tried_too_and_one_at_a_time() {
+        let urls = vec!["http://127.0.0.1:1".to_owned(); 3];
+        let pool = Pool::new(Network::Sandbox, &urls, &Arc::new(Metrics::new()));
+        let now = Instant::now();
+        for endpoint in &pool.endpoints[1..] {
+            endpoint.judge(Some(Fault::NoAnswer), false, now);
+        }
+        let later = now + Duration::from_secs(6);
+        assert_eq!(order(&pool, later), [(1, true), (0, false), (2, false)]);
+        assert_eq!(order(&pool, later), [(2, true), (0, false), (1, false)]);
+        assert_eq!(order(&pool, later), [(0, false), (1, false), (2, false)]);
     }
 }

@@ -6,6 +6,7 @@ use pay402::{
     chain::funds::{FeePayerFunds, Funds},
     clock::Clock,
     sandbox::faults::{ALWAYS, ANY},
+    shutdown::Shutdown,
 };
 use serde_json::json;
 use solana_pubkey::Pubkey;
@@ -101,6 +102,28 @@ async fn a_balance_nobody_has_read_is_unknown() {
     let purse = Purse::with(0).await;
     let never = Pubkey::new_unique();
     assert_eq!((purse.funds.of(&never), purse.funds.allow_settling(&never)), (Funds::Unknown, true));
+}
+
+/// The balance is read without being asked for, and again soon after a fee was paid.
+#[tokio::test]
+async fn balances_are_read_at_the_start_and_after_a_fee() {
+    let Purse { cluster, address, funds } = Purse::with(FLOOR - 1).await;
+    let (funds, shutdown) = (Arc::new(funds), Shutdown::default());
+    funds.start(shutdown.clone());
+    let until = async |wanted: Funds| {
+        while funds.of(&address) != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    while cluster.calls("getBalance") < vec![2] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cluster.chain.sandbox.airdrop(&address, 1_000_000_000).unwrap();
+    cluster.chain.sandbox.advance_slots(1);
+    funds.changed();
+    // Sooner than the next round.
+    tokio::time::timeout(Duration::from_secs(12), until(Funds::Enough)).await.unwrap();
+    shutdown.begin();
 }
 
 async fn fee_payer(app: &TestApp) -> (u16, serde_json::Value, serde_json::Value) {
