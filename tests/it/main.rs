@@ -22,3 +22,5 @@ mod proof;
 mod redis;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "sandbox")]
+mod x402;

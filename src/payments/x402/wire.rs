@@ -148,11 +148,7 @@ impl X402Request {
         let payload = version
             .zip(members.as_ref())
             .and_then(|(version, members)| Payload::read(version, &section, members, &mut errors));
-        // Without a version the fields would be guesses.
-        let requirements = version.and_then(|version| {
-            let section = Section::new("paymentRequirements");
-            Requirements::read(version, &section, body.payment_requirements, &mut errors)
-        });
+        let requirements = read_requirements(version, body.payment_requirements, &mut errors);
         match (version, payload, requirements) {
             (Some(version), Some(payload), Some(requirements)) if errors.is_empty() => {
                 Ok(Self { version, payload, requirements })
@@ -206,6 +202,19 @@ impl Payload {
             Version::V2 => read_resource(&section.inner("resource"), members.resource, errors),
         };
         Some(Self { scheme: scheme?, network: network?, transaction: transaction?, accepted, resource })
+    }
+}
+
+/// Without a version the fields inside would be guesses.
+fn read_requirements(
+    version: Option<Version>,
+    raw: Option<&RawValue>,
+    errors: &mut FieldErrors,
+) -> Option<Requirements> {
+    let section = Section::new("paymentRequirements");
+    match version {
+        Some(version) => Requirements::read(version, &section, raw, errors),
+        None => section.required::<IgnoredAny>(raw, errors).and(None),
     }
 }
 

@@ -28,7 +28,7 @@ impl Rules {
         instructions: &[Instruction<'_>],
     ) -> Result<(usize, Transfer), Refusal> {
         let (index, transfer) = find(instructions).ok_or_else(no_transfer)?;
-        self.check_who_pays(decoded, &instructions[..=index], &transfer)
+        self.check_who_pays(decoded, instructions, index, &transfer)
             .and_then(|()| self.check_asset(terms, &transfer))
             .and_then(|()| check_recipient(terms, &transfer))
             .and_then(|()| self.check_amount(terms, &transfer))
@@ -36,11 +36,13 @@ impl Rules {
         Ok((index, transfer))
     }
 
-    /// Rule 14: nothing of ours is moved, and nothing of ours is lent to an instruction up to the transfer.
+    /// Rule 14: nothing of ours is moved, and none of us is lent to the compute budget or to the transfer. Rule 18 sees
+    /// to the others.
     fn check_who_pays(
         &self,
         decoded: &Decoded,
         instructions: &[Instruction<'_>],
+        index: usize,
         transfer: &Transfer,
     ) -> Result<(), Refusal> {
         if self.is_ours(&transfer.authority) {
@@ -52,8 +54,9 @@ impl Rules {
                 ),
             ));
         }
-        instructions.iter().try_for_each(|instruction| self.check_isolation(instruction))?;
-        check_authority_signs(decoded, instructions, transfer)
+        let instruction = &instructions[index];
+        instructions[..2].iter().chain([instruction]).try_for_each(|used| self.check_isolation(used))?;
+        check_authority_signs(decoded, instruction, transfer)
     }
 
     /// Rule 15.
@@ -126,13 +129,13 @@ fn read(instruction: &Instruction<'_>) -> Option<Transfer> {
 /// Rule 14: a lone authority is a signer. One with accounts after it may be a multisig, whose members sign.
 fn check_authority_signs(
     decoded: &Decoded,
-    instructions: &[Instruction<'_>],
+    instruction: &Instruction<'_>,
     transfer: &Transfer,
 ) -> Result<(), Refusal> {
     let message = &decoded.transaction.message;
     let signers = usize::from(message.header().num_required_signatures);
     let signs = message.static_account_keys()[..signers].contains(&transfer.authority);
-    let alone = instructions.last().is_some_and(|instruction| instruction.accounts.len() == 4);
+    let alone = instruction.accounts.len() == 4;
     if signs || !alone {
         return Ok(());
     }
