@@ -8,7 +8,6 @@ mod decoding;
 mod extras;
 mod kit;
 mod mutations;
-mod on_chain;
 mod replies;
 mod signers;
 mod terms;

@@ -6,7 +6,7 @@ use spl_token_2022_interface::{
     state::Account as TokenAccount,
 };
 
-use super::{CheckedPayment, Reason, Refusal, Rules};
+use super::{CheckedPayment, Reason, Refusal, Rules, number};
 
 /// An account as it was fetched.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ impl Rules {
             return Some(format!("the payer's {name} token account {} is frozen", payment.source));
         }
         if base.amount < payment.amount {
-            let (held, needed) = (sum(base.amount), sum(payment.amount));
+            let (held, needed) = (sum(base.amount), number(payment.amount, payment.decimals));
             return Some(format!("the payer holds {held}, {needed} needed"));
         }
         if base.owner == payment.payer {

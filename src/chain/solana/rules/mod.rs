@@ -121,12 +121,13 @@ impl Rules {
 
     /// An amount of a mint's tokens as a person would write it.
     fn sum(&self, units: u64, decimals: u8, mint: &Pubkey) -> String {
-        format!("{} {}", with_cents(decimal_text(units, decimals)), self.name(mint))
+        format!("{} {}", number(units, decimals), self.name(mint))
     }
 }
 
-/// At least two digits after the point, as for money; the same number.
-fn with_cents(mut number: String) -> String {
+/// In whole tokens, with two digits after the point at least, as for money.
+fn number(units: u64, decimals: u8) -> String {
+    let mut number = decimal_text(units, decimals);
     let fraction = number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     if fraction == 0 {
         number.push('.');
