@@ -8,6 +8,7 @@ mod decoding;
 mod extras;
 mod kit;
 mod mutations;
+mod oracle;
 mod replies;
 mod signers;
 mod terms;
