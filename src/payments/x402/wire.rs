@@ -116,13 +116,11 @@ const MARKS: [&str; 3] = ["x402Version", "paymentPayload", "paymentHeader"];
 /// guessed.
 #[must_use]
 pub fn is_x402(body: &[u8]) -> bool {
-    match serde_json::from_slice::<HashMap<String, IgnoredAny>>(body) {
-        Ok(members) => MARKS.into_iter().any(|mark| members.contains_key(mark)),
-        Err(_) => {
-            let text = String::from_utf8_lossy(body);
-            MARKS.into_iter().any(|mark| text.contains(&format!("\"{mark}\"")))
-        }
+    if let Ok(members) = serde_json::from_slice::<HashMap<String, &RawValue>>(body) {
+        return MARKS.into_iter().any(|mark| members.contains_key(mark));
     }
+    let text = String::from_utf8_lossy(body);
+    MARKS.into_iter().any(|mark| text.contains(&format!("\"{mark}\"")))
 }
 
 impl X402Request {

@@ -67,7 +67,7 @@ impl Stage {
         let payment = self.payment();
         let [mint, source, destination] = payment.holdings();
         let found = [self.fetch(&mint).await, self.fetch(&source).await, self.fetch(&destination).await];
-        let [mint, source, destination] = found.each_ref().map(view);
+        let [mint, source, destination] = found.each_ref().map(|found| found.as_ref().map(view));
         let holdings = Holdings { mint, source, destination };
         self.case.rules().explain(&payment, &holdings)
     }
@@ -96,8 +96,8 @@ impl Stage {
     }
 }
 
-fn view(account: &Option<ChainAccount>) -> Option<Account<'_>> {
-    account.as_ref().map(|account| Account { owner: account.owner, data: &account.data })
+fn view(account: &ChainAccount) -> Account<'_> {
+    Account { owner: account.owner, data: &account.data }
 }
 
 fn mint_with(transfer_fee: Option<TransferFee>, transfer_hook: Option<Pubkey>) -> MintSpec {
@@ -329,7 +329,7 @@ async fn a_delegate_is_told_what_it_may_spend() {
             stage.fetch(&source).await,
             stage.fetch(&payment.destination).await,
         ];
-        let [mint, source, destination] = fetched.each_ref().map(view);
+        let [mint, source, destination] = fetched.each_ref().map(|found| found.as_ref().map(view));
         stage.case.rules().explain(&payment, &Holdings { mint, source, destination })
     };
     let mint = stage.case.mint;

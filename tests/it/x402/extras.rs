@@ -91,8 +91,8 @@ fn rule_18_the_first_memo_program_is_unknown() {
 #[test]
 fn rule_18_a_guard_may_look_at_the_fee_payer() {
     let case = Case::new();
-    let look = with_account(guard(), AccountMeta::new(case.fee_payer.pubkey(), true));
-    assert!(case.check(&around(&case, std::slice::from_ref(&look), &[look.clone()])).is_ok());
+    let look = [with_account(guard(), AccountMeta::new(case.fee_payer.pubkey(), true))];
+    assert!(case.check(&around(&case, &look, &look)).is_ok());
 }
 
 #[test]

@@ -107,15 +107,12 @@ pub fn assert_moves_the_same_money(bytes: &[u8], expected: &Expected) {
         }
         assert!(!lent, "the fee payer is lent to {program}");
         if program == COMPUTE_BUDGET {
-            match instruction.data {
-                [2, limit @ ..] => {
-                    assert!(units.replace(u32::from_le_bytes(limit.try_into().unwrap())).is_none())
-                }
-                [3, offer @ ..] => {
-                    assert!(price.replace(u64::from_le_bytes(offer.try_into().unwrap())).is_none())
-                }
+            let again = match instruction.data {
+                [2, limit @ ..] => units.replace(u32::from_le_bytes(limit.try_into().unwrap())).is_some(),
+                [3, offer @ ..] => price.replace(u64::from_le_bytes(offer.try_into().unwrap())).is_some(),
                 other => panic!("compute budget {other:?}"),
-            }
+            };
+            assert!(!again, "one limit and one price");
         } else if program == spl_token_interface::ID || program == spl_token_2022_interface::ID {
             transfers += 1;
             let account = |position: usize| keys[usize::from(instruction.accounts[position])];

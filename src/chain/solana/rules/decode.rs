@@ -70,7 +70,7 @@ fn message_offset(signatures: u8) -> usize {
 }
 
 /// Rule 5.
-pub(super) fn decode(bytes: Vec<u8>) -> Result<Decoded, Refusal> {
+pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Decoded, Refusal> {
     if bytes.len() > MAX_TRANSACTION_BYTES {
         return Err(too_long());
     }
@@ -80,7 +80,7 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<Decoded, Refusal> {
         .deserialize(&bytes)
         .map_err(|error| refusal(format!("the transaction's bytes make no sense: {error}")))?;
     let signatures = u8::try_from(transaction.signatures.len()).unwrap_or(u8::MAX);
-    let message = bytes.get(message_offset(signatures)..).unwrap_or_default().to_vec();
+    let message = bytes.split_off(message_offset(signatures).min(bytes.len()));
     if transaction.message.serialize() != message {
         return Err(refusal("the transaction is not encoded the one way there is"));
     }
