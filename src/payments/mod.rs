@@ -1,7 +1,7 @@
 //! Deciding whether a payment is good, and keeping the books.
 //!
-//! [`proof`] judges the 402pay payment proof. A refused payment is a value, a [`Verdict`]; errors are for what could
-//! not be decided. What was decided is kept by a [`PaymentStore`], whose unique constraints are the last judge of
+//! [`proof`] judges the 402pay payment proof, [`x402`] speaks x402. A refused payment is a value, a [`Verdict`]; errors
+//! are for what could not be decided. What was decided is kept by a [`PaymentStore`], whose unique constraints are the last judge of
 //! replays; a [`ClaimStore`] gives the fast first answer.
 
 mod claims;
@@ -10,6 +10,7 @@ pub mod proof;
 mod recorder;
 mod store;
 mod verdict;
+pub mod x402;
 
 pub use claims::{Claim, ClaimOutcome, ClaimStore};
 pub use payment::{Payment, PaymentState};

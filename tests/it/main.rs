@@ -26,3 +26,5 @@ mod redis;
 mod rpc;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "sandbox")]
+mod x402;
