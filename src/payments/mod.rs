@@ -2,12 +2,13 @@
 //!
 //! [`proof`] judges the 402pay payment proof. A refused payment is a value, a [`Verdict`]; errors are for what could
 //! not be decided. What was decided is kept by a [`PaymentStore`], whose unique constraints are the last judge of
-//! replays; a [`ClaimStore`] gives the fast first answer.
+//! replays; a [`ClaimStore`] gives the fast first answer. [`settlement`] makes payments final that the service signs for.
 
 mod claims;
 mod payment;
 pub mod proof;
 mod recorder;
+pub mod settlement;
 mod store;
 mod verdict;
 
