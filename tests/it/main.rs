@@ -24,3 +24,5 @@ mod proof;
 mod redis;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "sandbox")]
+mod settlement;

@@ -89,25 +89,29 @@ impl Settlements {
     }
 
     /// Settles a message for requirements, once. `prepare` verifies the payment and signs it; it runs when the message has
-    /// been claimed, or not at all where there is an outcome already. Given up on, it holds up its twins for no longer
-    /// than a claim's lease, and what is in flight by then is finished all the same.
-    pub async fn settle<R>(
+    /// been claimed: not at all where there is an outcome already, and again where the claim was lost meanwhile. Given up
+    /// on, a request holds up its twins for no longer than a claim's lease, and what is in flight by then is finished all
+    /// the same.
+    pub async fn settle<R, F>(
         &self,
         message: MessageHash,
         terms: TermsHash,
-        prepare: impl Future<Output = Result<NewSettlement, R>> + Send,
-    ) -> Settled<R> {
+        mut prepare: impl FnMut() -> F + Send,
+    ) -> Settled<R>
+    where
+        R: Send,
+        F: Future<Output = Result<NewSettlement, R>> + Send,
+    {
         let number = RequestNumber(self.requests.fetch_add(1, Ordering::Relaxed));
         let (tell, mut told) = mpsc::channel(2);
         if self.incoming.send(Incoming::Request(number, message, terms, tell)).await.is_err() {
             return Settled::Answered(Answer::Unavailable);
         }
-        let mut prepare = std::pin::pin!(prepare);
-        let (mut preparing, mut refusal) = (false, None);
+        let (mut preparing, mut refusal) = (None, None);
         loop {
             tokio::select! {
-                prepared = &mut prepare, if preparing => {
-                    preparing = false;
+                prepared = async { preparing.as_mut().expect("something is prepared").await }, if preparing.is_some() => {
+                    preparing = None;
                     let prepared = match prepared {
                         Ok(new) => Some(Box::new((self.new_id(), new))),
                         Err(refused) => {
@@ -119,7 +123,7 @@ impl Settlements {
                     let _ = self.incoming.send(Incoming::Event(Event::Prepared(number, prepared))).await;
                 }
                 told = told.recv() => match (told, refusal.take()) {
-                    (Some(Told::Prepare), _) => preparing = true,
+                    (Some(Told::Prepare), _) => preparing = Some(Box::pin(prepare())),
                     (Some(Told::Answer(Answer::Refused)), Some(refusal)) => return Settled::Refused(refusal),
                     (Some(Told::Answer(answer)), _) => return Settled::Answered(answer),
                     (None, _) => return Settled::Answered(Answer::Unavailable),

@@ -1,0 +1,7 @@
+//! Settlements: the engine against a world that does its worst, then against the real stores and the sandbox chain.
+
+mod chain;
+pub mod model;
+mod random;
+mod simulation;
+mod world;
