@@ -5,6 +5,7 @@
 //! replays; a [`ClaimStore`] gives the fast first answer. [`settlement`] makes payments final that the service signs for.
 
 mod claims;
+mod entry;
 mod payment;
 pub mod proof;
 mod recorder;
@@ -13,6 +14,7 @@ mod store;
 mod verdict;
 
 pub use claims::{Claim, ClaimOutcome, ClaimStore};
+pub use entry::{Entry, Source};
 pub use payment::{Payment, PaymentState};
 pub use recorder::Recorder;
 pub use store::{OnRecord, PaymentPage, PaymentStore, RecordOutcome, Used};

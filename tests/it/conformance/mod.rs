@@ -8,7 +8,10 @@ mod payments;
 mod plans;
 mod races;
 mod requirements;
+mod settlement_races;
+mod settlements;
 mod trouble;
+mod upgrade;
 
 use std::sync::Arc;
 

@@ -49,9 +49,6 @@ pub struct SimChain {
     pub landed_last: BTreeSet<Signature>,
 }
 
-/// What an endpoint answers, or nothing.
-pub type Answered<T> = Option<T>;
-
 impl SimChain {
     pub fn new() -> Self {
         let blocks = (0..20).map(|slot| Block { slot, landed: Vec::new() }).collect();
@@ -134,7 +131,13 @@ impl SimChain {
             }
             // The last moment is the interesting one.
             let is_last = height == transaction.last_height;
-            let chance = if calm { 60 } else if is_last { 80 } else { 25 };
+            let chance = if calm {
+                60
+            } else if is_last {
+                80
+            } else {
+                25
+            };
             if arrives_at > self.slot || !random.percent(chance) {
                 self.on_the_way.push(OnTheWay { transaction, arrives_at });
                 continue;
@@ -156,7 +159,8 @@ impl SimChain {
         let copies = if !calm && random.percent(20) { 2 } else { 1 };
         for _ in 0..copies {
             let delay = if calm { 0 } else { random.below(BLOCKHASH_LIFE) };
-            self.on_the_way.push(OnTheWay { transaction: transaction.clone(), arrives_at: self.slot + delay });
+            self.on_the_way
+                .push(OnTheWay { transaction: transaction.clone(), arrives_at: self.slot + delay });
         }
     }
 

@@ -2,6 +2,6 @@
 
 mod chain;
 pub mod model;
-mod random;
+pub mod random;
 mod simulation;
 mod world;

@@ -185,8 +185,8 @@ impl Model {
     }
 
     pub fn find(&self, signature: &Signature) -> Option<Record> {
-        self.rows.iter().find_map(|(message, row)| {
-            row.record(*message).filter(|record| record.signature == *signature)
-        })
+        self.rows
+            .iter()
+            .find_map(|(message, row)| row.record(*message).filter(|record| record.signature == *signature))
     }
 }

@@ -66,7 +66,6 @@ fn add(all: &mut Seen, seen: &Seen) {
     all.settled_in_last_block += seen.settled_in_last_block;
     all.taken_over += seen.taken_over;
     all.lost_commits += seen.lost_commits;
-    all.lost_sends += seen.lost_sends;
     all.duplicates += seen.duplicates;
     all.pending += seen.pending;
     all.caps += seen.caps;

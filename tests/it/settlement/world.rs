@@ -68,7 +68,6 @@ pub struct Seen {
     pub settled_in_last_block: u64,
     pub taken_over: u64,
     pub lost_commits: u64,
-    pub lost_sends: u64,
     pub duplicates: u64,
     pub pending: u64,
     pub caps: u64,
@@ -113,8 +112,8 @@ impl World {
     pub fn new(seed: u64, trace: bool) -> Self {
         let mut random = Random::new(seed);
         let caps = Caps {
-            per_key_lamports: random.percent(30).then_some(30_000),
-            total_lamports: random.percent(30).then_some(60_000),
+            per_key_lamports: random.percent(30).then_some(20_000),
+            total_lamports: random.percent(30).then_some(40_000),
         };
         let secs = |random: &mut Random, low, high| Duration::from_secs(random.between(low, high));
         let policy = Policy {
@@ -304,20 +303,18 @@ impl World {
     }
 
     pub fn ask(&mut self, index: usize, payment: usize, terms: TermsHash) {
+        if !self.is_awake(index) {
+            return;
+        }
         let instance = &mut self.instances[index];
         let number = RequestNumber(instance.next_request);
         instance.next_request += 1;
-        let asleep_ms = instance.stalled_until_ms.saturating_sub(self.now_ms);
         let patience = u64::try_from(self.policy.answer_within.as_millis()).unwrap();
-        let due_ms = self.now_ms + patience + asleep_ms;
+        let due_ms = self.now_ms + patience;
         let request = Request { payment, terms, due_ms, attempts: BTreeSet::new(), refused: false };
         self.requests.insert((instance.number, number), request);
         let event = Event::Settle(number, self.payments[payment].message, terms);
-        if self.is_awake(index) {
-            self.step(index, event);
-        } else {
-            self.instances[index].results.push(event);
-        }
+        self.step(index, event);
     }
 
     fn hint(&mut self, index: usize) {
@@ -485,7 +482,8 @@ impl World {
                 Event::Forgot
             }
             Effect::Send(message, bytes) => {
-                let journal = self.model.rows[&message].journal.as_ref().expect("journalled before it is sent");
+                let journal =
+                    self.model.rows[&message].journal.as_ref().expect("journalled before it is sent");
                 assert_eq!(*journal.settlement.transaction, *bytes, "the same bytes each time");
                 let payment = self.payments.iter().find(|payment| payment.message == message).unwrap();
                 self.chain.send(&payment.transaction.clone(), &mut self.random, self.calm);
