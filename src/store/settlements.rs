@@ -264,7 +264,7 @@ macro_rules! settlement_transactions {
             let refused = if !enter_pending(&mut transaction, journal).await? {
                 Some(why_not(&mut transaction, &journal.claim, Journalled::SignatureUsed).await?)
             } else if !write_down(&mut transaction, journal).await? {
-                Some(Journalled::ClaimLost)
+                Some(why_not(&mut transaction, &journal.claim, Journalled::ClaimLost).await?)
             } else {
                 reserve(&mut transaction, journal).await?.map(Journalled::CapReached)
             };

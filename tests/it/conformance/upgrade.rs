@@ -15,7 +15,8 @@ const BEFORE: i64 = 4;
 /// As the version before writes.
 const OLD_ROWS: [&str; 6] = [
     "INSERT INTO payment_requirements (nonce, owner, amount, currency, recipient, scheme, expires_at_ms, \
-         created_at_ms) VALUES ('nonce 7', 'merchant', 1, 'USDC', 'r', 'exact', 1, 1)",
+         created_at_ms) VALUES ('nonce 7', 'merchant', 1, 'USDC', \
+         '11111111111111111111111111111111', 'exact', 1, 1)",
     "INSERT INTO transactions (id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, \
          amount, network, slot, block_time_ms, verified_at_ms) \
      VALUES ('pay_old', 'settled', 'merchant', \
