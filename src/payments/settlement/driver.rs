@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     ids::{Entropy, PaymentId, random_nonce},
     metrics::Metrics,
-    shutdown::{DRAIN_TIMEOUT, Shutdown},
+    shutdown::Shutdown,
     store_error::StoreError,
 };
 
@@ -34,8 +34,6 @@ use crate::{
 const MAX_EVENTS: usize = 1024;
 /// How often the engine looks after what is due, at most.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
-/// When what is still in flight at shutdown is left to others: early enough to tell the database so.
-const HAND_OVER_AFTER: Duration = Duration::from_secs(DRAIN_TIMEOUT.as_secs() - 3);
 
 /// What a request is told on its way.
 #[derive(Debug)]
@@ -173,7 +171,7 @@ impl Driver {
                 () = sleep_until(wake_at.max(Instant::now() + MIN_PAUSE)) => self.step(Event::Tick),
                 () = shutdown.begun(), if hand_over_at.is_none() => {
                     self.engine.drain();
-                    hand_over_at = Some(Instant::now() + HAND_OVER_AFTER);
+                    hand_over_at = Some(Instant::now() + self.runner.policy.hand_over_after);
                 }
                 () = sleep_until(hand_over_at.unwrap_or_else(far_away)), if hand_over_at.is_some() => break,
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chain::settlement::Commitment;
+use crate::{chain::settlement::Commitment, shutdown::DRAIN_TIMEOUT};
 
 /// The most that transaction fees may cost on a UTC day, in lamports. `None`: no cap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Policy {
     pub retry_after: Duration,
     /// When an effect whose outcome never came is given up.
     pub effect_patience: Duration,
+    /// When what is still in flight at shutdown is left to others.
+    pub hand_over_after: Duration,
     /// How many requests wait for an answer, at most. Further ones are told to come back.
     pub max_requests: usize,
     /// How many settlements this instance has in flight, at most.
@@ -60,6 +62,8 @@ impl Policy {
             wait_every: Duration::from_millis(500),
             retry_after: Duration::from_secs(1),
             effect_patience: Duration::from_secs(30),
+            // Early enough to tell the database so.
+            hand_over_after: DRAIN_TIMEOUT.saturating_sub(Duration::from_secs(3)),
             max_requests: 1024,
             max_in_flight: 4096,
             max_sends: 64,

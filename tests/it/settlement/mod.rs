@@ -3,5 +3,6 @@
 mod chain;
 pub mod model;
 pub mod random;
+mod real;
 mod simulation;
 mod world;
