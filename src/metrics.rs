@@ -1,6 +1,8 @@
 //! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
 //! `docs/metrics.md` says the same in prose.
 
+pub mod settlement;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -13,9 +15,6 @@ use crate::money::{Amount, Currency};
 /// From half a millisecond to ten seconds.
 const DURATION_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// From a quarter of a second to beyond the life of a blockhash.
-const SETTLEMENT_BUCKETS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0, 60.0, 90.0, 120.0, 300.0];
 
 /// How a verification ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +46,7 @@ pub struct Metrics {
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
-    settlements: IntCounterVec,
-    settlement_duration: HistogramVec,
-    settlements_in_flight: IntGauge,
-    sponsored_lamports: IntCounter,
+    pub settlements: settlement::SettlementMetrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
@@ -106,37 +102,7 @@ impl Metrics {
                 )
                 .expect("the metric is well formed"),
             ),
-            settlements: counter(
-                &registry,
-                "settlement_total",
-                "Settlements this instance ended in the books",
-                &["outcome"],
-            ),
-            settlement_duration: register(
-                &registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "settlement_duration_seconds",
-                        "Time from a settlement's journal entry to its end in the books",
-                    )
-                    .buckets(SETTLEMENT_BUCKETS.to_vec()),
-                    &["outcome"],
-                )
-                .expect("the metric is well formed"),
-            ),
-            settlements_in_flight: gauge(
-                &registry,
-                "settlements_in_flight",
-                "Settlements that this instance has journalled or taken over and that have not ended",
-            ),
-            sponsored_lamports: register(
-                &registry,
-                IntCounter::new(
-                    "settlement_sponsored_lamports_total",
-                    "The most that landed settlements can have cost in transaction fees",
-                )
-                .expect("the metric is well formed"),
-            ),
+            settlements: settlement::SettlementMetrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
                 "blockchain_request_total",
@@ -224,21 +190,6 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "for display only")]
         let tokens = amount.atomic() as f64 / 10_f64.powi(i32::from(currency.decimals()));
         self.payment_amount.with_label_values(&[currency.as_str()]).inc_by(tokens);
-    }
-
-    /// `outcome` is `settled`, `failed` or `expired`.
-    pub fn settlement(&self, outcome: &str, elapsed: Duration) {
-        self.settlements.with_label_values(&[outcome]).inc();
-        self.settlement_duration.with_label_values(&[outcome]).observe(elapsed.as_secs_f64());
-    }
-
-    pub fn settlements_in_flight(&self, count: usize) {
-        self.settlements_in_flight.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// Transaction fees of a settlement that landed.
-    pub fn sponsored(&self, lamports: u64) {
-        self.sponsored_lamports.inc_by(lamports);
     }
 
     /// `method` is an RPC method's name.

@@ -186,7 +186,7 @@ pub(super) fn claimed(row: Option<SettlementRow>, terms: TermsHash) -> Result<Cl
     let booked = row.map(SettlementRow::booked).transpose()?.flatten();
     Ok(match booked {
         None => Claimed::Verifying,
-        Some(booked) if booked.terms == terms => Claimed::Booked(booked.record),
+        Some(booked) if booked.terms == terms => Claimed::Booked(Box::new(booked.record)),
         Some(_) => Claimed::OtherTerms,
     })
 }

@@ -45,7 +45,7 @@ enum Told {
 #[derive(Debug)]
 enum Incoming {
     Request(RequestNumber, MessageHash, TermsHash, mpsc::Sender<Told>),
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// Settles payments. Clones share one engine.
@@ -108,7 +108,7 @@ impl Settlements {
         let (mut preparing, mut refusal) = (None, None);
         loop {
             tokio::select! {
-                prepared = async { preparing.as_mut().expect("something is prepared").await }, if preparing.is_some() => {
+                prepared = outcome(preparing.as_mut()) => {
                     preparing = None;
                     let prepared = match prepared {
                         Ok(new) => Some(Box::new((self.new_id(), new))),
@@ -118,7 +118,7 @@ impl Settlements {
                         }
                     };
                     // Where the engine has ended, nobody tells anything any more, and the loop ends by that.
-                    let _ = self.incoming.send(Incoming::Event(Event::Prepared(number, prepared))).await;
+                    let _ = self.incoming.send(Incoming::Event(Box::new(Event::Prepared(number, prepared)))).await;
                 }
                 told = told.recv() => match (told, refusal.take()) {
                     (Some(Told::Prepare), _) => preparing = Some(Box::pin(prepare())),
@@ -132,7 +132,7 @@ impl Settlements {
 
     /// Ask the chain about this transaction now. A hint for one that is not in flight here, or one too many, is ignored.
     pub fn hint(&self, signature: &Signature) {
-        let _ = self.incoming.try_send(Incoming::Event(Event::Hint(*signature)));
+        let _ = self.incoming.try_send(Incoming::Event(Box::new(Event::Hint(*signature))));
     }
 
     /// What the books say of a settlement, whoever asked for it.
@@ -175,7 +175,7 @@ impl Driver {
                 }
                 () = sleep_until(hand_over_at.unwrap_or_else(far_away)), if hand_over_at.is_some() => break,
             }
-            self.runner.metrics.settlements_in_flight(self.engine.flights());
+            self.runner.metrics.settlements.in_flight(self.engine.flights());
             if hand_over_at.is_some() && self.engine.is_idle() {
                 break;
             }
@@ -189,7 +189,7 @@ impl Driver {
                 self.callers.insert(number, caller);
                 self.step(Event::Settle(number, message, terms));
             }
-            Incoming::Event(event) => self.step(event),
+            Incoming::Event(event) => self.step(*event),
         }
     }
 
@@ -218,7 +218,7 @@ impl Driver {
         let (runner, incoming) = (self.runner.clone(), self.incoming.clone());
         tokio::spawn(async move {
             if let Some(event) = runner.run(effect).await {
-                let _ = incoming.send(Incoming::Event(event)).await;
+                let _ = incoming.send(Incoming::Event(Box::new(event))).await;
             }
         });
     }
@@ -232,7 +232,15 @@ impl Driver {
         if !left.is_empty() {
             tracing::info!(settlements = left.len(), "left settlements to other instances");
         }
-        self.runner.metrics.settlements_in_flight(0);
+        self.runner.metrics.settlements.in_flight(0);
+    }
+}
+
+/// What comes of something, which is not under way all the time.
+async fn outcome<F: Future + Unpin>(of: Option<F>) -> F::Output {
+    match of {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 

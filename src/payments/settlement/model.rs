@@ -112,7 +112,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// What the books say, be it from an earlier request.
-    Ended(Record),
+    Ended(Box<Record>),
     /// Nothing is known yet. The same request sent again gets the outcome.
     Pending {
         /// Where the transaction was signed already.

@@ -118,9 +118,9 @@ impl Runner {
         let super::SettlementState::Ended(ending) = &record.state else { return };
         let elapsed = self.clock.now().0.saturating_sub(record.journalled_at.0);
         let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
-        self.metrics.settlement(ending.as_str(), elapsed);
+        self.metrics.settlements.ended(ending.as_str(), elapsed);
         if ending.landed() {
-            self.metrics.sponsored(*reserved_lamports);
+            self.metrics.settlements.sponsored(*reserved_lamports);
         }
         if let Ending::Failed { reason, .. } = ending {
             tracing::warn!(signature = %record.signature, reason, "a settlement failed on chain");

@@ -27,7 +27,7 @@ pub enum Claimed {
     /// Another attempt has it, and nothing is signed yet.
     Verifying,
     /// Journalled for the same requirements.
-    Booked(Record),
+    Booked(Box<Record>),
     /// Journalled for other requirements.
     OtherTerms,
 }

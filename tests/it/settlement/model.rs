@@ -59,7 +59,11 @@ impl Model {
     pub fn claim(&mut self, claim: &Claim) -> Claimed {
         if let Some(row) = self.rows.get(&claim.message) {
             if let Some(record) = row.record(claim.message) {
-                return if row.terms == claim.terms { Claimed::Booked(record) } else { Claimed::OtherTerms };
+                return if row.terms == claim.terms {
+                    Claimed::Booked(Box::new(record))
+                } else {
+                    Claimed::OtherTerms
+                };
             }
             if row.lease_until >= claim.at && row.attempt != claim.attempt {
                 return Claimed::Verifying;
@@ -114,7 +118,7 @@ impl Model {
             self.sponsored.entry((day(journal.at), subject)).or_default().reserved +=
                 settlement.max_fee_lamports;
         }
-        row.holder = journal.claim.holder.clone();
+        row.holder.clone_from(&journal.claim.holder);
         row.lease_until = journal.lease_until;
         row.journal = Some(Box::new(journal.clone()));
         self.signatures.insert(settlement.signature, journal.payment.clone());
@@ -164,7 +168,7 @@ impl Model {
         let mut taken = Vec::new();
         for (_, message) in lapsed {
             let row = self.rows.get_mut(&message).unwrap();
-            row.holder = holder.to_owned();
+            holder.clone_into(&mut row.holder);
             row.lease_until = until;
             let journal = row.journal.as_ref().unwrap();
             taken.push(InFlight {

@@ -34,7 +34,7 @@ struct Flight {
 
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    flights: BTreeMap<MessageHash, Flight>,
+    all: BTreeMap<MessageHash, Flight>,
     by_signature: HashMap<Signature, MessageHash>,
     hinted: BTreeSet<MessageHash>,
     /// The last final block that was heard of.
@@ -50,16 +50,16 @@ pub(super) struct Flights {
 
 impl Flights {
     pub(super) fn len(&self) -> usize {
-        self.flights.len()
+        self.all.len()
     }
 
     pub(super) fn messages(&self) -> Vec<MessageHash> {
-        self.flights.keys().copied().collect()
+        self.all.keys().copied().collect()
     }
 
     pub(super) fn add(&mut self, state: InFlight, waiter: Option<RequestNumber>, policy: &Policy, now: Now) {
         self.by_signature.insert(state.signature, state.message);
-        let flight = self.flights.entry(state.message).or_insert_with(|| Flight {
+        let flight = self.all.entry(state.message).or_insert_with(|| Flight {
             state,
             waiters: Vec::new(),
             send_at: now.steady,
@@ -73,14 +73,14 @@ impl Flights {
 
     /// Notes that a request waits for what is in flight; whether it is.
     pub(super) fn wait(&mut self, message: &MessageHash, number: RequestNumber) -> bool {
-        let flight = self.flights.get_mut(message);
+        let flight = self.all.get_mut(message);
         flight.map(|flight| flight.waiters.push(number)).is_some()
     }
 
     /// Who waited for it.
     pub(super) fn remove(&mut self, message: &MessageHash) -> Vec<RequestNumber> {
         self.hinted.remove(message);
-        let Some(flight) = self.flights.remove(message) else { return Vec::new() };
+        let Some(flight) = self.all.remove(message) else { return Vec::new() };
         self.by_signature.remove(&flight.state.signature);
         flight.waiters
     }
@@ -90,7 +90,7 @@ impl Flights {
     }
 
     pub(super) fn sent(&mut self, message: &MessageHash, policy: &Policy, now: Now) {
-        if let Some(flight) = self.flights.get_mut(message) {
+        if let Some(flight) = self.all.get_mut(message) {
             flight.sending = false;
             flight.send_at = now.steady + policy.send_every;
         }
@@ -136,7 +136,7 @@ impl Flights {
         policy: &Policy,
         now: Now,
     ) {
-        let Some(flight) = self.flights.get_mut(message) else { return };
+        let Some(flight) = self.all.get_mut(message) else { return };
         if flight.ending.is_some() {
             return;
         }
@@ -152,7 +152,7 @@ impl Flights {
     }
 
     pub(super) fn finish_again(&mut self, message: &MessageHash, policy: &Policy, now: Now) {
-        if let Some(Flight { ending: Some((_, at)), .. }) = self.flights.get_mut(message) {
+        if let Some(Flight { ending: Some((_, at)), .. }) = self.all.get_mut(message) {
             *at = now.steady + policy.retry_after;
         }
     }
@@ -168,7 +168,7 @@ impl Flights {
         self.leases.next_at = now.steady + policy.retry_after;
         let Some(held) = held.map(BTreeSet::from_iter) else { return Vec::new() };
         for message in &held {
-            if let Some(flight) = self.flights.get_mut(message) {
+            if let Some(flight) = self.all.get_mut(message) {
                 flight.renew_at = now.steady + policy.lease / 3;
             }
         }
@@ -196,7 +196,7 @@ impl Flights {
         let given_up_at = now.steady + policy.effect_patience;
         self.sends_due(policy, now, effects);
         self.endings_due(policy, now, effects);
-        if !self.flights.is_empty() {
+        if !self.all.is_empty() {
             self.statuses_due(policy, given_up_at, now, effects);
             self.leases_due(given_up_at, now, effects);
             if self.final_block.is_due(now) {
@@ -207,7 +207,7 @@ impl Flights {
         if draining {
             return;
         }
-        let room = policy.max_in_flight.saturating_sub(self.flights.len()).min(TAKE_OVER_BATCH);
+        let room = policy.max_in_flight.saturating_sub(self.all.len()).min(TAKE_OVER_BATCH);
         if self.left_behind.is_due(now) && room > 0 {
             self.left_behind.next_at = given_up_at;
             effects.push(Effect::TakeOver { limit: u32::try_from(room).unwrap_or(0) });
@@ -220,10 +220,10 @@ impl Flights {
 
     /// Sends what was not sent for a while, unless it cannot land any more.
     fn sends_due(&mut self, policy: &Policy, now: Now, effects: &mut Vec<Effect>) {
-        let under_way = self.flights.values().filter(|flight| flight.sending && flight.send_at > now.steady);
+        let under_way = self.all.values().filter(|flight| flight.sending && flight.send_at > now.steady);
         let room = policy.max_sends.saturating_sub(under_way.count());
         let finality = self.finality;
-        let due = self.flights.values_mut().filter(|flight| {
+        let due = self.all.values_mut().filter(|flight| {
             let is_dead = finality.is_some_and(|finality| flight.state.is_dead(finality));
             flight.send_at <= now.steady && flight.ending.is_none() && !is_dead
         });
@@ -235,7 +235,7 @@ impl Flights {
     }
 
     fn endings_due(&mut self, policy: &Policy, now: Now, effects: &mut Vec<Effect>) {
-        for flight in self.flights.values_mut() {
+        for flight in self.all.values_mut() {
             if let Some((ending, at)) = &mut flight.ending
                 && *at <= now.steady
             {
@@ -250,14 +250,14 @@ impl Flights {
             let hinted: Vec<MessageHash> = self.hinted.iter().take(STATUS_BATCH).copied().collect();
             self.hinted.retain(|message| !hinted.contains(message));
             let asked = hinted.iter().filter_map(|message| {
-                let flight = self.flights.get(message)?;
+                let flight = self.all.get(message)?;
                 Some((*message, flight.state.signature))
             });
             effects.push(Effect::Statuses(StatusRound::Hinted, asked.collect()));
             self.hints.next_at = given_up_at;
         }
         if self.recent.is_due(now) {
-            let asked = next_batch(&self.flights, &mut self.recent, |_| true);
+            let asked = next_batch(&self.all, &mut self.recent, |_| true);
             if asked.is_empty() {
                 self.recent.next_at = now.steady + policy.poll_every;
             } else {
@@ -268,7 +268,7 @@ impl Flights {
         if let Some(finality) = self.finality
             && self.history.is_due(now)
         {
-            let asked = next_batch(&self.flights, &mut self.history, |flight| flight.state.is_dead(finality));
+            let asked = next_batch(&self.all, &mut self.history, |flight| flight.state.is_dead(finality));
             if !asked.is_empty() {
                 self.history.next_at = given_up_at;
                 effects.push(Effect::Statuses(StatusRound::History(finality), asked));
@@ -284,7 +284,7 @@ impl Flights {
         if !self.leases.is_due(now) {
             return;
         }
-        let due = self.flights.values().filter(|flight| flight.renew_at <= now.steady);
+        let due = self.all.values().filter(|flight| flight.renew_at <= now.steady);
         let due: Vec<MessageHash> = due.map(|flight| flight.state.message).take(RENEW_BATCH).collect();
         if !due.is_empty() {
             self.leases.next_at = given_up_at;
@@ -298,13 +298,13 @@ impl Flights {
         if draining {
             wake_at = Duration::MAX;
         }
-        if self.flights.is_empty() {
+        if self.all.is_empty() {
             return wake_at;
         }
         for round in [&self.recent, &self.final_block] {
             wake_at = wake_at.min(round.next_at);
         }
-        for flight in self.flights.values() {
+        for flight in self.all.values() {
             let ending_at = flight.ending.as_ref().map_or(Duration::MAX, |(_, at)| *at);
             wake_at = wake_at.min(ending_at).min(flight.renew_at.max(self.leases.next_at));
             if flight.ending.is_none() && !self.is_dead(flight) {

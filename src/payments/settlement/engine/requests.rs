@@ -242,7 +242,7 @@ impl Engine {
 
     fn answer_ended(&mut self, number: RequestNumber, record: &Record, effects: &mut Vec<Effect>) {
         if self.requests.contains_key(&number) {
-            self.answer(number, Answer::Ended(record.clone()), effects);
+            self.answer(number, Answer::Ended(Box::new(record.clone())), effects);
         }
     }
 
