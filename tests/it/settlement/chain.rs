@@ -185,7 +185,7 @@ impl SimChain {
         self.seen(asked, lag)
     }
 
-    /// Of an endpoint that has final blocks up to a slot, and all history.
+    /// Of an endpoint that has final blocks up to a slot, and all their history. It need not know of later ones.
     pub fn history(
         &self,
         asked: &Signature,
@@ -195,7 +195,8 @@ impl SimChain {
     ) -> Option<SignatureStatus> {
         let ahead = (0..=self.finalized).rev().take_while(|height| self.block(*height).slot > seen).count();
         let lag = if calm { 0 } else { random.below(ahead as u64 + 1) };
-        self.seen(asked, lag)
+        let ignorant = !calm && random.percent(50);
+        self.seen(asked, lag).filter(|status| !ignorant || status.commitment == Commitment::Finalized)
     }
 
     fn seen(&self, asked: &Signature, lag: u64) -> Option<SignatureStatus> {
