@@ -380,7 +380,12 @@ impl World {
         match effect {
             Effect::Prepare(number) => self.prepare(index, number),
             Effect::LastValid(number) => {
-                let height = self.chain.last_valid_block_height(&mut self.random, self.calm);
+                let mut height = self.chain.last_valid_block_height(&mut self.random, self.calm);
+                let key = (self.instances[index].number, number);
+                if let (Some(request), true) = (self.requests.get(&key), self.random.percent(50)) {
+                    // The role promises a bound, however tight.
+                    height = self.payments[request.payment].transaction.last_height;
+                }
                 self.chain_answers(Event::LastValid(number, Ok(height)), Event::LastValid(number, UNREACHED))
             }
             Effect::Finality => {
