@@ -1,6 +1,7 @@
 //! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
 //! `docs/metrics.md` says the same in prose.
 
+pub mod settlement;
 pub mod solana;
 
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub struct Metrics {
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
+    pub settlements: settlement::SettlementMetrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
@@ -102,6 +104,7 @@ impl Metrics {
                 )
                 .expect("the metric is well formed"),
             ),
+            settlements: settlement::SettlementMetrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
                 "blockchain_request_total",

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod postgres;
 pub mod redis;
 mod rows;
+pub mod settlements;
 pub mod sql;
 pub mod sqlite;
 
@@ -14,7 +15,9 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
-    idempotency::IdempotencyStore, payments::PaymentStore, requirements::RequirementStore,
+    idempotency::IdempotencyStore,
+    payments::{PaymentStore, settlement::SettlementStore},
+    requirements::RequirementStore,
     store_error::StoreError,
 };
 
@@ -69,6 +72,7 @@ pub trait Database: fmt::Debug + Send + Sync {
 pub struct Books {
     pub database: Arc<dyn Database>,
     pub payments: Arc<dyn PaymentStore>,
+    pub settlements: Arc<dyn SettlementStore>,
     pub requirements: Arc<dyn RequirementStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
 }
@@ -76,12 +80,13 @@ pub struct Books {
 impl Books {
     pub fn new<S>(store: S) -> Self
     where
-        S: Database + PaymentStore + RequirementStore + IdempotencyStore + 'static,
+        S: Database + PaymentStore + SettlementStore + RequirementStore + IdempotencyStore + 'static,
     {
         let store = Arc::new(store);
         Self {
             database: store.clone(),
             payments: store.clone(),
+            settlements: store.clone(),
             requirements: store.clone(),
             idempotency: store,
         }

@@ -20,7 +20,18 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "store_error"]),
     (
         "payments",
-        &["api_keys", "chain", "clock", "ids", "input", "metrics", "money", "requirements", "store_error"],
+        &[
+            "api_keys",
+            "chain",
+            "clock",
+            "ids",
+            "input",
+            "metrics",
+            "money",
+            "requirements",
+            "shutdown",
+            "store_error",
+        ],
     ),
     ("idempotency", &["clock", "store_error"]),
     (

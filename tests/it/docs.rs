@@ -18,12 +18,20 @@ fn documented_metrics() -> BTreeSet<String> {
 }
 
 /// How the metrics' names end.
-const ENDINGS: [&str; 7] =
-    ["_total", "_seconds", "_connections", "_up", "_lamports", "rpc_endpoint_slot", "_lag_slots"];
+const ENDINGS: [&str; 8] = [
+    "_total",
+    "_seconds",
+    "_connections",
+    "_up",
+    "_in_flight",
+    "_lamports",
+    "rpc_endpoint_slot",
+    "_lag_slots",
+];
 
 #[test]
 fn every_metric_is_in_the_table() {
-    let source = ["src/metrics.rs", "src/metrics/solana.rs"].map(read).concat();
+    let source = ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs"].map(read).concat();
     let declared: BTreeSet<String> = source
         .split('"')
         .skip(1)

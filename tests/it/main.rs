@@ -27,4 +27,6 @@ mod rpc;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 #[cfg(feature = "sandbox")]
+mod settlement;
+#[cfg(feature = "sandbox")]
 mod x402;

@@ -14,7 +14,7 @@ use crate::{
         extract::{Page, PathName},
     },
     money::Currency,
-    payments::{Payment, PaymentState, PaymentStore},
+    payments::{Entry, PaymentState, PaymentStore, Source},
 };
 
 /// A payment on the wire.
@@ -23,27 +23,45 @@ use crate::{
 pub(in crate::http) struct PaymentView {
     id: String,
     state: PaymentState,
-    amount: Box<RawValue>,
-    currency: Currency,
+    source: Source,
+    /// In whole tokens, where the currency is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<Currency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asset: Option<String>,
+    /// In the asset's smallest unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    atomic_amount: Option<String>,
     payer: String,
     recipient: String,
-    nonce: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
     transaction_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     network: &'static str,
-    slot: u64,
-    block_time: UnixMs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_time: Option<UnixMs>,
     verified_at: UnixMs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_valid_block_height: Option<u64>,
 }
 
-impl From<Payment> for PaymentView {
-    fn from(payment: Payment) -> Self {
+impl From<Entry> for PaymentView {
+    fn from(payment: Entry) -> Self {
+        let amount = payment.amount;
         Self {
             id: payment.id.to_string(),
             state: payment.state,
-            amount: payment.amount.to_json(payment.currency.decimals()),
+            source: payment.source,
+            amount: payment.currency.map(|currency| amount.to_json(currency.decimals())),
             currency: payment.currency,
+            atomic_amount: payment.asset.map(|_| amount.atomic().to_string()),
+            asset: payment.asset.map(|asset| asset.to_string()),
             payer: payment.payer.to_string(),
             recipient: payment.recipient.to_string(),
             nonce: payment.nonce,
@@ -53,6 +71,7 @@ impl From<Payment> for PaymentView {
             slot: payment.slot,
             block_time: payment.block_time,
             verified_at: payment.verified_at,
+            last_valid_block_height: payment.last_valid_block_height,
         }
     }
 }

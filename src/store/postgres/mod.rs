@@ -7,6 +7,7 @@ mod idempotency;
 mod payments;
 mod record;
 mod requirements;
+mod settlements;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

@@ -3,6 +3,7 @@
 mod idempotency;
 mod payments;
 mod requirements;
+mod settlements;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
