@@ -1,10 +1,12 @@
 //! What a mint's extensions and the token accounts say about a payment, on accounts the real token programs made.
 
 use pay402::{
-    chain::solana::rules::{Account, CheckedPayment, Holdings, Reason, Refusal, RulePolicy},
+    chain::{
+        accounts::Account,
+        solana::rules::{CheckedPayment, Holdings, Reason, Refusal, RulePolicy},
+    },
     sandbox::{MintSpec, PYUSD, TokenProgram, TransferFee, USDC},
 };
-use solana_account::Account as ChainAccount;
 use solana_instruction::Instruction;
 use solana_keypair::Keypair;
 use solana_pubkey::Pubkey;
@@ -51,15 +53,15 @@ impl Stage {
         self.case.check(&self.case.stock()).unwrap()
     }
 
-    async fn fetch(&self, key: &Pubkey) -> Option<ChainAccount> {
+    async fn fetch(&self, key: &Pubkey) -> Option<Account> {
         self.chain.sandbox.advance_slots(1);
         let found = self.chain.rpc.get_multiple_accounts(&[*key]).await.unwrap();
-        found.into_iter().next().unwrap()
+        let found = found.into_iter().next().unwrap()?;
+        Some(Account { owner: found.owner, lamports: found.lamports, data: found.data })
     }
 
     async fn check_mint(&self) -> Result<(), Refusal> {
         let mint = self.fetch(&self.case.mint).await.unwrap();
-        let mint = Account { owner: mint.owner, data: &mint.data };
         self.case.rules().check_mint(&self.payment(), Some(&mint))
     }
 
@@ -67,7 +69,7 @@ impl Stage {
         let payment = self.payment();
         let [mint, source, destination] = payment.holdings();
         let found = [self.fetch(&mint).await, self.fetch(&source).await, self.fetch(&destination).await];
-        let [mint, source, destination] = found.each_ref().map(|found| found.as_ref().map(view));
+        let [mint, source, destination] = found.each_ref().map(Option::as_ref);
         let holdings = Holdings { mint, source, destination };
         self.case.rules().explain(&payment, &holdings)
     }
@@ -94,10 +96,6 @@ impl Stage {
         self.land(&instructions, &[agent, &mint]);
         key
     }
-}
-
-fn view(account: &ChainAccount) -> Account<'_> {
-    Account { owner: account.owner, data: &account.data }
 }
 
 fn mint_with(transfer_fee: Option<TransferFee>, transfer_hook: Option<Pubkey>) -> MintSpec {
@@ -175,7 +173,8 @@ async fn what_is_no_mint_is_refused() {
     let stage = Stage::new().await;
     let payment = stage.payment();
     let judge = |owner, data: &[u8]| {
-        stage.case.rules().check_mint(&payment, Some(&Account { owner, data })).unwrap_err().message
+        let account = Account { owner, lamports: 1, data: data.to_vec() };
+        stage.case.rules().check_mint(&payment, Some(&account)).unwrap_err().message
     };
     let mint = stage.fetch(&USDC).await.unwrap();
     assert!(judge(TOKEN_2022, &mint.data).contains("belongs to"));
@@ -201,11 +200,11 @@ async fn an_unknown_extension_is_refused() {
     let mint = stage.fetch(&PYUSD).await.unwrap();
     // One more entry, of a type nobody has heard of.
     let data = [&mint.data[..], &[0xaa, 0x7f, 0, 0]].concat();
-    let account = Account { owner: mint.owner, data: &data };
+    let account = Account { data, ..mint };
     let refusal = stage.case.rules().check_mint(&stage.payment(), Some(&account)).unwrap_err();
     assert!(refusal.message.contains("unknown to this service"), "{}", refusal.message);
     for length in 0..mint.data.len() {
-        let account = Account { owner: mint.owner, data: &mint.data[..length] };
+        let account = Account { data: mint.data[..length].to_vec(), ..mint };
         let _ = stage.case.rules().check_mint(&stage.payment(), Some(&account));
     }
 }
@@ -329,7 +328,7 @@ async fn a_delegate_is_told_what_it_may_spend() {
             stage.fetch(&source).await,
             stage.fetch(&payment.destination).await,
         ];
-        let [mint, source, destination] = fetched.each_ref().map(|found| found.as_ref().map(view));
+        let [mint, source, destination] = fetched.each_ref().map(Option::as_ref);
         stage.case.rules().explain(&payment, &Holdings { mint, source, destination })
     };
     let mint = stage.case.mint;

@@ -1,27 +1,19 @@
 //! Why a transfer cannot be made, from the accounts it touches: what a failed simulation does not say in words.
 
-use solana_pubkey::Pubkey;
 use spl_token_2022_interface::{
     extension::{StateWithExtensions, memo_transfer::memo_required},
     state::Account as TokenAccount,
 };
 
 use super::{CheckedPayment, Reason, Refusal, Rules, number};
-
-/// An account as it was fetched.
-#[derive(Clone, Copy, Debug)]
-pub struct Account<'a> {
-    /// The program it belongs to.
-    pub owner: Pubkey,
-    pub data: &'a [u8],
-}
+use crate::chain::accounts::Account;
 
 /// The accounts of [`CheckedPayment::holdings`]; `None` for those that do not exist.
 #[derive(Clone, Copy, Debug)]
 pub struct Holdings<'a> {
-    pub mint: Option<Account<'a>>,
-    pub source: Option<Account<'a>>,
-    pub destination: Option<Account<'a>>,
+    pub mint: Option<&'a Account>,
+    pub source: Option<&'a Account>,
+    pub destination: Option<&'a Account>,
 }
 
 type TokenState<'a> = StateWithExtensions<'a, TokenAccount>;
@@ -31,16 +23,16 @@ impl Rules {
     /// transaction that did fail, because the accounts may be of another slot than the simulation.
     #[must_use]
     pub fn explain(&self, payment: &CheckedPayment, holdings: &Holdings<'_>) -> Option<Refusal> {
-        if let Err(refusal) = self.check_mint(payment, holdings.mint.as_ref()) {
+        if let Err(refusal) = self.check_mint(payment, holdings.mint) {
             return Some(refusal);
         }
         let message = self
-            .source_problem(payment, holdings.source.as_ref())
-            .or_else(|| self.destination_problem(payment, holdings.destination.as_ref()))?;
+            .source_problem(payment, holdings.source)
+            .or_else(|| self.destination_problem(payment, holdings.destination))?;
         Some(Refusal::new(Reason::SimulationFailed, message).by(payment.payer))
     }
 
-    fn source_problem(&self, payment: &CheckedPayment, account: Option<&Account<'_>>) -> Option<String> {
+    fn source_problem(&self, payment: &CheckedPayment, account: Option<&Account>) -> Option<String> {
         let name = self.name(&payment.mint);
         let sum = |units| self.sum(units, payment.decimals, &payment.mint);
         let Some(account) = account else {
@@ -76,7 +68,7 @@ impl Rules {
         })
     }
 
-    fn destination_problem(&self, payment: &CheckedPayment, account: Option<&Account<'_>>) -> Option<String> {
+    fn destination_problem(&self, payment: &CheckedPayment, account: Option<&Account>) -> Option<String> {
         let (name, address) = (self.name(&payment.mint), payment.destination);
         let Some(account) = account else {
             return Some(format!("payTo has no {name} token account: create {address} first"));
@@ -97,7 +89,8 @@ impl Rules {
 }
 
 /// An initialised token account of the payment's mint.
-fn token_account<'a>(payment: &CheckedPayment, account: &Account<'a>) -> Option<TokenState<'a>> {
-    let state = (account.owner == payment.token_program).then(|| TokenState::unpack(account.data).ok())??;
+fn token_account<'a>(payment: &CheckedPayment, account: &'a Account) -> Option<TokenState<'a>> {
+    let state =
+        (account.owner == payment.token_program).then(|| TokenState::unpack(&account.data).ok())??;
     (state.base.mint == payment.mint).then_some(state)
 }

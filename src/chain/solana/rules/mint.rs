@@ -19,7 +19,8 @@ use spl_token_2022_interface::{
     state::Mint,
 };
 
-use super::{Account, CheckedPayment, Reason, Refusal, Rules};
+use super::{CheckedPayment, Reason, Refusal, Rules};
+use crate::chain::accounts::Account;
 
 type MintState<'a> = StateWithExtensions<'a, Mint>;
 
@@ -29,24 +30,20 @@ impl Rules {
     ///
     /// # Errors
     /// When it is not the mint that the transfer takes it for, or has an extension that is not accepted.
-    pub fn check_mint(&self, payment: &CheckedPayment, mint: Option<&Account<'_>>) -> Result<(), Refusal> {
+    pub fn check_mint(&self, payment: &CheckedPayment, mint: Option<&Account>) -> Result<(), Refusal> {
         self.judge_mint(payment, mint).map_err(|(reason, text)| {
             Refusal::new(reason, format!("{} {text}", self.name(&payment.mint))).by(payment.payer)
         })
     }
 
-    fn judge_mint(
-        &self,
-        payment: &CheckedPayment,
-        mint: Option<&Account<'_>>,
-    ) -> Result<(), (Reason, String)> {
+    fn judge_mint(&self, payment: &CheckedPayment, mint: Option<&Account>) -> Result<(), (Reason, String)> {
         let fails = |text: &str| (Reason::SimulationFailed, text.to_owned());
         let mint = mint.ok_or_else(|| fails("does not exist on this network"))?;
         if mint.owner != payment.token_program {
             let text = format!("belongs to {}: transfer it with that program", mint.owner);
             return Err((Reason::SimulationFailed, text));
         }
-        let state = MintState::unpack(mint.data).map_err(|_| fails("is not a mint"))?;
+        let state = MintState::unpack(&mint.data).map_err(|_| fails("is not a mint"))?;
         if state.base.decimals != payment.decimals {
             let text =
                 format!("has {} decimals, the transfer counts on {}", state.base.decimals, payment.decimals);

@@ -36,7 +36,7 @@ use crate::{
 
 pub use decode::MAX_TRANSACTION_BYTES;
 pub use extras::{LIGHTHOUSE, MAX_MEMO_BYTES};
-pub use holdings::{Account, Holdings};
+pub use holdings::Holdings;
 pub use payment::CheckedPayment;
 pub use reason::{Reason, Refusal};
 pub use terms::{Kind, Terms};
