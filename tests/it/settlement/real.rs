@@ -339,6 +339,7 @@ async fn twins_at_two_instances_get_one_outcome(backend: Backend) {
 
 async fn what_a_dead_instance_left_behind_is_finished_by_another(backend: Backend) {
     let stage = Stage::set(backend).await;
+    let before = stage.received();
     let (message, new) = stage.payment(70_000);
     stage.chain.sandbox.faults().drop_sends(100_000);
     let store = stage.backend.books().await.settlements;
@@ -353,9 +354,10 @@ async fn what_a_dead_instance_left_behind_is_finished_by_another(backend: Backen
     assert_eq!(asked.await.unwrap(), Answer::Pending { signature: Some(new.signature) });
     doomed.shutdown_background();
 
-    stage.chain.sandbox.faults().clear();
-    let heir = stage.instance(policy()).await;
-    let before = stage.received();
+    // By a node of its own: the last that the dead instance sent may still be on its way to the other.
+    let node = stage.chain.sandbox.add_node().await.unwrap();
+    let store = stage.backend.books().await.settlements;
+    let heir = Instance::start(policy(), store, &node.rpc_url(), Arc::clone(&stage.chain.clock));
     // It is left alone until its lease has run out.
     sleep(Duration::from_millis(300)).await;
     stage.chain.sandbox.advance_slots(1);
