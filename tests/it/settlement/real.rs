@@ -1,4 +1,4 @@
-//! The engine on the real stores and the sandbox chain.
+//! The engine on the real stores, and on the sandbox chain over JSON-RPC.
 
 use std::{
     sync::{
@@ -8,14 +8,9 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
 use pay402::{
-    chain::{
-        ChainError,
-        assets::Network,
-        settlement::{Commitment, Finality, Search, SettlementChain, SignatureStatus},
-    },
+    chain::{assets::Network, solana::SolanaRpc},
     clock::{Clock, ManualClock},
     ids::OsEntropy,
     metrics::Metrics,
@@ -29,12 +24,7 @@ use pay402::{
 };
 use sha2::{Digest, Sha256};
 use solana_commitment_config::CommitmentConfig;
-use solana_rpc_client::nonblocking::rpc_client::RpcClient;
-use solana_rpc_client_api::config::RpcSendTransactionConfig;
-use solana_signature::Signature;
 use solana_signer::Signer;
-use solana_transaction::versioned::VersionedTransaction;
-use solana_transaction_status::TransactionConfirmationStatus;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -53,64 +43,6 @@ on_both!(
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Plays the role over one sandbox's JSON-RPC.
-struct SandboxChain(RpcClient);
-
-impl std::fmt::Debug for SandboxChain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SandboxChain")
-    }
-}
-
-fn unreachable<E: std::error::Error + Send + Sync + 'static>(error: E) -> ChainError {
-    ChainError::Unreachable(Box::new(error))
-}
-
-#[async_trait]
-impl SettlementChain for SandboxChain {
-    async fn last_valid_block_height(&self) -> Result<u64, ChainError> {
-        let processed = CommitmentConfig::processed();
-        let newest = self.0.get_latest_blockhash_with_commitment(processed).await.map_err(unreachable)?;
-        Ok(newest.1)
-    }
-
-    async fn finality(&self) -> Result<Finality, ChainError> {
-        let finalized = CommitmentConfig::finalized();
-        let block_height = self.0.get_block_height_with_commitment(finalized).await.map_err(unreachable)?;
-        let slot = self.0.get_slot_with_commitment(finalized).await.map_err(unreachable)?;
-        Ok(Finality { slot, block_height })
-    }
-
-    async fn send(&self, transaction: &[u8]) -> Result<(), ChainError> {
-        let transaction: VersionedTransaction =
-            bincode::deserialize(transaction).map_err(|_| ChainError::BadResponse("not a transaction"))?;
-        let config = RpcSendTransactionConfig { skip_preflight: true, ..RpcSendTransactionConfig::default() };
-        self.0.send_transaction_with_config(&transaction, config).await.map(drop).map_err(unreachable)
-    }
-
-    async fn statuses(
-        &self,
-        signatures: &[Signature],
-        search: Search,
-    ) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
-        let statuses = match search {
-            Search::Recent => self.0.get_signature_statuses(signatures).await,
-            Search::History { .. } => self.0.get_signature_statuses_with_history(signatures).await,
-        };
-        let status = |status: solana_transaction_status::TransactionStatus| SignatureStatus {
-            slot: status.slot,
-            commitment: match status.confirmation_status() {
-                TransactionConfirmationStatus::Processed => Commitment::Processed,
-                TransactionConfirmationStatus::Confirmed => Commitment::Confirmed,
-                TransactionConfirmationStatus::Finalized => Commitment::Finalized,
-            },
-            failure: status.err.map(|error| error.to_string()),
-        };
-        let statuses = statuses.map_err(unreachable)?.value;
-        Ok(statuses.into_iter().map(|found| found.map(status)).collect())
-    }
-}
 
 struct Stage {
     chain: Fixture,
@@ -201,12 +133,12 @@ impl Instance {
         rpc_url: &str,
         clock: Arc<ManualClock>,
     ) -> Self {
-        let rpc = RpcClient::new_with_commitment(rpc_url.to_owned(), CommitmentConfig::confirmed());
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
+        let rpc = SolanaRpc::new(Network::Sandbox, &[rpc_url.to_owned()], &metrics);
         let settlements = Settlements::start(
             policy,
             Arc::clone(&store),
-            Arc::new(SandboxChain(rpc)),
+            Arc::new(rpc),
             clock,
             Arc::new(OsEntropy),
             Arc::clone(&metrics),
