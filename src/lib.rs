@@ -25,6 +25,10 @@
 //! A request with an `Idempotency-Key` is claimed in the database before it is handled ([`idempotency`]); what it books
 //! carries its tag, so that the answer can be given again even when it was lost.
 //!
+//! x402 payments are transactions that the service is asked to sign and send: `payments::x402` reads the requests, and
+//! `chain::solana::rules` says by numbered rules whether one may be signed, without asking anybody.
+//! [`payments::settlement`] journals one that is signed, and sends it until the chain says what became of it.
+//!
 //! # Rooms
 //!
 //! Domains ([`payments`], [`requirements`], [`api_keys`], [`chain`]) hold models, rules and the traits of what they
