@@ -1,10 +1,14 @@
 //! The composition root: the one place that names concrete backends.
 
+pub mod settling;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+
+use settling::{FeePayerCheck, Settling};
 
 use crate::{
     api_keys::{
@@ -92,8 +96,12 @@ pub fn key_foundations(
 
 /// What the instances seal what they share with. Where the database has none to give now, this instance's own: it then
 /// neither believes the others nor is believed.
-async fn cache_secret(books: &Books, entropy: &dyn Entropy) -> ServerSecret {
-    server_secret(books.secrets.as_ref(), "transaction_cache", entropy).await.unwrap_or_else(|error| {
+///
+/// Each network has its own, as a database may have seen several: what one chain said must not pass for another's word.
+/// The number is that of the sealed form.
+async fn cache_secret(books: &Books, network: Network, entropy: &dyn Entropy) -> ServerSecret {
+    let name = format!("transaction_cache_1_{network}");
+    server_secret(books.secrets.as_ref(), &name, entropy).await.unwrap_or_else(|error| {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "look-ups are not shared with other instances"
@@ -104,9 +112,54 @@ async fn cache_secret(books: &Books, entropy: &dyn Entropy) -> ServerSecret {
     })
 }
 
+/// What is quick to answer and may be lost: in Redis where there is one, else in memory.
+struct FastState {
+    redis: Option<Arc<Redis>>,
+    claims: Arc<dyn ClaimStore>,
+    counts: Arc<dyn RateLimitStore>,
+}
+
+impl FastState {
+    async fn open(
+        config: &Config,
+        books: &Books,
+        clock: &Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, StartError> {
+        let redis = match &config.redis {
+            Some(url) => {
+                let redis = Redis::open(url.expose_secret(), Arc::clone(metrics))?;
+                Some(Arc::new(redis))
+            }
+            None => None,
+        };
+        let claims: Arc<dyn ClaimStore> = match &redis {
+            Some(redis) => Arc::new(RedisClaims::new(
+                Arc::clone(redis),
+                Arc::clone(clock),
+                entropy,
+                &cache_secret(books, config.solana.network, entropy).await,
+                Arc::clone(metrics),
+            )),
+            None => Arc::new(MemoryClaims::new(Arc::clone(clock))),
+        };
+        let counts: Arc<dyn RateLimitStore> = match &redis {
+            Some(redis) => Arc::new(RedisRateLimits::new(Arc::clone(redis), Arc::clone(clock))),
+            None => Arc::new(MemoryRateLimits::new(Arc::clone(clock))),
+        };
+        if let Some(redis) = redis.clone() {
+            // Shows in the metrics and the log from the start, and keeps nobody waiting.
+            tokio::spawn(async move { redis.health().await });
+        }
+        Ok(Self { redis, claims, counts })
+    }
+}
+
 /// The service, ready to be served.
 pub struct App {
     services: Services,
+    settling: Option<Settling>,
     database: Arc<dyn Database>,
     last_used: Arc<LastUsed>,
     shutdown: Shutdown,
@@ -147,35 +200,13 @@ impl App {
         )?;
         let keys = Arc::new(keys);
         let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)));
-        let chain: Arc<dyn Chain> =
-            Arc::new(SolanaRpc::new(solana.network, &solana.rpc_urls, Arc::clone(&metrics)));
+        let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
+        let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
+        let settling = Settling::start(config, &rpc, &clock, &metrics, &shutdown);
 
-        let redis = match &config.redis {
-            Some(url) => {
-                let redis = Redis::open(url.expose_secret(), Arc::clone(&metrics))?;
-                Some(Arc::new(redis))
-            }
-            None => None,
-        };
-        let claims: Arc<dyn ClaimStore> = match &redis {
-            Some(redis) => Arc::new(RedisClaims::new(
-                Arc::clone(redis),
-                Arc::clone(&clock),
-                entropy.as_ref(),
-                &cache_secret(&books, entropy.as_ref()).await,
-                Arc::clone(&metrics),
-            )),
-            None => Arc::new(MemoryClaims::new(Arc::clone(&clock))),
-        };
-        let counts: Arc<dyn RateLimitStore> = match &redis {
-            Some(redis) => Arc::new(RedisRateLimits::new(Arc::clone(redis), Arc::clone(&clock))),
-            None => Arc::new(MemoryRateLimits::new(Arc::clone(&clock))),
-        };
-        if let Some(redis) = redis.clone() {
-            // Shows in the metrics and the log from the start, and keeps nobody waiting.
-            tokio::spawn(async move { redis.health().await });
-        }
+        let FastState { redis, claims, counts } =
+            FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
         let recorder = Recorder::start(Arc::clone(&books.payments));
         let verifier = ProofVerifier {
             policy: ProofPolicy {
@@ -211,6 +242,7 @@ impl App {
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
                 Box::new(RedisCheck(redis)),
                 Box::new(SolanaCheck(chain)),
+                Box::new(FeePayerCheck(settling.as_ref().map(|settling| Arc::clone(&settling.funds)))),
             ]),
             metrics,
             clock,
@@ -231,7 +263,13 @@ impl App {
         .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
-        Ok(Self { services, database: books.database, last_used, shutdown })
+        Ok(Self { services, settling, database: books.database, last_used, shutdown })
+    }
+
+    /// What settles, where a fee payer is configured.
+    #[must_use]
+    pub const fn settling(&self) -> Option<&Settling> {
+        self.settling.as_ref()
     }
 
     /// What ends the service when it is told to begin.

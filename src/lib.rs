@@ -29,6 +29,10 @@
 //! A key is told from an invented one by a tag under a secret of the server's, before the database or bcrypt are asked
 //! ([`api_keys`]); what a route wants of a key is in its handler's signature.
 //!
+//! x402 payments are transactions that the service is asked to sign and send: `payments::x402` reads the requests, and
+//! `chain::solana::rules` says by numbered rules whether one may be signed, without asking anybody.
+//! [`payments::settlement`] journals one that is signed, and sends it until the chain says what became of it.
+//!
 //! # Rooms
 //!
 //! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they

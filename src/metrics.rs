@@ -1,6 +1,9 @@
 //! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
 //! `docs/metrics.md` says the same in prose.
 
+pub mod settlement;
+pub mod solana;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -68,6 +71,7 @@ pub struct Metrics {
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
+    pub settlements: settlement::SettlementMetrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
@@ -83,12 +87,14 @@ pub struct Metrics {
     api_key_checks: IntCounterVec,
     api_key_bcrypt: HistogramVec,
     errors: IntCounterVec,
+    pub solana: solana::SolanaMetrics,
 }
 
 impl Metrics {
     /// # Panics
     /// When two metrics share a name, which is a mistake in this file.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn new() -> Self {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self())).expect("metric names are unique");
@@ -131,6 +137,7 @@ impl Metrics {
                 )
                 .expect("the metric is well formed"),
             ),
+            settlements: settlement::SettlementMetrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
                 "blockchain_request_total",
@@ -203,6 +210,7 @@ impl Metrics {
                 &["operation"],
             ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
+            solana: solana::SolanaMetrics::new(&registry),
             registry,
         }
     }

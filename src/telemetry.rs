@@ -7,8 +7,17 @@ use crate::config::{LogConfig, LogFormat};
 /// What holds whatever the operator asks for. The HTTP clients print URLs when they debug, and RPC URLs hold access
 /// tokens; the HTTP servers print heads when they trace, and heads hold API keys; the sandbox's SVM reports every refused
 /// transaction as an error.
-const ALWAYS: [&str; 6] =
-    ["solana_rpc_client=info", "reqwest=info", "hyper=info", "hyper_util=info", "h2=info", "litesvm=off"];
+const ALWAYS: [&str; 9] = [
+    "solana_rpc_client=info",
+    "solana_pubsub_client=info",
+    "reqwest=info",
+    "hyper=info",
+    "hyper_util=info",
+    "h2=info",
+    "tungstenite=info",
+    "tokio_tungstenite=info",
+    "litesvm=off",
+];
 
 /// What is logged under these directives.
 ///

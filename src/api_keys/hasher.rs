@@ -9,8 +9,10 @@ use crate::metrics::Metrics;
 
 /// bcrypt's work factor.
 const COST: u32 = 12;
-/// How many runs there may be at a time. Further ones wait, in the order they came.
-const RUNS: usize = 2;
+/// How many keys may be compared at a time. Further ones wait, in the order they came.
+const COMPARED: usize = 2;
+/// How many keys may be hashed at a time: making many must not keep others' keys from being checked.
+const HASHED: usize = 1;
 
 /// A hash could not be made or compared, which says nothing about the key.
 #[derive(Debug, thiserror::Error)]
@@ -19,19 +21,21 @@ pub struct HashFailure(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 #[derive(Debug)]
 pub struct Hasher {
-    slots: Arc<Semaphore>,
+    comparing: Arc<Semaphore>,
+    hashing: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
 impl Hasher {
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(RUNS)), metrics }
+        let [comparing, hashing] = [COMPARED, HASHED].map(|runs| Arc::new(Semaphore::new(runs)));
+        Self { comparing, hashing, metrics }
     }
 
     pub(super) async fn hash(&self, key: &PlainKey) -> Result<String, HashFailure> {
         let key = key.clone();
-        self.run("hash", move || bcrypt::non_truncating_hash(key.expose(), COST)).await
+        self.run("hash", &self.hashing, move || bcrypt::non_truncating_hash(key.expose(), COST)).await
     }
 
     /// A hash that is none belongs to no key.
@@ -49,16 +53,16 @@ impl Hasher {
                 Ok(false)
             }
         };
-        self.run("verify", compare).await
+        self.run("verify", &self.comparing, compare).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
+        slots: &Arc<Semaphore>,
         work: impl FnOnce() -> Result<T, bcrypt::BcryptError> + Send + 'static,
     ) -> Result<T, HashFailure> {
-        let slots = Arc::clone(&self.slots);
-        let slot = slots.acquire_owned().await.map_err(|error| HashFailure(error.into()))?;
+        let slot = Arc::clone(slots).acquire_owned().await.map_err(|error| HashFailure(error.into()))?;
         let started = Instant::now();
         let done = tokio::task::spawn_blocking(move || {
             // Held until bcrypt is done, also when the caller is gone by then.

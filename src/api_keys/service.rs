@@ -207,13 +207,18 @@ impl ApiKeys {
         for _ in 0..DRAWS {
             let (key, stored) = self.draw(&new).await?;
             let record = stored.record.clone();
-            let outcome = self.store.rotate_key(&self.rotation(&old, stored, overlap, actor)).await;
+            let rotation = self.rotation(&old, stored, overlap, actor);
+            let outcome = self.store.rotate_key(&rotation).await;
             self.something_changed();
             match outcome? {
                 RotationOutcome::Rotated => {
                     let (from, actor_name) = (&old.prefix, actor.name());
                     tracing::info!(key = from, to = key.prefix(), actor = actor_name, "API key rotated");
-                    let old = self.find(actor, old.id.as_str()).await?;
+                    // Not read again: nothing may fail between the commit and the only answer that shows the key.
+                    let ends_at =
+                        old.expires_at.map_or(rotation.old_ends_at, |own| own.min(rotation.old_ends_at));
+                    let replaced_by = Some(record.id.clone());
+                    let old = ApiKeyRecord { expires_at: Some(ends_at), replaced_by, ..old };
                     return Ok((NewlyMade { record, key }, old));
                 }
                 // Something came between.

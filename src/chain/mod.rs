@@ -1,11 +1,16 @@
 //! The chain as the rest of the service sees it: transactions that are confirmed, and what they moved.
 //!
-//! [`Chain`] is the role; [`solana`] plays it over Solana's JSON-RPC. What a transaction moved is worked out in
-//! [`movement`], which is pure.
+//! [`Chain`] is the role of who reads them, [`accounts`] and [`simulation`] those of who looks ahead, [`settlement`] and
+//! [`hints`] those of who makes payments final; [`solana`] plays them all over Solana's JSON-RPC. What a transaction moved
+//! is worked out in [`movement`], which is pure. [`funds`] watches what the fee payers hold.
 
+pub mod accounts;
 pub mod assets;
+pub mod funds;
+pub mod hints;
 pub mod movement;
 pub mod settlement;
+pub mod simulation;
 pub mod solana;
 mod transaction;
 

@@ -66,6 +66,8 @@ impl Local {
                 .with("DATABASE_URL", format!("sqlite://{}", folder.path().join("pay402.db").display()))
                 .with("SOLANA_NETWORK", "sandbox")
                 .with("SOLANA_RPC_URL", chain.rpc_url())
+                .with("SOLANA_WS_URL", chain.ws_url())
+                .with("FEE_PAYER_KEYPAIR", chain.wallets().fee_payer.to_base58_string())
                 .with("MERCHANT_WALLETS", chain.wallets().merchant.pubkey().to_string())
                 .with("VALID_API_KEYS", &api_key)
                 .with("LOG_LEVEL", options.log_level),

@@ -2,6 +2,7 @@
 //! every mistake at once. Nothing else reads the environment.
 
 mod environment;
+mod fee_payer;
 mod http;
 mod log;
 mod rate_limit;
@@ -17,6 +18,7 @@ use solana_pubkey::Pubkey;
 use url::Url;
 
 pub use environment::Environment;
+pub use fee_payer::FeePayerConfig;
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use rate_limit::RateLimitConfig;
@@ -56,6 +58,7 @@ pub struct Config {
     /// `None`: fast state is in memory, on purpose.
     pub redis: Option<SecretString>,
     pub solana: SolanaConfig,
+    pub fee_payer: FeePayerConfig,
     pub merchant_wallets: Vec<Pubkey>,
     pub api_keys: Vec<BootstrapKey>,
     pub rate_limit: RateLimitConfig,
@@ -94,6 +97,8 @@ pub struct SolanaConfig {
     pub network: Network,
     /// In the order they are tried.
     pub rpc_urls: Vec<String>,
+    /// In the order they are tried. Empty: no hints.
+    pub ws_urls: Vec<String>,
     pub assets: Assets,
 }
 
@@ -143,6 +148,7 @@ impl Config {
             _ => Err("must be a redis:// or rediss:// URL"),
         });
         let solana = read_solana(env, app_env);
+        let fee_payer = FeePayerConfig::read(env);
         let merchant_wallets = env.list("MERCHANT_WALLETS", |text| {
             text.parse::<Pubkey>().map_err(|_| "must be Solana public keys, separated by commas")
         });
@@ -157,6 +163,7 @@ impl Config {
             database,
             redis,
             solana,
+            fee_payer,
             merchant_wallets,
             api_keys,
             rate_limit,
@@ -196,11 +203,10 @@ fn read_solana(env: &mut Environment, app_env: AppEnv) -> SolanaConfig {
         text.parse().map_err(|_| "must be one of mainnet-beta, devnet, testnet, sandbox")
     });
     let mut rpc_urls = env.list("SOLANA_RPC_URL", |text| {
-        Url::parse(text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .map(|_| text.to_owned())
-            .ok_or("must be http:// or https:// URLs, separated by commas")
+        url_of(text, ["http", "https"]).ok_or("must be http:// or https:// URLs, separated by commas")
+    });
+    let ws_urls = env.list("SOLANA_WS_URL", |text| {
+        url_of(text, ["ws", "wss"]).ok_or("must be ws:// or wss:// URLs, separated by commas")
     });
     if rpc_urls.is_empty() {
         rpc_urls.push(network.default_rpc_url().to_owned());
@@ -214,5 +220,10 @@ fn read_solana(env: &mut Environment, app_env: AppEnv) -> SolanaConfig {
             assets.set_mint(currency, mint);
         }
     }
-    SolanaConfig { network, rpc_urls, assets }
+    SolanaConfig { network, rpc_urls, ws_urls, assets }
+}
+
+fn url_of(text: &str, schemes: [&str; 2]) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    (schemes.contains(&url.scheme()) && url.has_host()).then(|| text.to_owned())
 }

@@ -73,10 +73,10 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
 
 fn client_address(state: &AppState, request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-    // A line that is not text is no address either.
-    let lines =
-        request.headers().get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("unknown"));
-    state.trusted_proxies.client(peer, lines)
+    // What a client sends may be no text, and a proxy appends to it in the same line: only that part is unreadable then.
+    let lines = request.headers().get_all(X_FORWARDED_FOR).iter();
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    state.trusted_proxies.client(peer, lines.iter().map(AsRef::as_ref))
 }
 
 /// Probes must work whatever becomes of the keys, and where nothing is there is nothing to be let in to.

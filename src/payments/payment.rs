@@ -15,8 +15,14 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentState {
+    /// It may have been sent. What came of it is not known yet.
+    Pending,
     /// The money has moved and the payment was accepted.
     Settled,
+    /// The chain refused it. No money has moved.
+    Failed,
+    /// It was not taken in by the chain in time, and never will be: safe to pay again.
+    Expired,
 }
 
 /// Money that moved from a payer to a recipient, and what for.

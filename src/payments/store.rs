@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use solana_signature::Signature;
 
-use super::Payment;
+use super::{Entry, Payment};
 use crate::{clock::UnixMs, requirements::IssuedRequirement, store_error::StoreError};
 
 /// What of a proof had been used before.
@@ -33,7 +33,7 @@ pub enum RecordOutcome {
 /// One page of a user's payments, newest first.
 #[derive(Clone, Debug)]
 pub struct PaymentPage {
-    pub payments: Vec<Payment>,
+    pub payments: Vec<Entry>,
     /// How many there are on all pages.
     pub total: u64,
 }
@@ -71,7 +71,7 @@ pub trait PaymentStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Payment>, StoreError>;
+    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Entry>, StoreError>;
 
     /// # Errors
     /// When the database does not answer.

@@ -31,15 +31,16 @@ use super::{
 };
 use crate::clock::Clock;
 
+/// The chain as one node shows it: the nodes share the ledger, and each has faults of its own.
 pub struct Chain {
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
     /// Bumped after every change of the ledger.
     changed: watch::Sender<u64>,
     pub faults: Faults,
-    faucet: Faucet,
+    faucet: Arc<Faucet>,
     seed: Seed,
     /// Sets apart the faucet's transactions, and numbers the mints made.
-    unique: AtomicU32,
+    unique: Arc<AtomicU32>,
 }
 
 impl fmt::Debug for Chain {
@@ -54,13 +55,25 @@ impl Chain {
         let mut ledger = Ledger::new(seed.genesis_hash(), clock);
         faucet.endow(&mut ledger, wallets)?;
         Ok(Self {
-            ledger: Mutex::new(ledger),
+            ledger: Arc::new(Mutex::new(ledger)),
             changed: watch::Sender::default(),
             faults: Faults::default(),
-            faucet,
+            faucet: Arc::new(faucet),
             seed,
-            unique: AtomicU32::new(0),
+            unique: Arc::default(),
         })
+    }
+
+    /// The same chain as another node shows it.
+    pub fn at_another_node(&self) -> Self {
+        Self {
+            ledger: Arc::clone(&self.ledger),
+            changed: self.changed.clone(),
+            faults: Faults::default(),
+            faucet: Arc::clone(&self.faucet),
+            seed: self.seed,
+            unique: Arc::clone(&self.unique),
+        }
     }
 
     /// For reading, and for changes no subscriber needs to hear of.

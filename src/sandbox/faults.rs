@@ -42,13 +42,16 @@ pub struct Faults {
 #[derive(Default)]
 struct State {
     latency: HashMap<String, Duration>,
-    errors: Vec<Rule<(i64, String)>>,
+    errors: Vec<Rule<Failure>>,
     disconnects: Vec<Rule<Disconnect>>,
     lies: HashMap<String, Arc<Lie>>,
     dropped_sends: u32,
     lag: u64,
     calls: HashMap<&'static str, u64>,
 }
+
+/// Code, message and data of a JSON-RPC error.
+type Failure = (i64, String, Option<Value>);
 
 struct Rule<T> {
     method: String,
@@ -59,7 +62,7 @@ struct Rule<T> {
 /// What happens to one call.
 pub(super) struct Plan {
     pub latency: Duration,
-    pub error: Option<(i64, String)>,
+    pub error: Option<Failure>,
     pub disconnect: Option<Disconnect>,
     pub lie: Option<Arc<Lie>>,
 }
@@ -82,7 +85,13 @@ impl Faults {
 
     /// Answers the next `times` calls with an error, without doing anything.
     pub fn error(&self, method: &str, code: i64, message: &str, times: u32) {
-        let what = (code, message.to_owned());
+        let what = (code, message.to_owned(), None);
+        self.state().errors.push(Rule { method: method.to_owned(), left: times, what });
+    }
+
+    /// As [`error`](Self::error), with the error's data.
+    pub fn error_with(&self, method: &str, code: i64, message: &str, data: Value, times: u32) {
+        let what = (code, message.to_owned(), Some(data));
         self.state().errors.push(Rule { method: method.to_owned(), left: times, what });
     }
 
@@ -136,6 +145,11 @@ impl Faults {
             error: strike(&mut state.errors, method),
             disconnect: strike(&mut state.disconnects, method),
         }
+    }
+
+    /// Counts a call that no fault strikes.
+    pub(super) fn count(&self, method: &'static str) {
+        *self.state().calls.entry(method).or_default() += 1;
     }
 
     pub(super) fn lag_slots(&self) -> u64 {

@@ -15,6 +15,7 @@ pub mod faults;
 mod keys;
 mod ledger;
 pub mod mints;
+mod node;
 mod rpc;
 mod server;
 
@@ -37,6 +38,7 @@ pub use faults::{Disconnect, Faults};
 pub use keys::Wallets;
 pub use ledger::{FINALITY_SLOTS, MAX_BLOCKHASH_AGE, MAX_LAG_SLOTS};
 pub use mints::{MintSpec, PYUSD, TokenProgram, TransferFee, USDC, USDT};
+pub use node::SandboxNode;
 
 use crate::clock::Clock;
 use chain::Chain;
@@ -201,6 +203,14 @@ impl Sandbox {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.0.chain.faults
+    }
+
+    /// Starts another RPC node of this chain, with faults of its own, on any port. Slots move by this one's timer.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub async fn add_node(&self) -> Result<SandboxNode, SandboxError> {
+        SandboxNode::start(self.0.chain.at_another_node()).await
     }
 
     /// Stops the server and the slots, and waits until they have. The other handles still see the ledger.

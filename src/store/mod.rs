@@ -5,6 +5,7 @@ pub mod memory;
 pub mod postgres;
 pub mod redis;
 mod rows;
+pub mod settlements;
 pub mod sql;
 pub mod sqlite;
 
@@ -14,8 +15,12 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
-    api_keys::ApiKeyStore, idempotency::IdempotencyStore, payments::PaymentStore,
-    requirements::RequirementStore, server_secrets::ServerSecretStore, store_error::StoreError,
+    api_keys::ApiKeyStore,
+    idempotency::IdempotencyStore,
+    payments::{PaymentStore, settlement::SettlementStore},
+    requirements::RequirementStore,
+    server_secrets::ServerSecretStore,
+    store_error::StoreError,
 };
 
 /// A migration and whether the database has it.
@@ -69,6 +74,7 @@ pub trait Database: fmt::Debug + Send + Sync {
 pub struct Books {
     pub database: Arc<dyn Database>,
     pub payments: Arc<dyn PaymentStore>,
+    pub settlements: Arc<dyn SettlementStore>,
     pub requirements: Arc<dyn RequirementStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
@@ -80,6 +86,7 @@ impl Books {
     where
         S: Database
             + PaymentStore
+            + SettlementStore
             + RequirementStore
             + IdempotencyStore
             + ApiKeyStore
@@ -90,6 +97,7 @@ impl Books {
         Self {
             database: store.clone(),
             payments: store.clone(),
+            settlements: store.clone(),
             requirements: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),

@@ -12,7 +12,7 @@ use crate::{
     clock::UnixMs,
     ids::{ApiKeyId, PaymentId},
     money::{Amount, Currency},
-    payments::{OnRecord, Payment, PaymentPage, PaymentState, Used},
+    payments::{Entry, OnRecord, Payment, PaymentPage, PaymentState, Source, Used},
     requirements::{IssuedRequirement, Requirement, Scheme},
     server_secrets::ServerSecret,
     store_error::StoreError,
@@ -71,10 +71,69 @@ impl TryFrom<PaymentRow> for Payment {
     }
 }
 
+/// A line of the books, however it came there.
+#[derive(FromRow)]
+pub(super) struct EntryRow {
+    id: String,
+    state: String,
+    source: String,
+    owner: Option<String>,
+    signature: String,
+    nonce: Option<String>,
+    payer: String,
+    recipient: String,
+    currency: Option<String>,
+    asset: Option<String>,
+    amount: i64,
+    resource: Option<String>,
+    network: String,
+    slot: Option<i64>,
+    block_time_ms: Option<i64>,
+    verified_at_ms: i64,
+    last_valid_height: Option<i64>,
+}
+
+impl TryFrom<EntryRow> for Entry {
+    type Error = StoreError;
+
+    fn try_from(row: EntryRow) -> Result<Self, StoreError> {
+        let height = |height| u64::try_from(height).map_err(|error| corrupt(TRANSACTIONS, &error));
+        Ok(Self {
+            id: PaymentId::from_stored(row.id),
+            state: match row.state.as_str() {
+                "pending" => PaymentState::Pending,
+                "settled" => PaymentState::Settled,
+                "failed" => PaymentState::Failed,
+                "expired" => PaymentState::Expired,
+                other => return Err(corrupt(TRANSACTIONS, &format!("state {other}"))),
+            },
+            source: match row.source.as_str() {
+                "proof" => Source::Proof,
+                "x402" => Source::X402,
+                other => return Err(corrupt(TRANSACTIONS, &format!("source {other}"))),
+            },
+            owner: row.owner,
+            transaction: column::<Signature>(TRANSACTIONS, &row.signature)?,
+            nonce: row.nonce,
+            payer: column::<Pubkey>(TRANSACTIONS, &row.payer)?,
+            recipient: column::<Pubkey>(TRANSACTIONS, &row.recipient)?,
+            currency: row.currency.map(|currency| column(TRANSACTIONS, &currency)).transpose()?,
+            asset: row.asset.map(|asset| column(TRANSACTIONS, &asset)).transpose()?,
+            amount: amount(TRANSACTIONS, row.amount)?,
+            resource: row.resource,
+            network: column::<Network>(TRANSACTIONS, &row.network)?.as_str(),
+            slot: row.slot.map(height).transpose()?,
+            block_time: row.block_time_ms.map(UnixMs),
+            verified_at: UnixMs(row.verified_at_ms),
+            last_valid_block_height: row.last_valid_height.map(height).transpose()?,
+        })
+    }
+}
+
 /// A page of rows, and how many there are on all pages.
-pub(super) fn page(rows: Vec<PaymentRow>, total: i64) -> Result<PaymentPage, StoreError> {
+pub(super) fn page(rows: Vec<EntryRow>, total: i64) -> Result<PaymentPage, StoreError> {
     Ok(PaymentPage {
-        payments: rows.into_iter().map(Payment::try_from).collect::<Result<_, _>>()?,
+        payments: rows.into_iter().map(Entry::try_from).collect::<Result<_, _>>()?,
         total: u64::try_from(total).map_err(|error| corrupt(TRANSACTIONS, &error))?,
     })
 }
@@ -238,7 +297,7 @@ pub(super) fn slot(slot: u64) -> i64 {
     i64::try_from(slot).unwrap_or(i64::MAX)
 }
 
-fn amount(table: &'static str, units: i64) -> Result<Amount, StoreError> {
+pub(super) fn amount(table: &'static str, units: i64) -> Result<Amount, StoreError> {
     u64::try_from(units)
         .ok()
         .and_then(|units| Amount::from_atomic(units).ok())
@@ -246,11 +305,11 @@ fn amount(table: &'static str, units: i64) -> Result<Amount, StoreError> {
 }
 
 /// A value stored in its text form.
-fn column<T: FromStr>(table: &'static str, text: &str) -> Result<T, StoreError> {
+pub(super) fn column<T: FromStr>(table: &'static str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| corrupt(table, &text))
 }
 
 /// A column whose text or number is not what this version writes.
-fn corrupt(table: &'static str, problem: &dyn fmt::Display) -> StoreError {
+pub(super) fn corrupt(table: &'static str, problem: &dyn fmt::Display) -> StoreError {
     StoreError::Corrupt { table, problem: problem.to_string() }
 }

@@ -12,6 +12,13 @@ macro_rules! payment_columns {
     };
 }
 
+macro_rules! entry_columns {
+    () => {
+        "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, network, \
+         slot, block_time_ms, verified_at_ms, last_valid_height"
+    };
+}
+
 /// Fails where nothing can be written.
 pub const WRITE_NOTHING: &str =
     "INSERT INTO nonces (nonce, payment_id, used_at_ms) SELECT '', '', 0 WHERE false";
@@ -34,7 +41,7 @@ pub const ON_RECORD: &str = concat!(
 
 pub const FIND_PAYMENT: &str = concat!(
     "SELECT ",
-    payment_columns!(),
+    entry_columns!(),
     " FROM transactions WHERE (id = $1 OR signature = $1) AND owner = $2"
 );
 
@@ -43,7 +50,7 @@ pub const FIND_PAYMENT_BY_NONCE: &str =
 
 pub const LIST_PAYMENTS: &str = concat!(
     "SELECT ",
-    payment_columns!(),
+    entry_columns!(),
     " FROM transactions WHERE owner = $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
 );
 

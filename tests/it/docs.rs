@@ -17,14 +17,26 @@ fn documented_metrics() -> BTreeSet<String> {
     rows.lines().filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
 }
 
+/// How the metrics' names end.
+const ENDINGS: [&str; 8] = [
+    "_total",
+    "_seconds",
+    "_connections",
+    "_up",
+    "_in_flight",
+    "_lamports",
+    "rpc_endpoint_slot",
+    "_lag_slots",
+];
+
 #[test]
 fn every_metric_is_in_the_table() {
-    let source = read("src/metrics.rs");
+    let source = ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs"].map(read).concat();
     let declared: BTreeSet<String> = source
         .split('"')
         .skip(1)
         .step_by(2)
-        .filter(|text| ["_total", "_seconds", "_connections", "_up"].iter().any(|end| text.ends_with(end)))
+        .filter(|text| ENDINGS.iter().any(|end| text.ends_with(end)))
         .map(str::to_owned)
         .collect();
     assert!(declared.len() > 8, "{declared:?}");

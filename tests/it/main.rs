@@ -29,4 +29,10 @@ mod proof;
 #[cfg(feature = "sandbox")]
 mod redis;
 #[cfg(feature = "sandbox")]
+mod rpc;
+#[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "sandbox")]
+mod settlement;
+#[cfg(feature = "sandbox")]
+mod x402;

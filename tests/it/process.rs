@@ -85,6 +85,9 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         .env("DATABASE_URL", "mysql://x")
         .env("REDIS_URL", "http://x")
         .env("SOLANA_RPC_URL", "ftp://x")
+        .env("SOLANA_WS_URL", "https://x")
+        .env("FEE_PAYER_KEYPAIR", secret)
+        .env("FEE_PAYER_MIN_LAMPORTS", "0.01")
         .env("MERCHANT_WALLETS", "nobody")
         .env("VALID_API_KEYS", secret)
         .env("RATE_LIMIT_PUBLIC", "many")
@@ -101,6 +104,9 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "DATABASE_URL",
         "REDIS_URL",
         "SOLANA_RPC_URL",
+        "SOLANA_WS_URL",
+        "FEE_PAYER_KEYPAIR",
+        "FEE_PAYER_MIN_LAMPORTS",
         "MERCHANT_WALLETS",
         "VALID_API_KEYS",
         "RATE_LIMIT_PUBLIC",

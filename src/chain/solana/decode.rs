@@ -13,28 +13,27 @@ use solana_transaction_status_client_types::{
 };
 
 use crate::{
-    chain::{ChainError, ConfirmedTransaction, LamportBalance, TokenBalance},
+    chain::{ConfirmedTransaction, LamportBalance, TokenBalance},
     clock::UnixMs,
 };
 
 /// `None` while the node cannot yet say when the block was made.
 ///
 /// # Errors
-/// [`ChainError::BadResponse`] when the answer contradicts itself or is about another transaction.
+/// When the answer contradicts itself or is about another transaction.
 pub(super) fn decode(
     asked: &Signature,
     answer: EncodedConfirmedTransactionWithStatusMeta,
-) -> Result<Option<ConfirmedTransaction>, ChainError> {
+) -> Result<Option<ConfirmedTransaction>, &'static str> {
     let Some(block_time) = answer.block_time else { return Ok(None) };
-    let transaction =
-        answer.transaction.transaction.decode().ok_or(ChainError::BadResponse("undecodable transaction"))?;
+    let transaction = answer.transaction.transaction.decode().ok_or("undecodable transaction")?;
     if transaction.signatures.first() != Some(asked) {
-        return Err(ChainError::BadResponse("another transaction than the one asked for"));
+        return Err("another transaction than the one asked for");
     }
     if !transaction.verify_with_results().iter().all(|valid| *valid) {
-        return Err(ChainError::BadResponse("a transaction whose signatures do not verify"));
+        return Err("a transaction whose signatures do not verify");
     }
-    let meta = answer.transaction.meta.ok_or(ChainError::BadResponse("a transaction without its status"))?;
+    let meta = answer.transaction.meta.ok_or("a transaction without its status")?;
 
     let static_keys = transaction.message.static_account_keys();
     let signers = static_keys[..transaction.signatures.len()].to_vec();
@@ -43,7 +42,7 @@ pub(super) fn decode(
         accounts.extend(loaded_keys(loaded)?);
     }
     if meta.pre_balances.len() != accounts.len() || meta.post_balances.len() != accounts.len() {
-        return Err(ChainError::BadResponse("balances that do not match the accounts"));
+        return Err("balances that do not match the accounts");
     }
     let lamports = accounts
         .iter()
@@ -68,27 +67,27 @@ pub(super) fn decode(
     }))
 }
 
-fn loaded_keys(loaded: &UiLoadedAddresses) -> Result<Vec<Pubkey>, ChainError> {
+fn loaded_keys(loaded: &UiLoadedAddresses) -> Result<Vec<Pubkey>, &'static str> {
     loaded.writable.iter().chain(&loaded.readonly).map(|text| key(text)).collect()
 }
 
 fn token_balances(
     accounts: &[Pubkey],
     balances: OptionSerializer<Vec<UiTransactionTokenBalance>>,
-) -> Result<Vec<TokenBalance>, ChainError> {
+) -> Result<Vec<TokenBalance>, &'static str> {
     let OptionSerializer::Some(balances) = balances else {
-        return Err(ChainError::BadResponse("a transaction without token balances"));
+        return Err("a transaction without token balances");
     };
     balances
         .into_iter()
         .map(|balance| {
             let OptionSerializer::Some(owner) = &balance.owner else {
-                return Err(ChainError::BadResponse("a token balance without an owner"));
+                return Err("a token balance without an owner");
             };
             Ok(TokenBalance {
                 account: *accounts
                     .get(usize::from(balance.account_index))
-                    .ok_or(ChainError::BadResponse("a token balance of an unknown account"))?,
+                    .ok_or("a token balance of an unknown account")?,
                 owner: key(owner)?,
                 mint: key(&balance.mint)?,
                 decimals: balance.ui_token_amount.decimals,
@@ -96,12 +95,12 @@ fn token_balances(
                     .ui_token_amount
                     .amount
                     .parse()
-                    .map_err(|_| ChainError::BadResponse("a token amount that is no number"))?,
+                    .map_err(|_| "a token amount that is no number")?,
             })
         })
         .collect()
 }
 
-fn key(text: &str) -> Result<Pubkey, ChainError> {
-    Pubkey::from_str(text).map_err(|_| ChainError::BadResponse("an address that is none"))
+fn key(text: &str) -> Result<Pubkey, &'static str> {
+    Pubkey::from_str(text).map_err(|_| "an address that is none")
 }

@@ -1,6 +1,22 @@
-//! The chain over Solana's JSON-RPC: `rpc` asks, `decode` makes sense of the answer.
+//! The chain over Solana's JSON-RPC, and the rules of what may be sent there.
+//!
+//! `endpoint` asks one node and judges it (`health`, `slots`), `pool` knows whom to ask next. On top of these stand the
+//! roles: `rpc` reads, `accounts` and `simulate` look ahead, `settlement` sends and finds out (`evidence`). `decode` makes
+//! sense of transactions. [`hints`] listens on a WebSocket, [`signer`] holds the fee payers' keys. [`rules`] judges
+//! transactions that are not on the chain yet, and asks nobody.
 
+mod accounts;
 mod decode;
+mod endpoint;
+mod evidence;
+mod health;
+pub mod hints;
+mod pool;
 mod rpc;
+pub mod rules;
+mod settlement;
+pub mod signer;
+mod simulate;
+mod slots;
 
 pub use rpc::SolanaRpc;

@@ -16,7 +16,7 @@ use crate::{
         extract::{Page, PathName},
     },
     money::Currency,
-    payments::{Payment, PaymentState, PaymentStore},
+    payments::{Entry, PaymentState, PaymentStore, Source},
     schema,
 };
 
@@ -28,16 +28,30 @@ pub(in crate::http) struct PaymentView {
     #[schema(example = "pay_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     id: String,
     state: PaymentState,
-    /// What the recipient got.
-    #[schema(value_type = schema::AmountOut)]
-    amount: Box<RawValue>,
-    currency: Currency,
+    source: Source,
+    /// What the recipient got, where the currency is known.
+    #[schema(value_type = Option<schema::AmountOut>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Box<RawValue>>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<Currency>,
+    /// The mint, of an x402 payment.
+    #[schema(value_type = Option<schema::PublicKey>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asset: Option<String>,
+    /// In the asset's smallest unit, of an x402 payment.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    atomic_amount: Option<String>,
     #[schema(value_type = schema::PublicKey)]
     payer: String,
     #[schema(value_type = schema::PublicKey)]
     recipient: String,
-    #[schema(value_type = schema::Nonce)]
-    nonce: String,
+    /// Of a proof.
+    #[schema(value_type = Option<schema::Nonce>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
     #[schema(value_type = schema::Signature)]
     transaction_id: String,
     #[schema(value_type = schema::Resource)]
@@ -45,22 +59,32 @@ pub(in crate::http) struct PaymentView {
     resource: Option<String>,
     #[schema(example = "mainnet-beta")]
     network: &'static str,
-    /// Whether real money moved.
+    /// Whether real money moves.
     livemode: bool,
     /// Of the block that holds the transaction.
-    slot: u64,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u64>,
     /// When that block was made; Solana tells whole seconds.
-    block_time: UnixMs,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_time: Option<UnixMs>,
     verified_at: UnixMs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_valid_block_height: Option<u64>,
 }
 
-impl From<Payment> for PaymentView {
-    fn from(payment: Payment) -> Self {
+impl From<Entry> for PaymentView {
+    fn from(payment: Entry) -> Self {
+        let amount = payment.amount;
         Self {
             id: payment.id.to_string(),
             state: payment.state,
-            amount: payment.amount.to_json(payment.currency.decimals()),
+            source: payment.source,
+            amount: payment.currency.map(|currency| amount.to_json(currency.decimals())),
             currency: payment.currency,
+            atomic_amount: payment.asset.map(|_| amount.atomic().to_string()),
+            asset: payment.asset.map(|asset| asset.to_string()),
             payer: payment.payer.to_string(),
             recipient: payment.recipient.to_string(),
             nonce: payment.nonce,
@@ -71,6 +95,7 @@ impl From<Payment> for PaymentView {
             slot: payment.slot,
             block_time: payment.block_time,
             verified_at: payment.verified_at,
+            last_valid_block_height: payment.last_valid_block_height,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         router::AppState,
     },
     payments::{
-        Payment, Verdict,
+        Entry, Payment, Verdict,
         proof::{ProofEcho, ProofMembers, ProofRequest},
     },
 };
@@ -45,7 +45,7 @@ impl Accepted {
             valid: true,
             proof: request.proof.into(),
             verified_at: payment.verified_at,
-            payment: payment.into(),
+            payment: Entry::from(payment).into(),
         })
     }
 }

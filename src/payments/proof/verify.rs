@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use solana_pubkey::Pubkey;
-use solana_signature::Signature;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -201,7 +200,7 @@ impl ProofVerifier {
             Ok(decided) => decided,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let transaction = match self.look_up(&proof.transaction_id).await? {
+        let transaction = match self.look_up(proof).await? {
             Ok(transaction) => transaction,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -214,8 +213,9 @@ impl ProofVerifier {
     /// What the chain says, or said when it was last asked: of a confirmed transaction it does not say anything else later.
     async fn look_up(
         &self,
-        transaction: &Signature,
+        proof: &PaymentProof,
     ) -> Result<Result<Arc<ConfirmedTransaction>, Refusal>, VerifyError> {
+        let transaction = &proof.transaction_id;
         let known = self.claims.known(transaction);
         self.metrics.payment_cache(known.is_some());
         if let Some(known) = known {
@@ -224,7 +224,10 @@ impl ProofVerifier {
         match self.chain.transaction(transaction).await? {
             Lookup::Confirmed(found) => {
                 let found = Arc::<ConfirmedTransaction>::from(found);
-                self.claims.learn(Arc::clone(&found));
+                // What the payer did not sign will never pay: strangers could fill the stores with it.
+                if found.signers.contains(&proof.payer) {
+                    self.claims.learn(Arc::clone(&found));
+                }
                 Ok(Ok(found))
             }
             Lookup::NotVisible => Err(VerifyError::TransactionNotVisible),

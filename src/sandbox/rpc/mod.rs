@@ -89,8 +89,8 @@ impl Node {
         if plan.disconnect == Some(Disconnect::Before) {
             return Err(Broken);
         }
-        if let Some((code, message)) = plan.error {
-            return Ok(Err(Error { code: code.into(), message, data: None }));
+        if let Some((code, message, data)) = plan.error {
+            return Ok(Err(Error { code: code.into(), message, data }));
         }
         let mut result = run(&self.chain, params);
         if plan.disconnect == Some(Disconnect::After) {

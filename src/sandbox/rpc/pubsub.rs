@@ -77,7 +77,8 @@ impl Connection {
         method: &str,
         params: jsonrpc_core::Params,
     ) -> Result<Result<Value, Error>, Broken> {
-        if METHODS.iter().any(|(_, unsubscribe)| *unsubscribe == method) {
+        if let Some((_, name)) = METHODS.iter().find(|(_, unsubscribe)| *unsubscribe == method) {
+            self.node.chain.faults.count(name);
             return Ok(self.unsubscribe(method, params));
         }
         let Some((name, _)) = METHODS.iter().find(|(subscribe, _)| *subscribe == method) else {
@@ -90,8 +91,8 @@ impl Connection {
         if plan.disconnect == Some(Disconnect::Before) {
             return Err(Broken);
         }
-        if let Some((code, message)) = plan.error {
-            return Ok(Err(Error { code: code.into(), message, data: None }));
+        if let Some((code, message, data)) = plan.error {
+            return Ok(Err(Error { code: code.into(), message, data }));
         }
         let subscribed = self.subscribe(name, params);
         if plan.disconnect == Some(Disconnect::After) { Err(Broken) } else { Ok(subscribed) }

@@ -9,6 +9,7 @@ mod payments;
 mod record;
 mod requirements;
 mod server_secrets;
+mod settlements;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

@@ -7,9 +7,9 @@ use sqlx::{Connection, PgConnection};
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
     clock::UnixMs,
-    payments::{OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome},
+    payments::{Entry, OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome},
     store::{
-        rows::{OnRecordRow, PaymentRow, TRANSACTIONS, page},
+        rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page},
         sql,
     },
     store_error::StoreError,
@@ -41,12 +41,12 @@ impl PaymentStore for PostgresStore {
         self.row(TRANSACTIONS, select).await?.map(Payment::try_from).transpose()
     }
 
-    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Payment>, StoreError> {
+    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Entry>, StoreError> {
         if unstorable(id_or_signature) {
             return Ok(None);
         }
-        let select = sqlx::query_as::<_, PaymentRow>(sql::FIND_PAYMENT).bind(id_or_signature).bind(owner);
-        self.row(TRANSACTIONS, select).await?.map(Payment::try_from).transpose()
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_PAYMENT).bind(id_or_signature).bind(owner);
+        self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
     }
 
     async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<PaymentPage, StoreError> {
@@ -66,7 +66,7 @@ async fn list(
     owner: &str,
     limit: u32,
     offset: u32,
-) -> Result<(Vec<PaymentRow>, i64), sqlx::Error> {
+) -> Result<(Vec<EntryRow>, i64), sqlx::Error> {
     let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let rows = sqlx::query_as(sql::LIST_PAYMENTS)
         .bind(owner)

@@ -44,8 +44,9 @@ WITH new AS (
 )
 SELECT id FROM recorded"#;
 
-const RIVALS: &str =
-    "SELECT id, signature, nonce FROM transactions WHERE signature = ANY ($1) OR nonce = ANY ($2)";
+/// What the service settles has no nonce.
+const RIVALS: &str = "\
+    SELECT id, signature, coalesce(nonce, '') FROM transactions WHERE signature = ANY ($1) OR nonce = ANY ($2)";
 
 impl PostgresStore {
     /// One outcome for each payment, in their order. `None`: the answer to a commit was lost and nothing could be

@@ -5,6 +5,7 @@ mod idempotency;
 mod payments;
 mod requirements;
 mod server_secrets;
+mod settlements;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -8,9 +8,9 @@ use super::{Lease, SqliteStore};
 use crate::{
     clock::UnixMs,
     ids::EventId,
-    payments::{OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
+    payments::{Entry, OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
     store::{
-        rows::{OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
+        rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
         sql,
     },
     store_error::StoreError,
@@ -33,10 +33,10 @@ impl PaymentStore for SqliteStore {
         .await
     }
 
-    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Payment>, StoreError> {
-        let select = sqlx::query_as::<_, PaymentRow>(sql::FIND_PAYMENT).bind(id_or_signature).bind(owner);
+    async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Entry>, StoreError> {
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_PAYMENT).bind(id_or_signature).bind(owner);
         let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
-        row.map(Payment::try_from).transpose()
+        row.map(Entry::try_from).transpose()
     }
 
     async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
@@ -54,7 +54,7 @@ impl PaymentStore for SqliteStore {
         let (rows, total) = self
             .timed("select", TRANSACTIONS, async {
                 let mut snapshot = self.readers.begin().await?;
-                let rows = sqlx::query_as::<_, PaymentRow>(sql::LIST_PAYMENTS)
+                let rows = sqlx::query_as::<_, EntryRow>(sql::LIST_PAYMENTS)
                     .bind(owner)
                     .bind(limit)
                     .bind(offset)

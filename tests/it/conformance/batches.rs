@@ -30,7 +30,7 @@ async fn a_batch_has_an_outcome_for_each_in_order(backend: Backend) {
         [Recorded, AlreadyUsed(Used::Nonce), Recorded, AlreadyUsed(Used::Transaction), Recorded]
     );
     let page = books.payments.list(OWNER, 50, 0).await.unwrap();
-    assert_eq!(page.payments, [9, 7, 6, 3, 1].map(payment));
+    assert_eq!(page.payments, [9, 7, 6, 3, 1].map(|number| payment(number).into()));
     // All of it again, as after an answer that was lost.
     let again = books.payments.record_all(&batch).await.unwrap();
     assert_eq!(
@@ -88,5 +88,5 @@ async fn large_and_empty_batches(backend: Backend) {
     assert_eq!(outcomes, vec![Recorded; 2000]);
     let page = books.payments.list(OWNER, 200, 1900).await.unwrap();
     assert_eq!((page.total, page.payments.len()), (2000, 100));
-    assert_eq!(page.payments.last(), Some(&payment(0)));
+    assert_eq!(page.payments.last(), Some(&payment(0).into()));
 }

@@ -109,7 +109,7 @@ async fn a_database_of_the_level_before_is_upgraded_with_its_rows(backend: Backe
     assert_eq!(missing().await, 0);
     for before in &payments {
         let after = books.payments.find(OWNER, before.id.as_str()).await.unwrap();
-        assert_eq!(after.as_ref(), Some(before));
+        assert_eq!(after, Some(before.clone().into()));
         let used = books.payments.on_record(&before.nonce, &before.transaction).await.unwrap().used;
         assert!(used.is_some());
     }

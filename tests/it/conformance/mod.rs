@@ -9,7 +9,10 @@ mod payments;
 mod plans;
 mod races;
 mod requirements;
+mod settlement_races;
+mod settlements;
 mod trouble;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -35,11 +38,11 @@ pub enum Backend {
 }
 
 impl Backend {
-    fn sqlite() -> Self {
+    pub fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
-    async fn postgres() -> Self {
+    pub async fn postgres() -> Self {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
@@ -54,7 +57,7 @@ impl Backend {
         }
     }
 
-    async fn books(&self) -> Books {
+    pub async fn books(&self) -> Books {
         let books = self.open().await;
         books.database.migrate().await.unwrap();
         books

@@ -4,7 +4,7 @@ use pay402::{
     clock::UnixMs,
     money::{Amount, Currency},
     payments::{
-        Payment,
+        Entry, Payment,
         RecordOutcome::{AlreadyUsed, Recorded},
         Used,
     },
@@ -45,7 +45,7 @@ async fn what_is_recorded_is_found_as_it_was(backend: Backend) {
 
     let found = [full.id.to_string(), full.transaction.to_string()];
     for name in &found {
-        assert_eq!(store.find(OWNER, name).await.unwrap().as_ref(), Some(&full));
+        assert_eq!(store.find(OWNER, name).await.unwrap(), Some(full.clone().into()));
         assert_eq!(store.find("another", name).await.unwrap(), None);
     }
     assert_eq!(store.find(OWNER, anonymous.id.as_str()).await.unwrap(), None);
@@ -87,7 +87,10 @@ async fn amounts_and_texts_at_their_bounds_come_back_unchanged(backend: Backend)
             ..payment(number)
         };
         assert_eq!(record(&books, &payment).await, Recorded, "{text}");
-        assert_eq!(books.payments.find(text, payment.id.as_str()).await.unwrap(), Some(payment.clone()));
+        assert_eq!(
+            books.payments.find(text, payment.id.as_str()).await.unwrap(),
+            Some(payment.clone().into())
+        );
         assert_eq!(books.payments.find_by_nonce(&payment.nonce).await.unwrap(), Some(payment));
         assert_eq!(books.payments.list(text, 10, 0).await.unwrap().total, 1);
     }
@@ -154,8 +157,12 @@ async fn owners_see_their_own_newest_first(backend: Backend) {
     for (limit, offset) in [(200, 0), (1, 0), (7, 0), (7, 7), (7, 14), (7, 20), (7, 1000), (1, u32::MAX)] {
         let page = books.payments.list(OWNER, limit, offset).await.unwrap();
         assert_eq!(page.total, 20);
-        let expected: Vec<Payment> =
-            numbers.iter().skip(offset as usize).take(limit as usize).copied().map(payment).collect();
+        let expected: Vec<Entry> = numbers
+            .iter()
+            .skip(offset as usize)
+            .take(limit as usize)
+            .map(|number| payment(*number).into())
+            .collect();
         assert_eq!(page.payments, expected, "{limit} {offset}");
     }
     assert_eq!(books.payments.list("other", 50, 0).await.unwrap().payments.len(), 5);

@@ -1,6 +1,6 @@
 //! The statements of every request find their rows by an index, where there are rows enough for it to matter.
 
-use pay402::store::sql;
+use pay402::store::{settlements, sql};
 use serde_json::Value;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
 
@@ -16,6 +16,7 @@ struct Hot {
 
 /// SQLite takes the owner along.
 const BY_ID: (&str, &str) = ("transactions_pkey", "transactions_by_owner");
+const BY_PAYMENT: (&str, &str) = ("transactions_pkey", "sqlite_autoindex_transactions_1");
 const BY_SIGNATURE: (&str, &str) = ("transactions_signature_key", "sqlite_autoindex_transactions_2");
 const BY_NONCE: (&str, &str) = ("transactions_nonce_key", "sqlite_autoindex_transactions_3");
 const BY_REQUIREMENT: (&str, &str) =
@@ -27,7 +28,11 @@ const KEY_BY_ID: (&str, &str) = ("api_keys_pkey", "sqlite_autoindex_api_keys_1")
 const KEY_BY_PREFIX: (&str, &str) = ("api_keys_prefix_key", "sqlite_autoindex_api_keys_2");
 const KEYS_BY_USER: (&str, &str) = ("api_keys_by_user", "api_keys_by_user");
 
-fn hot() -> [Hot; 10] {
+const PENDING: (&str, &str) = ("settlements_pending", "settlements_pending");
+const CLAIMED: (&str, &str) = ("settlements_claimed", "settlements_claimed");
+const SETTLED_SIGNATURE: (&str, &str) = ("settlements_signature_key", "sqlite_autoindex_settlements_3");
+
+fn hot() -> [Hot; 13] {
     let signature = signature(1).to_string();
     let owner = "owner 5".to_owned();
     let (key, user) = ("sk_test_00000005".to_owned(), "user 5".to_owned());
@@ -42,6 +47,13 @@ fn hot() -> [Hot; 10] {
         hot(sql::FIND_PAYMENT_BY_NONCE, vec!["nonce 5".to_owned()], &[BY_NONCE]),
         Hot { numbers: vec![50, 0], ..hot(sql::LIST_PAYMENTS, vec![owner.clone()], &[BY_OWNER]) },
         hot(sql::COUNT_PAYMENTS, vec![owner], &[BY_OWNER]),
+        Hot { numbers: vec![2, 64], ..hot(settlements::LAPSED_SETTLEMENTS, vec![], &[PENDING]) },
+        Hot { numbers: vec![2, 64], ..hot(settlements::FORGET_CLAIMS, vec![], &[CLAIMED]) },
+        hot(
+            settlements::FIND_SETTLEMENT_BY_SIGNATURE,
+            vec!["settled 5".to_owned()],
+            &[SETTLED_SIGNATURE, BY_PAYMENT],
+        ),
         hot(sql::FIND_REQUIREMENT, vec!["nonce 5".to_owned()], &[REQUIREMENT, BY_REQUIREMENT]),
         hot(sql::API_KEY_BY_PREFIX, vec![key.clone()], &[KEY_BY_PREFIX]),
         hot(sql::FIND_API_KEY, vec![key], &[KEY_BY_ID, KEY_BY_PREFIX]),
@@ -56,6 +68,28 @@ const PAYMENTS: &str = "\
         network, slot, block_time_ms, verified_at_ms) \
     SELECT 'pay_' || n, 'settled', 'owner ' || (n % 50), 'signature ' || n, 'nonce ' || n, \
         CASE WHEN n % 10 = 0 THEN 'nonce ' || n END, 'p', 'r', 'USDC', 1, 'sandbox', 1, 1, 1 FROM numbers";
+/// Half of them settled by the service, one in a hundred of which is under way.
+const SETTLED: &str = "\
+    INSERT INTO transactions (id, state, owner, signature, payer, recipient, amount, network, slot, verified_at_ms, \
+        source, asset, last_valid_height) \
+    SELECT 'pay_s' || n, CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'settled' END, 'owner ' || (n % 50), \
+        'settled ' || n, 'p', 'r', 1, 'sandbox', CASE WHEN n % 100 = 0 THEN NULL ELSE 1 END, 1, 'x402', 'm', 1 \
+    FROM numbers";
+const SETTLEMENTS: &str = "\
+    INSERT INTO settlements (message, terms, state, holder, attempt, lease_until_ms, claimed_at_ms, payment_id, \
+        signature, last_valid_height, fee_lamports, journalled_at_ms, bytes, finished_at_ms) \
+    SELECT hash, hash, CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'settled' END, 'h', 'a', n, 1, 'pay_s' || n, \
+        'settled ' || n, 1, 5000, 1, CASE WHEN n % 100 = 0 THEN hash END, CASE WHEN n % 100 <> 0 THEN 1 END \
+    FROM hashes";
+const CLAIMS: &str = "\
+    INSERT INTO settlements (message, terms, state, holder, attempt, lease_until_ms, claimed_at_ms) \
+    SELECT claim, claim, 'claimed', 'h', 'a', n, 1 FROM hashes WHERE n % 100 = 0";
+const POSTGRES_HASHES: &str = "\
+    CREATE TABLE hashes AS SELECT n, decode(lpad(n || 'a', 64, '0'), 'hex') AS hash, \
+        decode(lpad(n || 'c', 64, '0'), 'hex') AS claim FROM numbers";
+const SQLITE_HASHES: &str = "\
+    CREATE TABLE hashes AS SELECT n, CAST(printf('%031dh', n) AS BLOB) AS hash, \
+        CAST(printf('%031dc', n) AS BLOB) AS claim FROM numbers";
 const REQUIREMENTS: &str = "\
     INSERT INTO payment_requirements (nonce, owner, amount, currency, recipient, scheme, expires_at_ms, created_at_ms) \
     SELECT 'nonce ' || n, 'owner', 1, 'USDC', 'r', 'exact', 1, 1 FROM numbers";
@@ -74,7 +108,9 @@ async fn postgres_finds_by_index() {
     backend.books().await;
     let Backend::Postgres(server) = &backend else { unreachable!() };
     let mut connection = server.connect().await;
-    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, API_KEYS, "ANALYZE"] {
+    for statement in
+        [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS, "ANALYZE"]
+    {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
     for Hot { sql, texts, numbers, indexes } in hot() {
@@ -112,7 +148,8 @@ async fn sqlite_finds_by_index() {
     let Backend::Sqlite(folder) = &backend else { unreachable!() };
     let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
     let mut connection = file.connect().await.unwrap();
-    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, API_KEYS] {
+    for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
+    {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
     for Hot { sql, texts, numbers, indexes } in hot() {

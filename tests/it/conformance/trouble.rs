@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use pay402::{
     metrics::Metrics,
     payments::{
-        Payment, PaymentStore,
+        Entry, Payment, PaymentStore,
         RecordOutcome::{self, AlreadyUsed, Recorded},
         Used,
     },
@@ -186,7 +186,10 @@ async fn a_deadlock_is_no_failure() {
     let _ = write_row(&mut rival, &payment(0)).await;
     run(&mut rival, "ROLLBACK").await;
     assert_eq!(recording.await.unwrap().unwrap(), [Recorded, Recorded]);
-    assert_eq!(books.payments.list(OWNER, 10, 0).await.unwrap().payments, [payment(1), payment(0)]);
+    assert_eq!(
+        books.payments.list(OWNER, 10, 0).await.unwrap().payments,
+        [payment(1).into(), payment(0).into()]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +283,7 @@ async fn a_server_that_is_killed_under_load_forgets_nothing() {
         writer.await.unwrap();
     }
     let page = books.payments.list(OWNER, 1000, 0).await.unwrap();
-    let expected: Vec<Payment> = (0..WRITERS * EACH).rev().map(payment).collect();
+    let expected: Vec<Entry> = (0..WRITERS * EACH).rev().map(|number| payment(number).into()).collect();
     assert_eq!(page.payments, expected);
     let mut operator = server.connect().await;
     let whole: (i64, i64) =

@@ -22,7 +22,7 @@ async fn ready_lists_the_components() {
     let app = TestApp::start().await;
     let answer = app.get("/ready", None).await;
     assert_eq!((answer.status, &answer.body["status"]), (200, &json!("ready")), "{answer:?}");
-    for component in ["database", "redis", "solana"] {
+    for component in ["database", "redis", "solana", "fee_payer"] {
         assert_eq!(answer.body["components"][component]["status"], "up");
     }
     assert_eq!(answer.body["degraded"], json!([]));

@@ -1,6 +1,6 @@
 //! Who may ask how often, seen from outside. The clock stands still unless a test moves it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -191,6 +191,19 @@ async fn a_spoofed_forwarded_address_from_anybody_is_ignored() {
     }
     assert_exceeded(&forwarded(&app, "/nothing", &["198.51.100.3"]).await, 2, 60);
     assert_exceeded(&app.get("/nothing", None).await, 2, 60);
+}
+
+/// A proxy appends to the line that the client sent, be that text or not.
+#[tokio::test]
+async fn bytes_that_are_no_text_do_not_turn_the_client_into_the_proxy() {
+    let app = behind("127.0.0.0/8", [1, 300, 100]).await;
+    let ask = async |line: &[u8]| {
+        let line = reqwest::header::HeaderValue::from_bytes(line).unwrap();
+        app.send(app.http.get(app.path("/nothing")).header("x-forwarded-for", line), None).await
+    };
+    assert_eq!(ask(b"\xff, 198.51.100.1").await.status, 404);
+    assert_exceeded(&ask(b"\xff\xfe, 198.51.100.1").await, 1, 60);
+    assert_eq!(ask(b"\xff, 198.51.100.2").await.status, 404);
 }
 
 /// Whatever a client writes into the header itself stands left of what the proxy appends.

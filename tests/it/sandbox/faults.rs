@@ -77,3 +77,36 @@ async fn a_node_lies() {
     fixture.sandbox.faults().clear();
     assert_ne!(fixture.rpc.get_balance(&fixture.merchant()).await.unwrap(), 402);
 }
+
+/// Nodes of one chain see the same ledger, and fail each on its own.
+#[tokio::test]
+async fn another_node_has_the_ledger_and_faults_of_its_own() {
+    let fixture = start().await;
+    let node = fixture.sandbox.add_node().await.unwrap();
+    let rpc = solana_rpc_client::nonblocking::rpc_client::RpcClient::new(node.rpc_url());
+    fixture.sandbox.faults().error(ANY, -32603, "Internal error", ALWAYS);
+    let payment = fixture.payment(1);
+    fixture.sandbox.send(&payment).unwrap();
+    let statuses = rpc.get_signature_statuses(&payment.signatures).await.unwrap().value;
+    assert!(statuses[0].is_some());
+    node.faults().lag(5);
+    let statuses = rpc.get_signature_statuses(&payment.signatures).await.unwrap().value;
+    assert!(statuses[0].is_none());
+    fixture.sandbox.faults().clear();
+    assert!(fixture.status(&payment.signatures[0]).await.is_some());
+    node.shutdown().await;
+    rpc.get_slot().await.unwrap_err();
+}
+
+/// Data goes with an error, as a failed preflight has it.
+#[tokio::test]
+async fn an_error_has_data() {
+    let fixture = start().await;
+    let data = json!({"err": "AlreadyProcessed", "logs": []});
+    fixture.sandbox.faults().error_with("sendTransaction", -32002, "simulation failed", data, 1);
+    let error = fixture.rpc.send_transaction(&fixture.payment(1)).await.unwrap_err();
+    assert_eq!(
+        error.get_transaction_error(),
+        Some(solana_transaction_error::TransactionError::AlreadyProcessed)
+    );
+}

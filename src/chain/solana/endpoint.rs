@@ -1,0 +1,231 @@
+//! One RPC endpoint: asking it, and keeping count of how it does.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use solana_commitment_config::CommitmentConfig;
+use solana_rpc_client::nonblocking::rpc_client::RpcClient;
+use solana_rpc_client_api::{
+    client_error::{Error as ClientError, ErrorKind},
+    custom_error::{
+        JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE,
+        JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE,
+        JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION,
+    },
+    request::{RpcError, RpcRequest},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout},
+};
+
+use super::{
+    health::{Fault, Health, Standing},
+    slots::{MAX_LAG, Slots},
+};
+use crate::{
+    chain::{ChainError, assets::Network},
+    metrics::Metrics,
+};
+
+/// How long one endpoint may take to answer, at most.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many transactions may be on their way to one endpoint.
+const MAX_SENDS: usize = 256;
+
+/// JSON-RPC's own code for parameters that are wrong.
+const INVALID_PARAMS: i64 = -32602;
+
+/// Why one endpoint did not give an answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error(transparent)]
+    Client(ClientError),
+    #[error("it took too long")]
+    TimedOut,
+    #[error("the answer makes no sense: {0}")]
+    Nonsense(&'static str),
+    #[error("it is too far behind the other endpoints")]
+    Behind,
+    #[error("too many requests are waiting for it")]
+    Busy,
+}
+
+impl CallError {
+    /// The JSON-RPC error code, where the endpoint answered with one.
+    pub fn code(&self) -> Option<i64> {
+        match self {
+            Self::Client(error) => match error.kind() {
+                ErrorKind::RpcError(RpcError::RpcResponseError { code, .. }) => Some(*code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it says something about the request and nothing about the endpoint.
+    fn is_about_the_request(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                INVALID_PARAMS
+                    | JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE
+                    | JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE
+                    | JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION
+            )
+        )
+    }
+}
+
+impl From<CallError> for ChainError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Nonsense(what) => Self::BadResponse(what),
+            error => Self::Unreachable(Box::new(error)),
+        }
+    }
+}
+
+/// An answer, and the newest slot the endpoint knew when it gave it, where it says so.
+pub(super) struct Answer<R> {
+    pub value: R,
+    pub slot: Option<u64>,
+}
+
+impl<R> Answer<R> {
+    pub const fn at(slot: u64, value: R) -> Self {
+        Self { value, slot: Some(slot) }
+    }
+}
+
+/// A question.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub request: RpcRequest,
+    pub params: &'a Value,
+    /// How long the answer may take.
+    pub limit: Duration,
+    /// It is asked to see whether it is well again.
+    pub trial: bool,
+}
+
+pub(super) struct Endpoint {
+    index: usize,
+    /// Its place in the list; never its URL.
+    label: String,
+    network: Network,
+    client: RpcClient,
+    health: Mutex<Health>,
+    sends: Semaphore,
+    slots: Arc<Slots>,
+    metrics: Arc<Metrics>,
+}
+
+/// Silent about the URL: providers put access tokens into it.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    pub fn new(index: usize, url: &str, network: Network, slots: Arc<Slots>, metrics: Arc<Metrics>) -> Self {
+        let client = RpcClient::new_with_timeout_and_commitment(
+            url.to_owned(),
+            REQUEST_TIMEOUT,
+            CommitmentConfig::confirmed(),
+        );
+        let label = index.to_string();
+        metrics.solana.endpoint_up(&label, true);
+        let (health, sends) = (Mutex::default(), Semaphore::new(MAX_SENDS));
+        Self { index, label, network, client, health, sends, slots, metrics }
+    }
+
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    pub fn standing(&self, now: Instant) -> Standing {
+        self.with_health(|health| health.standing(now))
+    }
+
+    pub fn answers(&self, now: Instant) -> bool {
+        self.with_health(|health| health.answers(now))
+    }
+
+    pub fn take_trial(&self, now: Instant) -> bool {
+        self.with_health(|health| health.take_trial(now))
+    }
+
+    /// `None` while too many transactions are on their way.
+    pub fn send_permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.sends.try_acquire().ok()
+    }
+
+    fn with_health<T>(&self, act: impl FnOnce(&mut Health) -> T) -> T {
+        act(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks once. What `read` makes no sense of counts as a failure of the endpoint.
+    pub async fn ask<T: DeserializeOwned, R>(
+        &self,
+        call: Call<'_>,
+        read: impl FnOnce(T) -> Result<Answer<R>, &'static str> + Send,
+    ) -> Result<R, CallError> {
+        let started = Instant::now();
+        // The client retries on 429 with waits of its own, so its timeout alone does not bound the call.
+        let answer = match timeout(call.limit, self.client.send(call.request, call.params.clone())).await {
+            Err(_) => Err(CallError::TimedOut),
+            Ok(Err(error)) => Err(CallError::Client(without_url(error))),
+            Ok(Ok(answer)) => read(answer).map_err(CallError::Nonsense),
+        };
+        let (method, elapsed) = (call.request.to_string(), started.elapsed());
+        self.metrics.blockchain_request(self.network.as_str(), &method, answer.is_ok(), elapsed);
+        self.metrics.solana.endpoint_request(&self.label, answer.is_ok(), elapsed);
+        match answer {
+            Ok(Answer { value, slot }) => {
+                let lags = slot.is_some_and(|slot| self.lags(slot));
+                self.judge(lags.then_some(Fault::Lag), call.trial, Instant::now());
+                Ok(value)
+            }
+            Err(error) => {
+                let fault = (!error.is_about_the_request()).then_some(Fault::NoAnswer);
+                self.judge(fault, call.trial, Instant::now());
+                let cause = &error as &dyn std::error::Error;
+                tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
+                Err(error)
+            }
+        }
+    }
+
+    fn lags(&self, slot: u64) -> bool {
+        let lag = self.slots.lag(self.index, slot);
+        self.slots.saw(self.index, slot);
+        self.metrics.solana.endpoint_slot(&self.label, slot, lag);
+        lag > MAX_LAG
+    }
+
+    pub fn judge(&self, fault: Option<Fault>, trial: bool, now: Instant) {
+        self.with_health(|health| match (fault, trial) {
+            (None, _) => health.succeeded(),
+            (Some(fault), true) => health.failed_trial(fault, now),
+            (Some(fault), false) => health.failed(fault, now),
+        });
+        self.metrics.solana.endpoint_up(&self.label, fault.is_none());
+    }
+}
+
+/// The error without the endpoint's URL, which may hold an access token.
+fn without_url(error: ClientError) -> ClientError {
+    let kind = match *error.kind {
+        ErrorKind::Reqwest(error) => ErrorKind::Reqwest(error.without_url()),
+        kind => kind,
+    };
+    ClientError { request: error.request, kind: Box::new(kind) }
+}

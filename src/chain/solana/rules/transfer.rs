@@ -1,0 +1,173 @@
+//! Rules 13 to 17: the one transfer, from whom, of what, to whom, how much.
+
+use solana_pubkey::Pubkey;
+use spl_associated_token_account_interface::address::get_associated_token_address_with_program_id;
+
+use super::{Reason, Refusal, Rules, Terms, decode::Decoded, instruction::Instruction};
+
+const TRANSFER_CHECKED: u8 = 12;
+
+/// What a `TransferChecked` instruction does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Transfer {
+    pub program: Pubkey,
+    pub source: Pubkey,
+    pub mint: Pubkey,
+    pub destination: Pubkey,
+    pub authority: Pubkey,
+    pub amount: u64,
+    pub decimals: u8,
+}
+
+impl Rules {
+    /// The transfer, and its index among the instructions.
+    pub(super) fn check_transfer(
+        &self,
+        terms: &Terms<'_>,
+        decoded: &Decoded,
+        instructions: &[Instruction<'_>],
+    ) -> Result<(usize, Transfer), Refusal> {
+        let (index, transfer) = find(instructions).ok_or_else(no_transfer)?;
+        self.check_who_pays(decoded, instructions, index, &transfer)
+            .and_then(|()| self.check_asset(terms, &transfer))
+            .and_then(|()| check_recipient(terms, &transfer))
+            .and_then(|()| self.check_amount(terms, &transfer))
+            .map_err(|refusal| refusal.by(transfer.authority))?;
+        Ok((index, transfer))
+    }
+
+    /// Rule 14: nothing of ours is moved, and none of us is lent to the compute budget or to the transfer. Rule 18 sees
+    /// to the others.
+    fn check_who_pays(
+        &self,
+        decoded: &Decoded,
+        instructions: &[Instruction<'_>],
+        index: usize,
+        transfer: &Transfer,
+    ) -> Result<(), Refusal> {
+        if self.is_ours(&transfer.authority) {
+            return Err(Refusal::new(
+                Reason::FeePayerTransferringFunds,
+                format!(
+                    "the transfer's authority {} is a fee payer of this service: the buyer must pay",
+                    transfer.authority
+                ),
+            ));
+        }
+        let instruction = &instructions[index];
+        instructions[..2].iter().chain([instruction]).try_for_each(|used| self.check_isolation(used))?;
+        check_authority_signs(decoded, instruction, transfer)
+    }
+
+    /// Rule 15.
+    fn check_asset(&self, terms: &Terms<'_>, transfer: &Transfer) -> Result<(), Refusal> {
+        let mint = &transfer.mint;
+        if terms.asset.parse() != Ok(*mint) {
+            return Err(Refusal::new(
+                Reason::MintMismatch,
+                format!("the transfer is of {}, the requirements ask for {}", self.name(mint), terms.asset),
+            ));
+        }
+        match self.currency_of(mint) {
+            Some(currency) if currency.decimals() != transfer.decimals => Err(Refusal::new(
+                Reason::MintMismatch,
+                format!(
+                    "the transfer counts on {} decimals, {currency} has {}",
+                    transfer.decimals,
+                    currency.decimals()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rule 17.
+    fn check_amount(&self, terms: &Terms<'_>, transfer: &Transfer) -> Result<(), Refusal> {
+        if transfer.amount == terms.amount {
+            return Ok(());
+        }
+        let sum = |units| self.sum(units, transfer.decimals, &transfer.mint);
+        Err(Refusal::new(
+            Reason::AmountMismatch,
+            format!(
+                "the transfer moves {} ({} atomic units), exactly {} ({}) is required",
+                sum(transfer.amount),
+                transfer.amount,
+                sum(terms.amount),
+                terms.amount
+            ),
+        ))
+    }
+}
+
+fn no_transfer() -> Refusal {
+    Refusal::new(
+        Reason::NoTransferInstruction,
+        "after the compute budget, wallet guards apart, TransferChecked of SPL Token or Token-2022 must come",
+    )
+}
+
+/// Rule 13. Whatever of Lighthouse stands before the transfer is looked at by rule 18.
+fn find(instructions: &[Instruction<'_>]) -> Option<(usize, Transfer)> {
+    let (index, instruction) =
+        instructions.iter().enumerate().skip(2).find(|(_, instruction)| !instruction.is_lighthouse())?;
+    Some((index, read(instruction)?))
+}
+
+fn read(instruction: &Instruction<'_>) -> Option<Transfer> {
+    let program = instruction.program;
+    if program != spl_token_interface::ID && program != spl_token_2022_interface::ID {
+        return None;
+    }
+    let [source, mint, destination, authority, ..] = instruction.accounts[..] else { return None };
+    let (&TRANSFER_CHECKED, arguments) = instruction.data.split_first()? else { return None };
+    let (decimals, amount) = arguments.split_last()?;
+    let amount = u64::from_le_bytes(amount.try_into().ok()?);
+    Some(Transfer { program, source, mint, destination, authority, amount, decimals: *decimals })
+}
+
+/// Rule 14: a lone authority is a signer. One with accounts after it may be a multisig, whose members sign.
+fn check_authority_signs(
+    decoded: &Decoded,
+    instruction: &Instruction<'_>,
+    transfer: &Transfer,
+) -> Result<(), Refusal> {
+    let message = &decoded.transaction.message;
+    let signers = usize::from(message.header().num_required_signatures);
+    let signs = message.static_account_keys()[..signers].contains(&transfer.authority);
+    let alone = instruction.accounts.len() == 4;
+    if signs || !alone {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::SignatureInvalid,
+        format!("the transfer's authority {} does not sign the transaction", transfer.authority),
+    ))
+}
+
+/// Rule 16.
+fn check_recipient(terms: &Terms<'_>, transfer: &Transfer) -> Result<(), Refusal> {
+    let expected =
+        terms.pay_to.parse::<Pubkey>().ok().map(|owner| {
+            get_associated_token_address_with_program_id(&owner, &transfer.mint, &transfer.program)
+        });
+    let found = transfer.destination;
+    if expected != Some(found) {
+        let expected = expected.map_or_else(|| "unknown".to_owned(), |account| account.to_string());
+        return Err(Refusal::new(
+            Reason::RecipientMismatch,
+            format!(
+                "the transfer goes to {found}, the associated token account of payTo {} is {expected}",
+                terms.pay_to
+            ),
+        ));
+    }
+    // A delegate of payTo could otherwise "pay" it with its own tokens.
+    if transfer.source == found {
+        return Err(Refusal::new(
+            Reason::RecipientMismatch,
+            format!("the transfer goes from {found} to itself: nothing would reach payTo"),
+        ));
+    }
+    Ok(())
+}

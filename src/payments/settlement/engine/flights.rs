@@ -1,0 +1,337 @@
+//! Everything in flight, looked after together: sent again, asked about in batches, ended, its leases kept.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use solana_signature::Signature;
+
+use super::{Effect, Now, RequestNumber, StatusRound, schedule::Round};
+use crate::{
+    chain::settlement::{Finality, SignatureStatus},
+    payments::settlement::{Ending, InFlight, MessageHash, Policy, Step},
+};
+
+/// The most signatures one question for statuses may hold.
+const STATUS_BATCH: usize = 256;
+/// How many leases are renewed at once.
+const RENEW_BATCH: usize = 256;
+/// How many settlements are taken over at once.
+const TAKE_OVER_BATCH: usize = 64;
+
+#[derive(Debug)]
+struct Flight {
+    state: InFlight,
+    waiters: Vec<RequestNumber>,
+    send_at: Duration,
+    /// Whether a send is under way.
+    sending: bool,
+    renew_at: Duration,
+    /// What the chain has said, and when it is next to be written down.
+    ending: Option<(Ending, Duration)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    all: BTreeMap<MessageHash, Flight>,
+    by_signature: HashMap<Signature, MessageHash>,
+    hinted: BTreeSet<MessageHash>,
+    /// The last final block that was heard of.
+    finality: Option<Finality>,
+    recent: Round,
+    hints: Round,
+    history: Round,
+    final_block: Round,
+    leases: Round,
+    left_behind: Round,
+    stale_claims: Round,
+}
+
+impl Flights {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn messages(&self) -> Vec<MessageHash> {
+        self.all.keys().copied().collect()
+    }
+
+    pub(super) fn add(&mut self, state: InFlight, waiter: Option<RequestNumber>, policy: &Policy, now: Now) {
+        self.by_signature.insert(state.signature, state.message);
+        let flight = self.all.entry(state.message).or_insert_with(|| Flight {
+            state,
+            waiters: Vec::new(),
+            send_at: now.steady,
+            sending: false,
+            renew_at: now.steady,
+            ending: None,
+        });
+        flight.renew_at = now.steady + policy.lease / 3;
+        flight.waiters.extend(waiter);
+    }
+
+    /// Notes that a request waits for what is in flight; whether it is.
+    pub(super) fn wait(&mut self, message: &MessageHash, number: RequestNumber) -> bool {
+        let flight = self.all.get_mut(message);
+        flight.map(|flight| flight.waiters.push(number)).is_some()
+    }
+
+    /// Who waited for it.
+    pub(super) fn remove(&mut self, message: &MessageHash) -> Vec<RequestNumber> {
+        self.hinted.remove(message);
+        let Some(flight) = self.all.remove(message) else { return Vec::new() };
+        self.by_signature.remove(&flight.state.signature);
+        flight.waiters
+    }
+
+    pub(super) fn hint(&mut self, signature: &Signature) {
+        self.hinted.extend(self.by_signature.get(signature));
+    }
+
+    pub(super) fn sent(&mut self, message: &MessageHash, policy: &Policy, now: Now) {
+        if let Some(flight) = self.all.get_mut(message) {
+            flight.sending = false;
+            flight.send_at = now.steady + policy.send_every;
+        }
+    }
+
+    pub(super) fn finality(&mut self, finality: Option<Finality>, policy: &Policy, now: Now) {
+        self.final_block.next_at = now.steady + policy.finality_every;
+        // An endpoint that lags says less than is known.
+        let is_news = |finality: &Finality| {
+            self.finality.is_none_or(|known| finality.block_height > known.block_height)
+        };
+        if let Some(finality) = finality.filter(is_news) {
+            self.finality = Some(finality);
+        }
+    }
+
+    pub(super) fn statuses(
+        &mut self,
+        round: StatusRound,
+        asked: &[(MessageHash, Signature)],
+        statuses: Option<Vec<Option<SignatureStatus>>>,
+        policy: &Policy,
+        now: Now,
+    ) {
+        let pause = if statuses.is_some() { policy.poll_every } else { policy.retry_after };
+        let schedule = match round {
+            StatusRound::Recent => &mut self.recent,
+            StatusRound::Hinted => &mut self.hints,
+            StatusRound::History(_) => &mut self.history,
+        };
+        let goes_on = schedule.after.is_some() && statuses.is_some() || round == StatusRound::Hinted;
+        schedule.next_at = if goes_on { now.steady } else { now.steady + pause };
+        for ((message, _), status) in asked.iter().zip(statuses.into_iter().flatten()) {
+            self.observe(round, message, status.as_ref(), policy, now);
+        }
+    }
+
+    fn observe(
+        &mut self,
+        round: StatusRound,
+        message: &MessageHash,
+        status: Option<&SignatureStatus>,
+        policy: &Policy,
+        now: Now,
+    ) {
+        let Some(flight) = self.all.get_mut(message) else { return };
+        if flight.ending.is_some() {
+            return;
+        }
+        let step = match (status, round) {
+            (Some(status), _) => flight.state.clone().found(status, policy.bar),
+            (None, StatusRound::History(finality)) => flight.state.clone().not_found(finality),
+            // Not in the recent past that one node has at hand: that says nothing.
+            (None, StatusRound::Recent | StatusRound::Hinted) => return,
+        };
+        if let Step::Ended(ending) = step {
+            flight.ending = Some((ending, now.steady));
+        }
+    }
+
+    pub(super) fn finish_again(&mut self, message: &MessageHash, policy: &Policy, now: Now) {
+        if let Some(Flight { ending: Some((_, at)), .. }) = self.all.get_mut(message) {
+            *at = now.steady + policy.retry_after;
+        }
+    }
+
+    /// Notes which leases are kept; which settlements are lost to another instance.
+    pub(super) fn renewed(
+        &mut self,
+        asked: &[MessageHash],
+        held: Option<Vec<MessageHash>>,
+        policy: &Policy,
+        now: Now,
+    ) -> Vec<MessageHash> {
+        self.leases.next_at = now.steady + policy.retry_after;
+        let Some(held) = held.map(BTreeSet::from_iter) else { return Vec::new() };
+        for message in &held {
+            if let Some(flight) = self.all.get_mut(message) {
+                flight.renew_at = now.steady + policy.lease / 3;
+            }
+        }
+        asked.iter().filter(|message| !held.contains(message)).copied().collect()
+    }
+
+    pub(super) fn taken_over(
+        &mut self,
+        taken: Option<Vec<InFlight>>,
+        policy: &Policy,
+        now: Now,
+    ) -> Vec<InFlight> {
+        let full = taken.as_ref().is_some_and(|taken| taken.len() >= TAKE_OVER_BATCH);
+        let pause = if full { Duration::ZERO } else { policy.take_over_every };
+        self.left_behind.next_at = now.steady + pause;
+        taken.unwrap_or_default()
+    }
+
+    pub(super) fn forgot(&mut self, policy: &Policy, now: Now) {
+        self.stale_claims.next_at = now.steady + policy.take_over_every;
+    }
+
+    /// What is due. A question is open until its answer comes, or until nobody expects it any more.
+    pub(super) fn due(&mut self, policy: &Policy, draining: bool, now: Now, effects: &mut Vec<Effect>) {
+        let given_up_at = now.steady + policy.effect_patience;
+        self.sends_due(policy, now, effects);
+        self.endings_due(policy, now, effects);
+        if !self.all.is_empty() {
+            self.statuses_due(policy, given_up_at, now, effects);
+            self.leases_due(given_up_at, now, effects);
+            if self.final_block.is_due(now) {
+                self.final_block.next_at = given_up_at;
+                effects.push(Effect::Finality);
+            }
+        }
+        if draining {
+            return;
+        }
+        let room = policy.max_in_flight.saturating_sub(self.all.len()).min(TAKE_OVER_BATCH);
+        if self.left_behind.is_due(now) && room > 0 {
+            self.left_behind.next_at = given_up_at;
+            effects.push(Effect::TakeOver { limit: u32::try_from(room).unwrap_or(0) });
+        }
+        if self.stale_claims.is_due(now) {
+            self.stale_claims.next_at = given_up_at;
+            effects.push(Effect::ForgetClaims);
+        }
+    }
+
+    /// Sends what was not sent for a while, unless it cannot land any more.
+    fn sends_due(&mut self, policy: &Policy, now: Now, effects: &mut Vec<Effect>) {
+        let under_way = self.all.values().filter(|flight| flight.sending && flight.send_at > now.steady);
+        let room = policy.max_sends.saturating_sub(under_way.count());
+        let finality = self.finality;
+        let due = self.all.values_mut().filter(|flight| {
+            let is_dead = finality.is_some_and(|finality| flight.state.is_dead(finality));
+            flight.send_at <= now.steady && flight.ending.is_none() && !is_dead
+        });
+        for flight in due.take(room) {
+            flight.sending = true;
+            flight.send_at = now.steady + policy.effect_patience;
+            effects.push(Effect::Send(flight.state.message, flight.state.transaction.clone()));
+        }
+    }
+
+    fn endings_due(&mut self, policy: &Policy, now: Now, effects: &mut Vec<Effect>) {
+        for flight in self.all.values_mut() {
+            if let Some((ending, at)) = &mut flight.ending
+                && *at <= now.steady
+            {
+                *at = now.steady + policy.effect_patience;
+                effects.push(Effect::Finish(flight.state.message, ending.clone()));
+            }
+        }
+    }
+
+    fn statuses_due(&mut self, policy: &Policy, given_up_at: Duration, now: Now, effects: &mut Vec<Effect>) {
+        if self.hints.is_due(now) && !self.hinted.is_empty() {
+            let hinted: Vec<MessageHash> = self.hinted.iter().take(STATUS_BATCH).copied().collect();
+            self.hinted.retain(|message| !hinted.contains(message));
+            let asked = hinted.iter().filter_map(|message| {
+                let flight = self.all.get(message)?;
+                Some((*message, flight.state.signature))
+            });
+            effects.push(Effect::Statuses(StatusRound::Hinted, asked.collect()));
+            self.hints.next_at = given_up_at;
+        }
+        if self.recent.is_due(now) {
+            let asked = next_batch(&self.all, &mut self.recent, |_| true);
+            if asked.is_empty() {
+                self.recent.next_at = now.steady + policy.poll_every;
+            } else {
+                self.recent.next_at = given_up_at;
+                effects.push(Effect::Statuses(StatusRound::Recent, asked));
+            }
+        }
+        if let Some(finality) = self.finality
+            && self.history.is_due(now)
+        {
+            let asked = next_batch(&self.all, &mut self.history, |flight| flight.state.is_dead(finality));
+            if !asked.is_empty() {
+                self.history.next_at = given_up_at;
+                effects.push(Effect::Statuses(StatusRound::History(finality), asked));
+            }
+        }
+    }
+
+    fn is_dead(&self, flight: &Flight) -> bool {
+        self.finality.is_some_and(|finality| flight.state.is_dead(finality))
+    }
+
+    fn leases_due(&mut self, given_up_at: Duration, now: Now, effects: &mut Vec<Effect>) {
+        if !self.leases.is_due(now) {
+            return;
+        }
+        let due = self.all.values().filter(|flight| flight.renew_at <= now.steady);
+        let due: Vec<MessageHash> = due.map(|flight| flight.state.message).take(RENEW_BATCH).collect();
+        if !due.is_empty() {
+            self.leases.next_at = given_up_at;
+            effects.push(Effect::Renew(due));
+        }
+    }
+
+    /// When the next thing is due.
+    pub(super) fn wake_at(&self, draining: bool) -> Duration {
+        let mut wake_at = self.left_behind.next_at.min(self.stale_claims.next_at);
+        if draining {
+            wake_at = Duration::MAX;
+        }
+        if self.all.is_empty() {
+            return wake_at;
+        }
+        for round in [&self.recent, &self.final_block] {
+            wake_at = wake_at.min(round.next_at);
+        }
+        for flight in self.all.values() {
+            let ending_at = flight.ending.as_ref().map_or(Duration::MAX, |(_, at)| *at);
+            wake_at = wake_at.min(ending_at).min(flight.renew_at.max(self.leases.next_at));
+            if flight.ending.is_none() && !self.is_dead(flight) {
+                wake_at = wake_at.min(flight.send_at);
+            }
+        }
+        wake_at
+    }
+}
+
+/// The next settlements of a round that are to be asked about, and where the one after goes on.
+fn next_batch(
+    flights: &BTreeMap<MessageHash, Flight>,
+    round: &mut Round,
+    wanted: impl Fn(&Flight) -> bool,
+) -> Vec<(MessageHash, Signature)> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let from = round.after.take().map_or(Unbounded, Excluded);
+    let unknown = |(_, flight): &(&MessageHash, &Flight)| flight.ending.is_none() && wanted(flight);
+    let batch: Vec<_> = flights
+        .range((from, Unbounded))
+        .filter(unknown)
+        .take(STATUS_BATCH)
+        .map(|(message, flight)| (*message, flight.state.signature))
+        .collect();
+    if batch.len() == STATUS_BATCH {
+        round.after = batch.last().map(|(message, _)| *message);
+    }
+    batch
+}

@@ -1,0 +1,72 @@
+//! How long things take and how many there may be.
+
+use std::time::Duration;
+
+use crate::{chain::settlement::Commitment, shutdown::DRAIN_TIMEOUT};
+
+/// The most that transaction fees may cost on a UTC day, in lamports. `None`: no cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    pub per_key_lamports: Option<u64>,
+    pub total_lamports: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// From where on a transaction has landed.
+    pub bar: Commitment,
+    pub caps: Caps,
+    /// A request gets an answer within this: clients give up after 30 seconds.
+    pub answer_within: Duration,
+    /// How long a claim keeps its twins away while it is verified.
+    pub claim_lease: Duration,
+    /// How long a journalled settlement is left to an instance that does not renew its lease.
+    pub lease: Duration,
+    /// Between two looks at what is in flight.
+    pub poll_every: Duration,
+    /// Between two sends of the same bytes.
+    pub send_every: Duration,
+    /// Between two questions for the last final block.
+    pub finality_every: Duration,
+    /// Between two looks for what others left behind.
+    pub take_over_every: Duration,
+    /// Between two looks at what somebody else is settling.
+    pub wait_every: Duration,
+    /// Before what failed is tried again.
+    pub retry_after: Duration,
+    /// When an effect whose outcome never came is given up.
+    pub effect_patience: Duration,
+    /// When what is still in flight at shutdown is left to others.
+    pub hand_over_after: Duration,
+    /// How many requests wait for an answer, at most. Further ones are told to come back.
+    pub max_requests: usize,
+    /// How many settlements this instance has in flight, at most.
+    pub max_in_flight: usize,
+    /// How many of them are being sent at the same moment, at most.
+    pub max_sends: usize,
+}
+
+impl Policy {
+    #[must_use]
+    pub const fn new(caps: Caps) -> Self {
+        Self {
+            bar: Commitment::Confirmed,
+            caps,
+            answer_within: Duration::from_secs(25),
+            claim_lease: Duration::from_secs(15),
+            lease: Duration::from_secs(30),
+            poll_every: Duration::from_millis(500),
+            send_every: Duration::from_secs(2),
+            finality_every: Duration::from_secs(2),
+            take_over_every: Duration::from_secs(5),
+            wait_every: Duration::from_millis(500),
+            retry_after: Duration::from_secs(1),
+            effect_patience: Duration::from_secs(30),
+            // Early enough to tell the database so.
+            hand_over_after: DRAIN_TIMEOUT.saturating_sub(Duration::from_secs(3)),
+            max_requests: 1024,
+            max_in_flight: 4096,
+            max_sends: 64,
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! Settlements in both databases: the statements, what their rows mean, and the database transactions made of them,
+//! which read the same in both.
+
+use sqlx::FromRow;
+
+use super::rows::{amount, column, corrupt};
+use crate::{
+    clock::UnixMs,
+    ids::PaymentId,
+    payments::settlement::{
+        Claimed, Ending, Finished, InFlight, MessageHash, Record, SettlementState, Sponsored, TermsHash,
+    },
+    store_error::StoreError,
+};
+
+pub(super) const SETTLEMENTS: &str = "settlements";
+pub(super) const SPONSORED_LAMPORTS: &str = "sponsored_lamports";
+
+/// Milliseconds of a UTC day.
+const DAY_MS: i64 = 86_400_000;
+
+macro_rules! record_columns {
+    () => {
+        "s.message, s.terms, s.state, s.failure, s.journalled_at_ms, s.last_valid_height, s.fee_lamports, \
+         s.payment_id, s.signature, t.payer, t.amount, t.slot"
+    };
+}
+
+/// Takes a message that is free, or whose claimant's lease has run out with nothing journalled.
+pub(super) const CLAIM: &str = "\
+    INSERT INTO settlements AS kept (message, terms, state, holder, attempt, lease_until_ms, claimed_at_ms) \
+    VALUES ($1, $2, 'claimed', $3, $4, $5, $6) \
+    ON CONFLICT (message) DO UPDATE SET \
+        terms = excluded.terms, holder = excluded.holder, attempt = excluded.attempt, \
+        lease_until_ms = excluded.lease_until_ms, claimed_at_ms = excluded.claimed_at_ms \
+    WHERE kept.state = 'claimed' \
+        AND (kept.lease_until_ms < excluded.claimed_at_ms OR kept.attempt = excluded.attempt)";
+
+pub const FIND_SETTLEMENT: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM settlements s LEFT JOIN transactions t ON t.id = s.payment_id WHERE s.message = $1"
+);
+
+pub const FIND_SETTLEMENT_BY_SIGNATURE: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM settlements s LEFT JOIN transactions t ON t.id = s.payment_id WHERE s.signature = $1"
+);
+
+pub(super) const ABANDON: &str =
+    "DELETE FROM settlements WHERE message = $1 AND attempt = $2 AND state = 'claimed'";
+
+/// The unique constraints decide whether another payment has the transaction.
+pub(super) const ENTER_PENDING: &str = "\
+    INSERT INTO transactions (id, state, owner, signature, payer, recipient, currency, amount, resource, network, \
+        verified_at_ms, source, asset, last_valid_height) \
+    VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, 'x402', $11, $12) ON CONFLICT DO NOTHING";
+
+pub(super) const JOURNAL: &str = "\
+    UPDATE settlements SET state = 'pending', holder = $3, lease_until_ms = $4, payment_id = $5, signature = $6, \
+        fee_payer = $7, x402_version = $8, last_valid_height = $9, key_id = $10, fee_lamports = $11, \
+        journalled_at_ms = $12, bytes = $13 \
+    WHERE message = $1 AND attempt = $2 AND state = 'claimed'";
+
+/// Reserves a fee unless that would be more than the cap.
+pub(super) const RESERVE_FEE: &str = "\
+    INSERT INTO sponsored_lamports AS kept (day, key_id, reserved, spent) SELECT $1, $2, $3, 0 WHERE $3 <= $4 \
+    ON CONFLICT (day, key_id) DO UPDATE SET reserved = kept.reserved + excluded.reserved \
+    WHERE kept.reserved + kept.spent + excluded.reserved <= $4";
+
+pub(super) const RELEASE_FEE: &str = "\
+    UPDATE sponsored_lamports SET reserved = reserved - $3, spent = spent + $4 WHERE day = $1 AND key_id = $2";
+
+pub(super) const SPONSORED: &str =
+    "SELECT reserved, spent FROM sponsored_lamports WHERE day = $1 AND key_id = $2";
+
+/// The first to end a settlement finds it pending.
+pub(super) const END: &str = "\
+    UPDATE settlements SET state = $2, failure = $3, finished_at_ms = $4, bytes = NULL \
+    WHERE message = $1 AND state = 'pending' RETURNING payment_id, key_id, fee_lamports, journalled_at_ms";
+
+pub(super) const END_PAYMENT: &str =
+    "UPDATE transactions SET state = $2, slot = $3 WHERE id = $1 RETURNING owner";
+
+pub(super) const TELL_END: &str = "\
+    INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
+
+pub const LAPSED_SETTLEMENTS: &str = "\
+    SELECT message FROM settlements WHERE state = 'pending' AND lease_until_ms < $1 \
+    ORDER BY lease_until_ms LIMIT $2";
+
+/// The outer condition holds off a claim that is taken anew while the batch is picked.
+pub const FORGET_CLAIMS: &str = "\
+    DELETE FROM settlements WHERE state = 'claimed' AND lease_until_ms < $1 AND message IN (\
+        SELECT message FROM settlements WHERE state = 'claimed' AND lease_until_ms < $1 \
+        ORDER BY lease_until_ms LIMIT $2)";
+
+/// The UTC day, in days since the epoch.
+pub(super) const fn day(at: UnixMs) -> i64 {
+    at.0.div_euclid(DAY_MS)
+}
+
+/// What a key's fees are kept under, or everyone's.
+pub(super) fn subject(key_id: Option<&str>) -> &str {
+    key_id.unwrap_or_default()
+}
+
+/// A number as a column holds it. Past 2^63 it is cut off: such a height or fee is beyond anything real.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|error| corrupt(SETTLEMENTS, &error))
+}
+
+fn hash(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
+    bytes.try_into().map_err(|_| corrupt(SETTLEMENTS, &"a hash of another length"))
+}
+
+/// A settlement and its payment. All that the journal adds is null before.
+#[derive(FromRow)]
+pub(super) struct SettlementRow {
+    message: Vec<u8>,
+    terms: Vec<u8>,
+    state: String,
+    failure: Option<String>,
+    journalled_at_ms: Option<i64>,
+    last_valid_height: Option<i64>,
+    fee_lamports: Option<i64>,
+    payment_id: Option<String>,
+    signature: Option<String>,
+    payer: Option<String>,
+    amount: Option<i64>,
+    slot: Option<i64>,
+}
+
+/// A journalled settlement, as its row reads.
+pub(super) struct Booked {
+    terms: TermsHash,
+    record: Record,
+    fee_lamports: u64,
+}
+
+impl SettlementRow {
+    /// `None` for a claim.
+    pub(super) fn booked(self) -> Result<Option<Booked>, StoreError> {
+        if self.state == "claimed" {
+            return Ok(None);
+        }
+        let state = self.settlement_state()?;
+        let missing = || corrupt(SETTLEMENTS, &"a journal entry is incomplete");
+        let record = Record {
+            message: MessageHash(hash(self.message)?),
+            payment: PaymentId::from_stored(self.payment_id.ok_or_else(missing)?),
+            signature: column(SETTLEMENTS, &self.signature.ok_or_else(missing)?)?,
+            payer: column(SETTLEMENTS, &self.payer.ok_or_else(missing)?)?,
+            amount: amount(SETTLEMENTS, self.amount.ok_or_else(missing)?)?,
+            journalled_at: UnixMs(self.journalled_at_ms.ok_or_else(missing)?),
+            last_valid_block_height: unsigned(self.last_valid_height.ok_or_else(missing)?)?,
+            state,
+        };
+        let fee_lamports = unsigned(self.fee_lamports.ok_or_else(missing)?)?;
+        Ok(Some(Booked { terms: TermsHash(hash(self.terms)?), record, fee_lamports }))
+    }
+
+    fn settlement_state(&self) -> Result<SettlementState, StoreError> {
+        let slot = || {
+            let slot = self.slot.ok_or_else(|| corrupt(SETTLEMENTS, &"a landed settlement has no slot"))?;
+            unsigned(slot)
+        };
+        Ok(SettlementState::Ended(match self.state.as_str() {
+            "pending" => return Ok(SettlementState::Pending),
+            "settled" => Ending::Settled { slot: slot()? },
+            "failed" => Ending::Failed { slot: slot()?, reason: self.failure.clone().unwrap_or_default() },
+            "expired" => Ending::Expired,
+            other => return Err(corrupt(SETTLEMENTS, &format!("state {other}"))),
+        }))
+    }
+}
+
+/// What stands under a message that could not be claimed. A row that is gone was given back a moment ago: whoever looks
+/// again finds it free.
+pub(super) fn claimed(row: Option<SettlementRow>, terms: TermsHash) -> Result<Claimed, StoreError> {
+    let booked = row.map(SettlementRow::booked).transpose()?.flatten();
+    Ok(match booked {
+        None => Claimed::Verifying,
+        Some(booked) if booked.terms == terms => Claimed::Booked(Box::new(booked.record)),
+        Some(_) => Claimed::OtherTerms,
+    })
+}
+
+pub(super) fn record(row: Option<SettlementRow>) -> Result<Option<Record>, StoreError> {
+    Ok(row.map(SettlementRow::booked).transpose()?.flatten().map(|booked| booked.record))
+}
+
+pub(super) fn finished(row: Option<SettlementRow>, first: bool) -> Result<Option<Finished>, StoreError> {
+    let booked = row.map(SettlementRow::booked).transpose()?.flatten();
+    Ok(booked.map(|Booked { record, fee_lamports, .. }| Finished {
+        record,
+        first,
+        reserved_lamports: fee_lamports,
+    }))
+}
+
+#[derive(FromRow)]
+pub(super) struct InFlightRow {
+    message: Vec<u8>,
+    signature: String,
+    bytes: Vec<u8>,
+    last_valid_height: i64,
+    journalled_at_ms: i64,
+}
+
+impl TryFrom<InFlightRow> for InFlight {
+    type Error = StoreError;
+
+    fn try_from(row: InFlightRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            message: MessageHash(hash(row.message)?),
+            signature: column(SETTLEMENTS, &row.signature)?,
+            transaction: row.bytes.into(),
+            last_valid_block_height: unsigned(row.last_valid_height)?,
+            journalled_at: UnixMs(row.journalled_at_ms),
+        })
+    }
+}
+
+pub(super) fn messages(rows: Vec<Vec<u8>>) -> Result<Vec<MessageHash>, StoreError> {
+    rows.into_iter().map(|row| hash(row).map(MessageHash)).collect()
+}
+
+/// No row: nothing was sponsored.
+pub(super) fn sponsored(row: Option<(i64, i64)>) -> Result<Sponsored, StoreError> {
+    let (reserved, spent) = row.unwrap_or_default();
+    Ok(Sponsored { reserved: unsigned(reserved)?, spent: unsigned(spent)? })
+}
+
+/// The database transactions. `$begin` takes the locks that they need.
+macro_rules! settlement_transactions {
+    ($connection:ty, $begin:literal) => {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        use sqlx::Connection;
+
+        use $crate::{
+            clock::UnixMs,
+            ids::{EventId, PaymentId},
+            payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash},
+            store::{
+                rows::units,
+                settlements::{self, SettlementRow, day, number, subject},
+            },
+        };
+
+        /// `committing` is set before the commit is sent: from then on it may have taken place.
+        pub(super) async fn journal(
+            connection: &mut $connection,
+            journal: &Journal,
+            committing: &AtomicBool,
+        ) -> Result<Journalled, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let refused = if !enter_pending(&mut transaction, journal).await? {
+                Some(why_not(&mut transaction, &journal.claim, Journalled::SignatureUsed).await?)
+            } else if !write_down(&mut transaction, journal).await? {
+                Some(why_not(&mut transaction, &journal.claim, Journalled::ClaimLost).await?)
+            } else {
+                reserve(&mut transaction, journal).await?.map(Journalled::CapReached)
+            };
+            if let Some(refused) = refused {
+                transaction.rollback().await?;
+                return Ok(refused);
+            }
+            committing.store(true, Ordering::Relaxed);
+            transaction.commit().await?;
+            Ok(Journalled::Done)
+        }
+
+        async fn enter_pending(connection: &mut $connection, journal: &Journal) -> Result<bool, sqlx::Error> {
+            let new = &journal.settlement;
+            let entered = sqlx::query(settlements::ENTER_PENDING)
+                .bind(journal.payment.as_str())
+                .bind(&new.owner)
+                .bind(new.signature.to_string())
+                .bind(new.payer.to_string())
+                .bind(new.pay_to.to_string())
+                .bind(new.currency.map(|currency| currency.as_str()))
+                .bind(units(new.amount))
+                .bind(&new.resource)
+                .bind(new.network.as_str())
+                .bind(journal.at.0)
+                .bind(new.asset.to_string())
+                .bind(number(journal.last_valid_block_height))
+                .execute(connection)
+                .await?;
+            Ok(entered.rows_affected() == 1)
+        }
+
+        /// Whether the same attempt has journalled before, or somebody else has the claim.
+        async fn why_not(
+            connection: &mut $connection,
+            claim: &Claim,
+            otherwise: Journalled,
+        ) -> Result<Journalled, sqlx::Error> {
+            let row: Option<(String, String)> =
+                sqlx::query_as("SELECT attempt, state FROM settlements WHERE message = $1")
+                    .bind(claim.message.0.as_slice())
+                    .fetch_optional(connection)
+                    .await?;
+            Ok(match row {
+                Some((attempt, _)) if attempt != claim.attempt => Journalled::ClaimLost,
+                Some((_, state)) if state != "claimed" => Journalled::Done,
+                Some(_) => otherwise,
+                None => Journalled::ClaimLost,
+            })
+        }
+
+        async fn write_down(connection: &mut $connection, journal: &Journal) -> Result<bool, sqlx::Error> {
+            let new = &journal.settlement;
+            let written = sqlx::query(settlements::JOURNAL)
+                .bind(journal.claim.message.0.as_slice())
+                .bind(&journal.claim.attempt)
+                .bind(&journal.claim.holder)
+                .bind(journal.lease_until.0)
+                .bind(journal.payment.as_str())
+                .bind(new.signature.to_string())
+                .bind(new.fee_payer.to_string())
+                .bind(i64::from(new.x402_version))
+                .bind(number(journal.last_valid_block_height))
+                .bind(&new.key_id)
+                .bind(number(new.max_fee_lamports))
+                .bind(journal.at.0)
+                .bind(new.transaction.as_slice())
+                .execute(connection)
+                .await?;
+            Ok(written.rows_affected() == 1)
+        }
+
+        /// Reserves the fee, of the key's day first and then of everyone's, which is held the shortest; the cap that is
+        /// in the way.
+        async fn reserve(
+            connection: &mut $connection,
+            journal: &Journal,
+        ) -> Result<Option<Cap>, sqlx::Error> {
+            let key = journal.settlement.key_id.as_deref();
+            let key = key.map(|key| (Cap::Key, subject(Some(key)), journal.caps.per_key_lamports));
+            let all = (Cap::Total, subject(None), journal.caps.total_lamports);
+            for (cap, subject, lamports) in key.into_iter().chain([all]) {
+                let reserved = sqlx::query(settlements::RESERVE_FEE)
+                    .bind(day(journal.at))
+                    .bind(subject)
+                    .bind(number(journal.settlement.max_fee_lamports))
+                    .bind(lamports.map_or(i64::MAX, number))
+                    .execute(&mut *connection)
+                    .await?;
+                if reserved.rows_affected() == 0 {
+                    return Ok(Some(cap));
+                }
+            }
+            Ok(None)
+        }
+
+        /// What stands there afterwards, and whether this call ended it.
+        pub(super) async fn finish(
+            connection: &mut $connection,
+            message: &MessageHash,
+            ending: &Ending,
+            at: UnixMs,
+        ) -> Result<(Option<SettlementRow>, bool), sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let failure = match ending {
+                Ending::Failed { reason, .. } => Some(reason),
+                Ending::Settled { .. } | Ending::Expired => None,
+            };
+            let ended: Option<(String, Option<String>, i64, i64)> = sqlx::query_as(settlements::END)
+                .bind(message.0.as_slice())
+                .bind(ending.as_str())
+                .bind(failure)
+                .bind(at.0)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            let first = ended.is_some();
+            if let Some((payment, key_id, fee, journalled_at_ms)) = ended {
+                end_payment(&mut transaction, PaymentId::from_stored(payment), ending, at).await?;
+                let day = day(UnixMs(journalled_at_ms));
+                release(&mut transaction, day, key_id.as_deref(), fee, ending.landed()).await?;
+            }
+            let row = sqlx::query_as(settlements::FIND_SETTLEMENT)
+                .bind(message.0.as_slice())
+                .fetch_optional(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok((row, first))
+        }
+
+        async fn end_payment(
+            connection: &mut $connection,
+            payment: PaymentId,
+            ending: &Ending,
+            at: UnixMs,
+        ) -> Result<(), sqlx::Error> {
+            let owner: Option<String> = sqlx::query_scalar(settlements::END_PAYMENT)
+                .bind(payment.as_str())
+                .bind(ending.as_str())
+                .bind(ending.slot().map(number))
+                .fetch_one(&mut *connection)
+                .await?;
+            sqlx::query(settlements::TELL_END)
+                .bind(EventId::of_payment(&payment).as_str())
+                .bind(format!("payment.{}", ending.as_str()))
+                .bind(owner)
+                .bind(payment.as_str())
+                .bind(at.0)
+                .execute(connection)
+                .await
+                .map(drop)
+        }
+
+        /// In the order in which fees are reserved.
+        async fn release(
+            connection: &mut $connection,
+            day: i64,
+            key_id: Option<&str>,
+            fee: i64,
+            landed: bool,
+        ) -> Result<(), sqlx::Error> {
+            for subject in key_id.map(|key| subject(Some(key))).into_iter().chain([subject(None)]) {
+                sqlx::query(settlements::RELEASE_FEE)
+                    .bind(day)
+                    .bind(subject)
+                    .bind(fee)
+                    .bind(if landed { fee } else { 0 })
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        }
+    };
+}
+pub(super) use settlement_transactions;

@@ -1,0 +1,13 @@
+//! The chain's roles over several RPC endpoints, some of which are in trouble.
+
+mod accounts;
+mod cluster;
+mod failover;
+mod fee_payers;
+mod finality;
+mod funds;
+mod hints;
+mod send;
+mod settle;
+mod simulation;
+mod statuses;

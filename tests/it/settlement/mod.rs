@@ -1,0 +1,8 @@
+//! Settlements: the engine against a world that does its worst, then against the real stores and the sandbox chain.
+
+mod chain;
+pub mod model;
+pub mod random;
+mod real;
+mod simulation;
+mod world;

@@ -1,0 +1,16 @@
+//! x402: how requests are read and answered, and what the rules let through.
+
+mod accounts;
+mod attacks;
+mod budget;
+mod clients;
+mod decoding;
+mod extras;
+mod kit;
+mod mutations;
+mod oracle;
+mod replies;
+mod signers;
+mod terms;
+mod transfer;
+mod wire;
