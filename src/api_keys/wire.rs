@@ -34,19 +34,19 @@ pub struct CreateMembers<'a> {
     #[serde(borrow)]
     name: Option<&'a RawValue>,
     /// That of the network the service works on, which is the default.
-    #[schema(value_type = Option<Environment>, nullable = false)]
+    #[schema(value_type = Option<Environment>)]
     #[serde(borrow)]
     environment: Option<&'a RawValue>,
     /// Scopes, or `*` for all; by default those of the calling key, and no more than those.
-    #[schema(value_type = Option<Vec<schema::Permission>>, nullable = false, min_items = 1)]
+    #[schema(value_type = Option<Vec<schema::Permission>>, min_items = 1)]
     #[serde(borrow)]
     permissions: Option<&'a RawValue>,
     /// By default those of the calling key.
-    #[schema(value_type = Option<Vec<schema::PublicKey>>, nullable = false, max_items = 16)]
+    #[schema(value_type = Option<Vec<schema::PublicKey>>, max_items = 16)]
     #[serde(borrow)]
     recipients: Option<&'a RawValue>,
     /// In the future, and not after the calling key's own end, which is the default.
-    #[schema(value_type = Option<UnixMs>, nullable = false)]
+    #[schema(value_type = Option<UnixMs>)]
     #[serde(borrow)]
     expires_at: Option<&'a RawValue>,
 }
@@ -57,7 +57,7 @@ pub struct CreateMembers<'a> {
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
 pub struct RotateMembers<'a> {
     /// How long the old key goes on working; a day by default.
-    #[schema(value_type = Option<u32>, nullable = false, maximum = 604_800)]
+    #[schema(value_type = Option<u32>, maximum = 604_800)]
     #[serde(borrow)]
     overlap_seconds: Option<&'a RawValue>,
 }

@@ -313,7 +313,7 @@ fn a_field_named_twice_is_refused() {
         ("\"memo\"", "\"m\\u0065mo\":\"x\""),
     ] {
         let message = twice(v2(), member, again);
-        assert!(message.contains("duplicate field"), "{member}: {message}");
+        assert!(message.contains("twice") || message.contains("duplicate field"), "{member}: {message}");
     }
 }
 
