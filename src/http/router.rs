@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// Longest time a request may take. More than its parts may take together (body 10 s, twin 10 s, judging 15 s, recording
-/// 10 s), so that a verification's own end comes first.
+/// 20 s), so that a verification's own end comes first.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a readiness check's finding stands.
 const READINESS_LIFETIME: Duration = Duration::from_secs(1);
