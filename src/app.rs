@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use settling::{FeePayerCheck, Settling};
 
 use crate::{
+    analytics::{Rollup, service::Analytics},
     api_keys::{
         Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
     },
@@ -233,6 +234,7 @@ impl App {
             verifier: Arc::new(verifier),
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
+            analytics: Arc::new(Analytics::new(Arc::clone(&books.analytics), Arc::clone(&clock))),
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
@@ -261,6 +263,7 @@ impl App {
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
+        Rollup { store: books.analytics, clock: Arc::clone(&services.clock) }.start(&shutdown);
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
         Ok(Self { services, settling, database: books.database, last_used, shutdown })

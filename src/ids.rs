@@ -31,6 +31,11 @@ pub fn random_nonce(entropy: &dyn Entropy) -> String {
     bs58::encode(bytes).into_string()
 }
 
+/// How many of a ULID's characters are random; the others are its time.
+const RANDOM_CHARS: usize = 16;
+/// The last time that a ULID can hold: 48 bits.
+const LATEST_MS: u64 = (1 << 48) - 1;
+
 fn random_ulid(now: UnixMs, entropy: &dyn Entropy) -> Ulid {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
@@ -47,6 +52,13 @@ macro_rules! public_id {
         impl $name {
             pub fn new(now: UnixMs, entropy: &dyn Entropy) -> Self {
                 Self(format!(concat!($prefix, "{}"), random_ulid(now, entropy)))
+            }
+
+            /// Where the ids made from `at` on begin: none made before is as high, none made then or later is lower.
+            #[must_use]
+            pub fn lowest_at(at: UnixMs) -> Self {
+                let time = u64::try_from(at.0).unwrap_or(0).min(LATEST_MS);
+                Self(format!(concat!($prefix, "{}"), Ulid::from_parts(time, 0)))
             }
 
             /// An id as the database or a caller gave it.
@@ -90,6 +102,18 @@ impl EventId {
     pub fn of_payment(payment: &PaymentId) -> Self {
         Self(payment.as_str().replacen("pay_", "evt_", 1))
     }
+
+    /// The event that a payment ended at `at`: of that time, as every event's id is, and with the payment's randomness.
+    #[must_use]
+    pub fn of_ending(payment: &PaymentId, at: UnixMs) -> Self {
+        let mut id = Self::lowest_at(at);
+        let payment = payment.as_str();
+        if let Some(random) = payment.len().checked_sub(RANDOM_CHARS).and_then(|from| payment.get(from..)) {
+            id.0.truncate(id.0.len() - RANDOM_CHARS);
+            id.0.push_str(random);
+        }
+        id
+    }
 }
 
 public_id!(
@@ -100,7 +124,7 @@ public_id!(
 
 #[cfg(test)]
 mod tests {
-    use super::{OsEntropy, PaymentId};
+    use super::{EventId, OsEntropy, PaymentId};
     use crate::clock::UnixMs;
 
     #[test]
@@ -109,5 +133,27 @@ mod tests {
         let later = PaymentId::new(UnixMs(1_700_000_000_001), &OsEntropy);
         assert!(earlier.as_str().starts_with("pay_"));
         assert!(earlier < later);
+    }
+
+    #[test]
+    fn a_time_parts_the_ids_before_it_from_those_after() {
+        for at in [0, 1, 1_700_000_000_000, (1 << 48) - 1] {
+            let bound = PaymentId::lowest_at(UnixMs(at));
+            assert!(bound <= PaymentId::new(UnixMs(at), &OsEntropy));
+            assert!(at == 0 || PaymentId::new(UnixMs(at - 1), &OsEntropy) < bound);
+        }
+        assert_eq!(PaymentId::lowest_at(UnixMs(-1)), PaymentId::lowest_at(UnixMs(0)));
+        assert_eq!(PaymentId::lowest_at(UnixMs(i64::MAX)), PaymentId::lowest_at(UnixMs((1 << 48) - 1)));
+    }
+
+    #[test]
+    fn the_event_of_an_ending_is_of_its_time() {
+        let (made, ended) = (UnixMs(1_700_000_000_000), UnixMs(1_700_000_090_000));
+        let payment = PaymentId::new(made, &OsEntropy);
+        let event = EventId::of_ending(&payment, ended);
+        assert!(EventId::lowest_at(ended) <= event && event < EventId::lowest_at(UnixMs(ended.0 + 1)));
+        assert_eq!(event.as_str()[14..], payment.as_str()[14..]);
+        assert_eq!(EventId::of_ending(&payment, made), EventId::of_payment(&payment));
+        assert!(EventId::of_ending(&PaymentId::from_stored("short".to_owned()), ended) < event);
     }
 }

@@ -33,9 +33,12 @@
 //! `chain::solana::rules` says by numbered rules whether one may be signed, without asking anybody.
 //! [`payments::settlement`] journals one that is signed, and sends it until the chain says what became of it.
 //!
+//! What the books come to ([`analytics`]) is read from sums that a worker keeps behind the payments, and from what is newer
+//! than those: recording a payment does nothing for it.
+//!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`analytics`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`] and [`schema`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -45,6 +48,7 @@
 //! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
 //! to mainnet with.
 
+pub mod analytics;
 pub mod api_keys;
 pub mod app;
 pub mod chain;

@@ -3,7 +3,7 @@
 //! An [`Amount`] is a whole number of atomic units. The decimal numbers of the wire are read from their digits and
 //! written from them; no float is involved, and nothing is ever rounded.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::AddAssign, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -148,9 +148,52 @@ impl Amount {
     }
 }
 
+/// What amounts of one currency come to, in its atomic units: nothing, or more than any one of them can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sum(u128);
+
+impl Sum {
+    #[must_use]
+    pub const fn from_atomic(units: u128) -> Self {
+        Self(units)
+    }
+
+    #[must_use]
+    pub const fn atomic(self) -> u128 {
+        self.0
+    }
+
+    /// What one of `count` comes to on average, to the nearest atomic unit, a half rounded up. `None` of none.
+    #[must_use]
+    pub fn average(self, count: u64) -> Option<Self> {
+        let count = u128::from(count);
+        let (whole, rest) = (self.0.checked_div(count)?, self.0.checked_rem(count)?);
+        Some(Self(whole + u128::from(rest >= count - rest)))
+    }
+
+    /// In whole tokens as a JSON number, digit for digit.
+    ///
+    /// # Panics
+    /// Never: digits around a point are JSON.
+    #[must_use]
+    pub fn to_json(self, decimals: u8) -> Box<RawValue> {
+        RawValue::from_string(decimal_digits(self.0, decimals)).expect("a decimal number is JSON")
+    }
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, more: Self) {
+        self.0 += more.0;
+    }
+}
+
 /// Atomic units in whole tokens, with no more digits than needed; also for the zero that an [`Amount`] cannot be.
 #[must_use]
 pub fn decimal_text(units: u64, decimals: u8) -> String {
+    decimal_digits(u128::from(units), decimals)
+}
+
+fn decimal_digits(units: u128, decimals: u8) -> String {
     let digits = format!("{units:0>width$}", width = usize::from(decimals) + 1);
     let (integer, fraction) = digits.split_at(digits.len() - usize::from(decimals));
     match fraction.trim_end_matches('0') {
@@ -202,7 +245,7 @@ fn all_digits(text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Amount, AmountError, decimal_text};
+    use super::{Amount, AmountError, Sum, decimal_text};
 
     fn units(text: &str) -> Result<u64, AmountError> {
         Amount::parse(text, 6).map(Amount::atomic)
@@ -270,6 +313,24 @@ mod tests {
         ] {
             assert_eq!(units(text), Err(AmountError::NotANumber), "{text}");
         }
+    }
+
+    #[test]
+    fn sums_are_written_to_the_last_digit() {
+        let mut sum = Sum::default();
+        assert_eq!(sum.to_json(6).get(), "0");
+        sum += Sum::from_atomic(u128::from(u64::MAX));
+        sum += Sum::from_atomic(u128::from(u64::MAX));
+        assert_eq!(sum.to_json(6).get(), "36893488147419.10323");
+        assert_eq!(sum.to_json(9).get(), "36893488147.41910323");
+    }
+
+    #[test]
+    fn averages_are_rounded_to_the_nearest() {
+        let average = |units, count| Sum::from_atomic(units).average(count).map(Sum::atomic);
+        assert_eq!(average(10, 0), None);
+        assert_eq!([average(10, 4), average(9, 4), average(11, 4)], [Some(3), Some(2), Some(3)]);
+        assert_eq!([average(0, 3), average(2, 3), average(1, 3)], [Some(0), Some(1), Some(0)]);
     }
 
     proptest! {

@@ -30,6 +30,10 @@ pub enum AmountIn {}
 #[derive(Debug)]
 pub enum AmountOut {}
 
+/// What amounts come to, as the service answers.
+#[derive(Debug)]
+pub enum SumOut {}
+
 /// What a proof is for. Used once, ever.
 #[derive(Debug)]
 pub enum Nonce {}
@@ -172,6 +176,19 @@ impl PartialSchema for AmountOut {
     }
 }
 
+impl PartialSchema for SumOut {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(Number::Int(0)))
+            .description(Some(
+                "Whole tokens of one currency, exactly: read it as a decimal, not as a float, where every digit counts.",
+            ))
+            .examples([12.5])
+            .into()
+    }
+}
+
 impl PartialSchema for UnixMs {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
@@ -200,6 +217,7 @@ named! {
     Signature => "Signature",
     AmountIn => "AmountIn",
     AmountOut => "AmountOut",
+    SumOut => "SumOut",
     Nonce => "Nonce",
     Resource => "Resource",
     KeyName => "KeyName",

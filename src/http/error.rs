@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
+    analytics::service::AnalyticsError,
     api_keys::{KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
@@ -240,6 +241,15 @@ impl From<IssueError> for ApiError {
         match error {
             IssueError::Malformed(errors) => errors.into(),
             IssueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AnalyticsError> for ApiError {
+    fn from(error: AnalyticsError) -> Self {
+        match error {
+            AnalyticsError::Malformed(errors) => errors.into(),
+            AnalyticsError::Store(error) => error.into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use axum::{
     extract::{FromRequestParts, Path, Query},
     http::request::Parts,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 use validator::Validate;
 
@@ -26,6 +26,20 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
             return Err(ApiError::not_found("this path"));
         }
         Ok(Self(name))
+    }
+}
+
+/// What is asked for behind the `?`, as text: each question reads its own.
+pub(super) struct Parameters<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let Query(parameters) = Query::<T>::try_from_uri(&parts.uri).map_err(|rejection| {
+            FieldErrors::one("query", format!("cannot be read: {}", rejection.body_text()))
+        })?;
+        Ok(Self(parameters))
     }
 }
 

@@ -34,6 +34,7 @@ use super::{
     routes,
 };
 use crate::{
+    analytics::service::Analytics,
     api_keys::{Authenticator, Environment, service::ApiKeys},
     client_address::TrustedProxies,
     clock::Clock,
@@ -102,6 +103,7 @@ pub struct Services {
     pub verifier: Arc<ProofVerifier>,
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
+    pub analytics: Arc<Analytics>,
     pub keys: Arc<Authenticator>,
     pub api_keys: Arc<ApiKeys>,
     pub rate_limits: RateLimiter,
@@ -157,6 +159,12 @@ impl FromRef<AppState> for Arc<Requirements> {
     }
 }
 
+impl FromRef<AppState> for Arc<Analytics> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.analytics)
+    }
+}
+
 impl FromRef<AppState> for Arc<dyn PaymentStore> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.payments)
@@ -191,6 +199,9 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
+        .routes(routes!(routes::analytics::transactions))
+        .routes(routes!(routes::analytics::revenue))
+        .routes(routes!(routes::analytics::events))
         .routes(routes!(routes::api_keys::list))
         .routes(routes!(routes::api_keys::revoke))
 }

@@ -1,5 +1,6 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
+pub mod analytics;
 mod lease;
 pub mod memory;
 pub mod postgres;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
+    analytics::AnalyticsStore,
     api_keys::ApiKeyStore,
     idempotency::IdempotencyStore,
     payments::{PaymentStore, settlement::SettlementStore},
@@ -79,6 +81,7 @@ pub struct Books {
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
     pub secrets: Arc<dyn ServerSecretStore>,
+    pub analytics: Arc<dyn AnalyticsStore>,
 }
 
 impl Books {
@@ -91,6 +94,7 @@ impl Books {
             + IdempotencyStore
             + ApiKeyStore
             + ServerSecretStore
+            + AnalyticsStore
             + 'static,
     {
         let store = Arc::new(store);
@@ -101,7 +105,8 @@ impl Books {
             requirements: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
-            secrets: store,
+            secrets: store.clone(),
+            analytics: store,
         }
     }
 }

@@ -100,18 +100,8 @@ impl TryFrom<EntryRow> for Entry {
         let height = |height| u64::try_from(height).map_err(|error| corrupt(TRANSACTIONS, &error));
         Ok(Self {
             id: PaymentId::from_stored(row.id),
-            state: match row.state.as_str() {
-                "pending" => PaymentState::Pending,
-                "settled" => PaymentState::Settled,
-                "failed" => PaymentState::Failed,
-                "expired" => PaymentState::Expired,
-                other => return Err(corrupt(TRANSACTIONS, &format!("state {other}"))),
-            },
-            source: match row.source.as_str() {
-                "proof" => Source::Proof,
-                "x402" => Source::X402,
-                other => return Err(corrupt(TRANSACTIONS, &format!("source {other}"))),
-            },
+            state: payment_state(&row.state)?,
+            source: source(&row.source)?,
             owner: row.owner,
             transaction: column::<Signature>(TRANSACTIONS, &row.signature)?,
             nonce: row.nonce,
@@ -127,6 +117,24 @@ impl TryFrom<EntryRow> for Entry {
             verified_at: UnixMs(row.verified_at_ms),
             last_valid_block_height: row.last_valid_height.map(height).transpose()?,
         })
+    }
+}
+
+pub(super) fn payment_state(text: &str) -> Result<PaymentState, StoreError> {
+    Ok(match text {
+        "pending" => PaymentState::Pending,
+        "settled" => PaymentState::Settled,
+        "failed" => PaymentState::Failed,
+        "expired" => PaymentState::Expired,
+        other => return Err(corrupt(TRANSACTIONS, &format!("state {other}"))),
+    })
+}
+
+pub(super) fn source(text: &str) -> Result<Source, StoreError> {
+    match text {
+        "proof" => Ok(Source::Proof),
+        "x402" => Ok(Source::X402),
+        other => Err(corrupt(TRANSACTIONS, &format!("source {other}"))),
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) const END: &str = "\
     WHERE message = $1 AND state = 'pending' RETURNING payment_id, key_id, fee_lamports, journalled_at_ms";
 
 pub(super) const END_PAYMENT: &str =
-    "UPDATE transactions SET state = $2, slot = $3 WHERE id = $1 RETURNING owner";
+    "UPDATE transactions SET state = $2, slot = $3, ended_at_ms = $4 WHERE id = $1 RETURNING owner";
 
 pub(super) const TELL_END: &str = "\
     INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
@@ -404,10 +404,11 @@ macro_rules! settlement_transactions {
                 .bind(payment.as_str())
                 .bind(ending.as_str())
                 .bind(ending.slot().map(number))
+                .bind(at.0)
                 .fetch_one(&mut *connection)
                 .await?;
             sqlx::query(settlements::TELL_END)
-                .bind(EventId::of_payment(&payment).as_str())
+                .bind(EventId::of_ending(&payment, at).as_str())
                 .bind(format!("payment.{}", ending.as_str()))
                 .bind(owner)
                 .bind(payment.as_str())

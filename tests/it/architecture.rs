@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 21] = [
+const DOORS: [(&str, &[&str]); 22] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -36,12 +36,14 @@ const DOORS: [(&str, &[&str]); 21] = [
             "store_error",
         ],
     ),
+    ("analytics", &["clock", "ids", "input", "money", "payments", "shutdown", "store_error"]),
     ("idempotency", &["clock", "store_error"]),
     ("client_address", &[]),
     ("rate_limit", &["clock"]),
     (
         "store",
         &[
+            "analytics",
             "api_keys",
             "chain",
             "clock",
@@ -60,6 +62,7 @@ const DOORS: [(&str, &[&str]); 21] = [
     (
         "http",
         &[
+            "analytics",
             "api_keys",
             "chain",
             "client_address",
@@ -83,8 +86,16 @@ const DOORS: [(&str, &[&str]); 21] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 7] =
-    ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit", "server_secrets"];
+const DOMAINS: [&str; 8] = [
+    "analytics",
+    "payments",
+    "requirements",
+    "api_keys",
+    "chain",
+    "idempotency",
+    "rate_limit",
+    "server_secrets",
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -10,7 +10,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
-mod settlements;
+pub mod settlements;
 mod trouble;
 mod upgrade;
 
@@ -89,14 +89,14 @@ pub(crate) use on_both;
 
 const OWNER: &str = "merchant";
 
-fn signature(number: u64) -> Signature {
+pub fn signature(number: u64) -> Signature {
     let mut bytes = [7; 64];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     Signature::from(bytes)
 }
 
 /// The payment of this number: no two have anything in common that must be unique.
-fn payment(number: u64) -> Payment {
+pub fn payment(number: u64) -> Payment {
     Payment {
         id: PaymentId::from_stored(format!("pay_{number:026}")),
         state: PaymentState::Settled,

@@ -181,6 +181,11 @@ async fn a_key_needs_the_scope_of_the_operation() {
     }
 }
 
+/// What a list says of its length, or analytics of the payments they are about.
+fn how_many(answer: &Answer) -> Option<u64> {
+    answer.body.get("total").or_else(|| answer.body.get("payments")).and_then(Value::as_u64)
+}
+
 #[tokio::test]
 async fn another_users_key_finds_nothing() {
     let app = TestApp::start().await;
@@ -195,9 +200,9 @@ async fn another_users_key_finds_nothing() {
             assert!(own.status < 300, "{}: {own:?}", operation.label);
         } else if operation.method == "GET" {
             let other = app.send(operation.request(&app, ""), Some(OTHER_KEY)).await;
-            assert_eq!((other.status, &other.body["total"]), (200, &json!(0)), "{}", operation.label);
+            assert_eq!((other.status, how_many(&other)), (200, Some(0)), "{}", operation.label);
             let own = app.send(operation.request(&app, ""), Some(KEY)).await;
-            assert!(own.body["total"].as_u64().is_some_and(|total| total > 0), "{}", operation.label);
+            assert!(how_many(&own).is_some_and(|total| total > 0), "{}", operation.label);
         }
     }
 }

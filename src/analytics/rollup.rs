@@ -1,0 +1,90 @@
+//! Summing the books up, so that a question about a year does not have to go through a year of payments.
+//!
+//! Every instance does it, in the background. What is in the books from before some time is added to the sums of its
+//! hour and day, a bounded number of lines at a time, and in the same database transaction that time moves on; of two
+//! instances at the same step one finds it done. After a downtime, or with a database that was never summed up, they
+//! catch up; until then what is not summed up is counted where it stands, which is as exact and takes longer.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{AnalyticsStore, Log, Rolled};
+use crate::{
+    clock::{Clock, UnixMs},
+    shutdown::Shutdown,
+    store_error::StoreError,
+};
+
+/// How long a line of the books is left alone: far longer than from the time it bears to its commit, which may take 20 s to
+/// be confirmed and at most a minute at all, with as much again for clocks that differ.
+pub const SETTLED_AFTER: Duration = Duration::from_mins(15);
+
+/// How often it is looked after.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// How many lines are summed up in one database transaction, about.
+const BATCH: u32 = 5_000;
+/// How many such transactions of a log one round makes: a million lines take four rounds.
+const BATCHES: u32 = 50;
+/// How many ends of payments one statement notes.
+const ENDS: u32 = 500;
+
+#[derive(Clone, Debug)]
+pub struct Rollup {
+    pub store: Arc<dyn AnalyticsStore>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Rollup {
+    /// Goes round until the shutdown begins, which ends a round too: what it has not committed, another one does.
+    pub fn start(self, shutdown: &Shutdown) {
+        let until = shutdown.clone();
+        shutdown.tasks.spawn(async move {
+            loop {
+                let round = async {
+                    tokio::time::sleep(INTERVAL).await;
+                    self.round().await
+                };
+                tokio::select! {
+                    done = round => if let Err(error) = done {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "the books could not be summed up");
+                    },
+                    () = until.begun() => return,
+                }
+            }
+        });
+    }
+
+    /// One round; whether everything is summed up that can be.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn round(&self) -> Result<bool, StoreError> {
+        let until = self.clock.now() - SETTLED_AFTER;
+        if !self.note_ends().await? {
+            // What has no end yet is not summed up: the sums must not pass it by.
+            return Ok(false);
+        }
+        let mut all = true;
+        for log in Log::ALL {
+            all &= self.catch_up(log, until).await?;
+        }
+        Ok(all)
+    }
+
+    async fn note_ends(&self) -> Result<bool, StoreError> {
+        for _ in 0..BATCHES {
+            if self.store.note_ends(ENDS).await? == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn catch_up(&self, log: Log, until: UnixMs) -> Result<bool, StoreError> {
+        for _ in 0..BATCHES {
+            if self.store.roll(log, until, BATCH).await? == Rolled::All {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

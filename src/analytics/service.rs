@@ -1,0 +1,86 @@
+//! Questions about a user's books.
+
+use std::sync::Arc;
+
+use super::{AnalyticsStore, Buckets, EventPage, Revenue, Summary, Window};
+use crate::{
+    clock::Clock,
+    input::{FieldErrors, plain_text},
+    store_error::StoreError,
+};
+
+/// How many days are summed up where nothing else is asked for.
+const DAYS: i64 = 30;
+/// Longest type of an event, in bytes.
+const MAX_TYPE: usize = 64;
+
+/// Why a question was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyticsError {
+    #[error("the question cannot be read")]
+    Malformed(FieldErrors),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<FieldErrors> for AnalyticsError {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Malformed(errors)
+    }
+}
+
+/// A stretch of time as it is asked about: Unix milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    pub from: Option<&'a str>,
+    pub to: Option<&'a str>,
+}
+
+#[derive(Debug)]
+pub struct Analytics {
+    store: Arc<dyn AnalyticsStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Analytics {
+    #[must_use]
+    pub fn new(store: Arc<dyn AnalyticsStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// # Errors
+    /// When the question is malformed, or the database does not answer.
+    pub async fn transactions(&self, owner: &str, asked: Asked<'_>) -> Result<Summary, AnalyticsError> {
+        let window = Window::of_days(DAYS, asked.from, asked.to, self.clock.now())?;
+        Ok(Summary::of(window, &self.store.payments(owner, window).await?))
+    }
+
+    /// # Errors
+    /// When the question is malformed, or the database does not answer.
+    pub async fn revenue(
+        &self,
+        owner: &str,
+        period: Option<&str>,
+        asked: Asked<'_>,
+    ) -> Result<Revenue, AnalyticsError> {
+        let buckets = Buckets::read(period, asked.from, asked.to, self.clock.now())?;
+        let sums = self.store.revenue(owner, buckets.period.span_ms(), buckets.window()).await?;
+        Ok(Revenue::of(&buckets, &sums))
+    }
+
+    /// # Errors
+    /// When the question is malformed, or the database does not answer.
+    pub async fn events(
+        &self,
+        owner: &str,
+        kind: Option<&str>,
+        asked: Asked<'_>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<EventPage, AnalyticsError> {
+        let kind = kind.map(|kind| plain_text(kind.to_owned(), MAX_TYPE)).transpose();
+        let kind = kind.map_err(|problem| FieldErrors::one("type", problem))?;
+        let window = Window::of_all(asked.from, asked.to)?;
+        Ok(self.store.events(owner, kind.as_deref(), window, limit, offset).await?)
+    }
+}

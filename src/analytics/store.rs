@@ -1,0 +1,77 @@
+//! Where the books are summed up.
+
+use async_trait::async_trait;
+
+use super::{EventPage, PaymentSum, RevenueSum, Window};
+use crate::{clock::UnixMs, store_error::StoreError};
+
+/// What is summed up, each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    Payments,
+    Events,
+}
+
+impl Log {
+    pub const ALL: [Self; 2] = [Self::Payments, Self::Events];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Payments => "payments",
+            Self::Events => "events",
+        }
+    }
+}
+
+/// What one step of summing up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rolled {
+    /// There is nothing left to be summed up.
+    All,
+    /// Some was, by this call or by another instance meanwhile. There is more.
+    Some,
+}
+
+#[async_trait]
+pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
+    /// The owner's payments of that time, those under way by when they began.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn payments(&self, owner: &str, window: Window) -> Result<Vec<PaymentSum>, StoreError>;
+
+    /// What was settled for the owner, by spans of `span_ms`: an hour or a day, which the window is made of.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn revenue(&self, owner: &str, span_ms: i64, window: Window)
+    -> Result<Vec<RevenueSum>, StoreError>;
+
+    /// The owner's events of that time, of one type or of all.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn events(
+        &self,
+        owner: &str,
+        kind: Option<&str>,
+        window: Window,
+        limit: u32,
+        offset: u32,
+    ) -> Result<EventPage, StoreError>;
+
+    /// Notes when up to `limit` payments ended that an instance of an earlier version has ended without saying; how many
+    /// they were.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn note_ends(&self, limit: u32) -> Result<u64, StoreError>;
+
+    /// In one database transaction: adds about `limit` lines from before `until` to the sums, and moves the time up to
+    /// which these reach. Where another instance has done so meanwhile it does nothing.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit. Nothing is added twice if it took place.
+    async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError>;
+}

@@ -1,0 +1,128 @@
+//! `/analytics`: what the books of the calling key's user come to.
+
+mod views;
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use self::views::{EventList, RevenueView, TransactionsView};
+use crate::{
+    analytics::{
+        Period,
+        service::{Analytics, Asked},
+    },
+    http::{
+        allowed::{Allowed, AnalyticsRead},
+        error::ApiError,
+        extract::{Page, Parameters},
+    },
+};
+
+/// A stretch of time.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Between {
+    /// Unix milliseconds, rounded down to a whole UTC hour.
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 253_402_300_800_000_i64, nullable = false)]
+    from: Option<String>,
+    /// Unix milliseconds, rounded up to a whole UTC hour, which does not belong to it any more.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 253_402_300_800_000_i64, nullable = false)]
+    to: Option<String>,
+}
+
+impl Between {
+    fn asked(&self) -> Asked<'_> {
+        Asked { from: self.from.as_deref(), to: self.to.as_deref() }
+    }
+}
+
+/// A stretch of time and what it is divided into.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct ByPeriod {
+    /// UTC; weeks begin on Mondays.
+    #[param(value_type = Option<Period>, inline, nullable = false)]
+    period: Option<String>,
+    /// Unix milliseconds, rounded down to a whole period. Without it there are 24 hours, 30 days, 12 weeks or 12 months.
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 253_402_300_800_000_i64, nullable = false)]
+    from: Option<String>,
+    /// Unix milliseconds, rounded up to a whole period. Without it the current one is the last.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 253_402_300_800_000_i64, nullable = false)]
+    to: Option<String>,
+}
+
+/// What happened.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct OfType {
+    /// List these alone, such as `payment.verified`.
+    #[param(min_length = 1, max_length = 64, nullable = false)]
+    r#type: Option<String>,
+}
+
+/// Payments of the key's user: how many, in which state, from where, and what they come to in each currency.
+///
+/// Those verified from `from` to before `to`, with x402 payments by when they ended, or began where they are pending. By
+/// default the last 30 days.
+#[utoipa::path(
+    get,
+    path = "/analytics/transactions",
+    operation_id = "getTransactionAnalytics",
+    tag = "Analytics",
+    params(Between),
+    responses((status = 200, description = "What they come to.", body = TransactionsView)),
+    security(("bearer" = ["analytics:read"]), ("apiKey" = ["analytics:read"])),
+)]
+pub(in crate::http) async fn transactions(
+    State(analytics): State<Arc<Analytics>>,
+    Allowed { caller, .. }: Allowed<AnalyticsRead>,
+    Parameters(between): Parameters<Between>,
+) -> Result<Json<TransactionsView>, ApiError> {
+    let summary = analytics.transactions(&caller.user, between.asked()).await?;
+    Ok(Json(summary.into()))
+}
+
+/// What was settled for the key's user, in each currency, with a point for every hour, day, week or month.
+#[utoipa::path(
+    get,
+    path = "/analytics/revenue",
+    operation_id = "getRevenue",
+    tag = "Analytics",
+    params(ByPeriod),
+    responses((status = 200, description = "The revenue: at most 1000 points a series.", body = RevenueView)),
+    security(("bearer" = ["analytics:read"]), ("apiKey" = ["analytics:read"])),
+)]
+pub(in crate::http) async fn revenue(
+    State(analytics): State<Arc<Analytics>>,
+    Allowed { caller, .. }: Allowed<AnalyticsRead>,
+    Parameters(ByPeriod { period, from, to }): Parameters<ByPeriod>,
+) -> Result<Json<RevenueView>, ApiError> {
+    let asked = Asked { from: from.as_deref(), to: to.as_deref() };
+    let revenue = analytics.revenue(&caller.user, period.as_deref(), asked).await?;
+    Ok(Json(revenue.into()))
+}
+
+/// What happened, newest first, and how often what happened. By default ever.
+#[utoipa::path(
+    get,
+    path = "/analytics/events",
+    operation_id = "listEvents",
+    tag = "Analytics",
+    params(OfType, Between, Page),
+    responses((status = 200, description = "One page of them.", body = EventList)),
+    security(("bearer" = ["analytics:read"]), ("apiKey" = ["analytics:read"])),
+)]
+pub(in crate::http) async fn events(
+    State(analytics): State<Arc<Analytics>>,
+    Allowed { caller, .. }: Allowed<AnalyticsRead>,
+    Parameters(OfType { r#type: kind }): Parameters<OfType>,
+    Parameters(between): Parameters<Between>,
+    page: Page,
+) -> Result<Json<EventList>, ApiError> {
+    let kind = kind.as_deref();
+    let found = analytics.events(&caller.user, kind, between.asked(), page.limit, page.offset).await?;
+    Ok(Json(EventList::of(found, kind, page)))
+}

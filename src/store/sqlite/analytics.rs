@@ -1,0 +1,86 @@
+//! [`AnalyticsStore`] in SQLite.
+
+use async_trait::async_trait;
+
+use super::{Lease, SqliteStore};
+use crate::{
+    analytics::{AnalyticsStore, EventPage, Log, PaymentSum, RevenueSum, Rolled, Window},
+    clock::UnixMs,
+    store::{
+        analytics::{self, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, type_counts},
+        rows::TRANSACTIONS,
+    },
+    store_error::StoreError,
+};
+
+/// A page of the owner's ($1) events of all types, with ids from $3 to $4. SQLite does not look at the newest of each type
+/// ($2) first; it goes through what is newest of all, which is the owner's where there is one file for one shop.
+pub const LIST_ALL_EVENTS: &str = concat!(
+    event_columns!(),
+    "(SELECT id FROM analytics_events WHERE +owner = $1 AND $2 > 0 AND id >= $3 AND id < $4 \
+        ORDER BY id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
+);
+
+mod transactions {
+    use sqlx::SqliteConnection;
+
+    crate::store::analytics::analytics_transactions!(
+        SqliteConnection,
+        "BEGIN",
+        "BEGIN IMMEDIATE",
+        super::LIST_ALL_EVENTS
+    );
+}
+
+#[async_trait]
+impl AnalyticsStore for SqliteStore {
+    async fn payments(&self, owner: &str, window: Window) -> Result<Vec<PaymentSum>, StoreError> {
+        let rows = self.timed("select", PAYMENT_SUMS, async {
+            let mut reader = self.readers.acquire().await?;
+            transactions::payments(&mut reader, owner, window).await
+        });
+        all(rows.await?)
+    }
+
+    async fn revenue(
+        &self,
+        owner: &str,
+        span_ms: i64,
+        window: Window,
+    ) -> Result<Vec<RevenueSum>, StoreError> {
+        let rows = self.timed("select", PAYMENT_SUMS, async {
+            let mut reader = self.readers.acquire().await?;
+            transactions::revenue(&mut reader, owner, span_ms, window).await
+        });
+        all(rows.await?)
+    }
+
+    async fn events(
+        &self,
+        owner: &str,
+        kind: Option<&str>,
+        window: Window,
+        limit: u32,
+        offset: u32,
+    ) -> Result<EventPage, StoreError> {
+        let found = self.timed("select", EVENTS, async {
+            let mut reader = self.readers.acquire().await?;
+            transactions::events(&mut reader, owner, kind, window, (limit, offset)).await
+        });
+        let (events, types) = found.await?;
+        Ok(EventPage { events: events.into_iter().map(Into::into).collect(), types: type_counts(types)? })
+    }
+
+    async fn note_ends(&self, limit: u32) -> Result<u64, StoreError> {
+        self.execute("update", TRANSACTIONS, sqlx::query(NOTE_ENDS).bind(i64::from(limit))).await
+    }
+
+    async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError> {
+        self.timed("roll", analytics::sums(log), async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let rolled = transactions::roll(&mut lease, log, until, limit).await;
+            lease.end(rolled)
+        })
+        .await
+    }
+}

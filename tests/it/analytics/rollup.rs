@@ -1,0 +1,49 @@
+//! The worker: bounded steps, catching up, and an end.
+
+use std::{sync::Arc, time::Duration};
+
+use pay402::{
+    analytics::{Log, Rolled, Rollup, Window},
+    clock::{ManualClock, UnixMs},
+    money::Currency,
+    shutdown::Shutdown,
+};
+use tokio::time::timeout;
+
+use super::model::{self, Model};
+use crate::conformance::{Backend, on_both};
+
+on_both!(a_step_is_bounded_and_the_numbers_hold_at_every_one, a_worker_ends_with_the_service);
+
+const NOON: UnixMs = UnixMs(1_790_078_400_000);
+
+/// What was never summed up is, a few lines at a time; many of them are of the same moment.
+async fn a_step_is_bounded_and_the_numbers_hold_at_every_one(backend: Backend) {
+    let (books, mut model) = (backend.books().await, Model::default());
+    for number in 0..24_u64 {
+        let at = NOON + Duration::from_secs(3600 * (number / 6));
+        model.prove(&books, Some("shop"), (Currency::Usdt, 1 + number), at).await;
+    }
+    let until = NOON + Duration::from_hours(10);
+    let mut steps = 0;
+    while books.analytics.roll(Log::Payments, until, 4).await.unwrap() == Rolled::Some {
+        steps += 1;
+        let found = books.analytics.payments("shop", Window::ALL).await.unwrap();
+        assert_eq!(model::sums(&found), model.payments("shop", Window::ALL), "after {steps} steps");
+        assert!(steps < 50, "it comes to an end");
+    }
+    assert!(steps >= 4, "four hours of six lines, four at a time, take {steps} steps");
+    // Whatever is asked for again is done already.
+    for earlier in [UnixMs(0), NOON, until] {
+        assert_eq!(books.analytics.roll(Log::Payments, earlier, 4).await.unwrap(), Rolled::All);
+    }
+}
+
+async fn a_worker_ends_with_the_service(backend: Backend) {
+    let books = backend.books().await;
+    let shutdown = Shutdown::default();
+    Rollup { store: books.analytics, clock: Arc::new(ManualClock::new(NOON)) }.start(&shutdown);
+    assert_eq!(shutdown.tasks.len(), 1);
+    shutdown.begin();
+    timeout(Duration::from_secs(20), shutdown.drained()).await.expect("it ends when it is told to");
+}
