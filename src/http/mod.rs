@@ -2,6 +2,7 @@
 
 mod admission;
 mod allowed;
+mod attempts;
 mod authentication;
 mod body;
 mod connection;
@@ -19,6 +20,7 @@ mod router;
 mod routes;
 mod server;
 
+pub use attempts::Attempts;
 pub use connection::ConnectionLimits;
 pub use load::Load;
 pub use openapi::openapi_json;

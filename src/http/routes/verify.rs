@@ -50,6 +50,11 @@ impl Accepted {
     }
 }
 
+/// Whether the body is a proof, signed by the payer.
+pub(in crate::http) fn passes_free_checks(body: &[u8]) -> bool {
+    ProofRequest::parse(body).is_ok_and(|request| request.is_signed_by_payer())
+}
+
 /// Is this payment good?
 ///
 /// A key decides who must have been paid, where no requirement does, and who owns the payment. With a 402 or a 503
