@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     housekeeping::Housekeeping,
-    http::{self, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     payments::{
@@ -44,10 +44,6 @@ const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4)
 
 /// How many verifications may run at a time; further ones are told to come back.
 const MAX_VERIFICATIONS: usize = 1024;
-
-/// How many requests with an idempotency key may be handled at a time. Each writes to the database twice besides what it
-/// is for.
-const MAX_ATTEMPTS: usize = 256;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -262,7 +258,7 @@ impl App {
             load: Arc::default(),
             key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),
-            attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
+            attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
         Housekeeping {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
-    api_keys::{KeyCheckError, service::KeyError},
+    api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
     payments::{Refusal, proof::VerifyError, x402::Undecided},
@@ -287,6 +287,7 @@ impl From<KeyCheckError> for ApiError {
             KeyCheckError::Away => {
                 Self::unavailable("DATABASE_UNAVAILABLE", "the API keys cannot be read: try again")
             }
+            KeyCheckError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyCheckError::Hash(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
                 Self::internal()
@@ -309,6 +310,7 @@ impl From<KeyError> for ApiError {
                 "the API key was rotated before: rotate the one in its replacedBy",
             ),
             KeyError::Store(error) => error.into(),
+            KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyError::NoPrefix | KeyError::Hash(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");
                 Self::internal()

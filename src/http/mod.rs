@@ -2,6 +2,7 @@
 
 mod admission;
 mod allowed;
+mod attempts;
 mod authentication;
 mod body;
 mod connection;
@@ -20,6 +21,7 @@ mod routes;
 mod server;
 mod x402;
 
+pub use attempts::Attempts;
 pub use connection::ConnectionLimits;
 pub use load::Load;
 pub use openapi::openapi_json;

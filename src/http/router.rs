@@ -21,6 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     admission::admission,
     allowed::{KeysManage, Verify},
+    attempts::Attempts,
     body::MAX_BODY,
     cors::{cors, rules},
     error::ApiError,
@@ -125,8 +126,8 @@ pub struct Services {
     pub key_environment: Environment,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
-    /// How many requests with an idempotency key may be handled at a time.
-    pub attempts: Arc<Semaphore>,
+    /// Room for requests with an idempotency key.
+    pub attempts: Attempts,
     /// How many verifications may run at a time.
     pub verifications: Arc<Semaphore>,
 }

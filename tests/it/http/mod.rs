@@ -1,6 +1,7 @@
 //! The HTTP surface around the payments.
 
 mod attacks;
+mod attempts;
 mod authorization;
 mod books;
 mod browser;
