@@ -4,6 +4,7 @@ mod attacks;
 mod authorization;
 mod books;
 mod browser;
+mod capacity;
 mod connections;
 mod edge;
 mod h2c;
