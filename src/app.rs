@@ -16,11 +16,12 @@ use crate::{
     },
     chain::{Chain, assets::Network, solana::SolanaRpc},
     clock::{Clock, SystemClock},
-    config::{Config, DatabaseUrl},
+    config::{Config, DatabaseUrl, HttpConfig},
     housekeeping::Housekeeping,
-    http::{self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services, Slots},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
+    open_files::room_for_connections,
     payments::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
@@ -28,7 +29,7 @@ use crate::{
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
-    shutdown::Shutdown,
+    shutdown::{CLOSE_TIMEOUT, Shutdown},
     store::{
         Books, Database,
         memory::{MemoryClaims, MemoryRateLimits},
@@ -157,6 +158,7 @@ pub struct App {
     services: Services,
     database: Arc<dyn Database>,
     last_used: Arc<LastUsed>,
+    http: HttpConfig,
     shutdown: Shutdown,
 }
 
@@ -269,7 +271,7 @@ impl App {
         .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
-        Ok(Self { services, database: books.database, last_used, shutdown })
+        Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 
     /// What ends the service when it is told to begin.
@@ -281,10 +283,21 @@ impl App {
     /// Serves until the shutdown begins, then drains and closes the database.
     pub async fn serve(self, listener: TcpListener) {
         let metrics = Arc::clone(&self.services.metrics);
+        let slots = Slots::new(
+            room_for_connections(self.http.max_connections),
+            self.http.max_connections_per_address,
+            self.services.trusted_proxies.clone(),
+        );
+        let limits = ConnectionLimits { idle: self.http.idle_timeout, ..ConnectionLimits::default() };
         let (app, shutdown) = (http::router(self.services), self.shutdown.clone());
-        http::serve(listener, app, metrics, shutdown, ConnectionLimits::default()).await;
-        self.last_used.finish().await;
-        self.database.close().await;
+        http::serve(listener, app, metrics, shutdown, limits, slots).await;
+        let closed = async {
+            self.last_used.finish().await;
+            self.database.close().await;
+        };
+        if self.shutdown.within(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub mod ids;
 pub mod input;
 pub mod metrics;
 pub mod money;
+pub mod open_files;
 pub mod payments;
 pub mod rate_limit;
 pub mod requirements;

@@ -112,8 +112,20 @@ impl ApiError {
         )
     }
 
+    pub(super) fn repeated_header(name: &str) -> Self {
+        let message = format!("the header {name} is there more than once: send it once");
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
+    }
+
     pub(super) fn timed_out() -> Self {
         Self::unavailable("TIMED_OUT", "the request took too long")
+    }
+
+    /// For what may have been done all the same.
+    pub(super) fn outcome_unknown() -> Self {
+        let message = "it is not known whether this was done: send it again under the same Idempotency-Key, or look \
+                       it up";
+        Self::unavailable("OUTCOME_UNKNOWN", message)
     }
 
     pub(super) fn overloaded() -> Self {
@@ -211,9 +223,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
         if error.is_unknown() {
-            let message = "it is not known whether the payment was booked: send it again under the same \
-                           Idempotency-Key, or look it up under GET /payments";
-            Self::unavailable("OUTCOME_UNKNOWN", message)
+            Self::outcome_unknown()
         } else if error.is_temporary() {
             Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
         } else {

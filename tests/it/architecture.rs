@@ -7,7 +7,8 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 22] = [
+const DOORS: [(&str, &[&str]); 23] = [
+    ("open_files", &[]),
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
