@@ -149,6 +149,7 @@ impl Buckets {
     }
 
     /// When each begins and ends.
+    #[must_use]
     pub fn spans(&self) -> impl ExactSizeIterator<Item = (UnixMs, UnixMs)> {
         self.bounds.windows(2).map(|pair| (pair[0], pair[1]))
     }

@@ -132,7 +132,9 @@ impl World {
         let all = self.model.events(owner, window);
         let (limit, offset) = (self.random.between(1, 20), self.random.below(all.len() as u64 + 2));
         let mut types = BTreeMap::<String, u64>::new();
-        all.iter().for_each(|(_, kind)| *types.entry(kind.clone()).or_default() += 1);
+        for (_, kind) in &all {
+            *types.entry(kind.clone()).or_default() += 1;
+        }
         let kinds = types.keys().map(|kind| Some(kind.as_str())).chain([None, Some("nothing")]);
         for kind in kinds {
             let (limit_32, offset_32) = (u32::try_from(limit).unwrap(), u32::try_from(offset).unwrap());
