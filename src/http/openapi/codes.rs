@@ -7,7 +7,8 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 36] = [
+const CODES: [&str; 37] = [
+    "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
