@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use settling::{FeePayerCheck, Parts};
 
 use crate::{
+    agents::service::Agents,
     api_keys::{
         Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
     },
@@ -235,6 +236,7 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
@@ -244,6 +246,7 @@ impl App {
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
             api_keys: Arc::new(api_keys),
+            agents: Arc::new(agents),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),

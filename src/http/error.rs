@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
+    agents::service::AgentError,
     api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
@@ -302,6 +303,20 @@ impl From<KeyCheckError> for ApiError {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
                 Self::internal()
             }
+        }
+    }
+}
+
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Malformed(errors) => errors.into(),
+            AgentError::NotFound => Self::not_found("this agent"),
+            AgentError::WalletTaken(by) => {
+                let message = format!("the wallet is registered already, as {by}: change that one");
+                Self::new(StatusCode::CONFLICT, "AGENT_EXISTS", message)
+            }
+            AgentError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The one integration-test binary.
 
 #[cfg(feature = "sandbox")]
+mod agents;
+#[cfg(feature = "sandbox")]
 mod api_keys;
 mod architecture;
 #[cfg(feature = "sandbox")]
