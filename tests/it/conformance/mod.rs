@@ -10,6 +10,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
+mod settlement_trouble;
 mod settlements;
 mod trouble;
 mod upgrade;
@@ -44,6 +45,14 @@ impl Backend {
 
     pub async fn postgres() -> Self {
         Self::Postgres(Box::new(PostgresServer::start().await))
+    }
+
+    /// As `DATABASE_URL` takes it.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        }
     }
 
     /// Another instance's access to the database, whatever the state that is in.
