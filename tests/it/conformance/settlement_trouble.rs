@@ -10,7 +10,7 @@ use pay402::{
     store::{Books, postgres::PostgresStore},
     store_error::StoreError,
 };
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Executor, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::settlements::{NOON, claim, journal, put_in_flight};
@@ -139,44 +139,39 @@ async fn confirmed<T>(mut call: impl AsyncFnMut() -> Result<T, StoreError>) -> T
     }
 }
 
+/// From its claim to its end, each call made until it is confirmed.
+async fn settle(store: &dyn SettlementStore, message: u8) {
+    let entry = journal(claim(message, &format!("attempt {message}")), u64::from(message));
+    let claimed = confirmed(async || store.claim(&entry.claim).await).await;
+    assert_eq!(claimed, Claimed::Fresh, "the same attempt again is as the first");
+    assert_eq!(confirmed(async || store.journal(&entry).await).await, Journalled::Done);
+    let ending = if message % 3 == 0 { Ending::Expired } else { Ending::Settled { slot: 7 } };
+    let finished = confirmed(async || store.finish(&entry.claim.message, &ending, NOON).await).await.unwrap();
+    assert_eq!(finished.record.state, SettlementState::Ended(ending));
+}
+
 /// Killed and restarted under load: every call is made until it is confirmed, and all of it is there once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_under_load_keeps_the_books_and_the_fees_together() {
     const WRITERS: u8 = 8;
     const EACH: u8 = 24;
     let (mut server, books) = start().await;
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let store = Arc::clone(&books.settlements);
-            tokio::spawn(async move {
-                for message in (0..EACH).map(|number| writer * EACH + number) {
-                    let entry = journal(claim(message, &format!("attempt {message}")), u64::from(message));
-                    let claimed = confirmed(async || store.claim(&entry.claim).await).await;
-                    assert_eq!(claimed, Claimed::Fresh, "the same attempt again is as the first");
-                    let journalled = confirmed(async || store.journal(&entry).await).await;
-                    assert_eq!(journalled, Journalled::Done);
-                    let ending = if message % 3 == 0 { Ending::Expired } else { Ending::Settled { slot: 7 } };
-                    let finish = async || store.finish(&entry.claim.message, &ending, NOON).await;
-                    let finished = confirmed(finish).await.unwrap();
-                    assert_eq!(finished.record.state, SettlementState::Ended(ending.clone()));
-                }
-            })
-        })
-        .collect();
-    let ended = async |at_least: i64| {
-        let count = AssertSqlSafe("SELECT count(*) FROM settlements WHERE finished_at_ms IS NOT NULL");
+    let store = books.settlements.as_ref();
+    let writing = join_all((0..WRITERS).map(async |writer| {
+        for message in (0..EACH).map(|number| writer * EACH + number) {
+            settle(store, message).await;
+        }
+    }));
+    let killing = async {
+        let count = "SELECT count(*) FROM settlements WHERE finished_at_ms IS NOT NULL";
         let mut watcher = server.connect().await;
-        while sqlx::query_scalar::<_, i64>(count.clone()).fetch_one(&mut watcher).await.unwrap() < at_least {
+        while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut watcher).await.unwrap() < 30 {
             sleep(Duration::from_millis(1)).await;
         }
-        watcher.close().await.unwrap();
+        server.kill9();
+        server.restart().await;
     };
-    ended(30).await;
-    server.kill9();
-    server.restart().await;
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    tokio::join!(writing, killing);
     let all = u64::from(WRITERS) * u64::from(EACH);
     let sponsored = books.settlements.sponsored(NOON, None).await.unwrap();
     assert_eq!((sponsored.reserved, sponsored.spent), (0, all / 3 * 2 * FEE));
