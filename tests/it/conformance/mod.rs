@@ -47,8 +47,8 @@ impl Backend {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
-    /// As `DATABASE_URL` takes it.
-    pub fn url(&self) -> String {
+    /// What a service is configured with to use it.
+    pub fn database_url(&self) -> String {
         match self {
             Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
             Self::Postgres(server) => server.url(),

@@ -44,7 +44,7 @@ impl Stage {
     {
         match &self.backend {
             Backend::Sqlite(_) => {
-                let mut database = SqliteConnection::connect(&self.backend.url()).await.unwrap();
+                let mut database = SqliteConnection::connect(&self.backend.database_url()).await.unwrap();
                 sqlx::query_as(statement).fetch_all(&mut database).await.unwrap()
             }
             Backend::Postgres(server) => {

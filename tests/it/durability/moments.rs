@@ -106,7 +106,7 @@ impl Lock {
     pub async fn take(stage: &Stage) -> Self {
         match &stage.backend {
             Backend::Sqlite(_) => {
-                let mut rival = SqliteConnection::connect(&stage.backend.url()).await.unwrap();
+                let mut rival = SqliteConnection::connect(&stage.backend.database_url()).await.unwrap();
                 rival.execute("BEGIN IMMEDIATE").await.unwrap();
                 Self::Sqlite(rival)
             }

@@ -106,7 +106,7 @@ impl Stage {
     }
 
     pub async fn service_with(&self, adapt: impl FnOnce(&mut Command)) -> ServiceProcess {
-        let url = self.backend.url();
+        let url = self.backend.database_url();
         settling_process(&self.chain, self.folder.path(), |command| {
             command.env("DATABASE_URL", url).env("VALID_API_KEYS", KEY);
             adapt(command);
