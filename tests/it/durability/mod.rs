@@ -3,8 +3,12 @@
 //! chain says.
 
 mod books;
+mod chain_trouble;
+mod forks;
 mod kill;
 mod kill_under_load;
 mod many;
 mod moments;
+mod outages;
+mod redis;
 mod stage;

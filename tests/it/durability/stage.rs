@@ -10,7 +10,7 @@ use std::{
 };
 
 use pay402::{
-    clock::SystemClock,
+    clock::{ManualClock, SystemClock},
     sandbox::{Sandbox, SandboxConfig, SandboxNode, USDC},
 };
 use serde_json::Value;
@@ -24,11 +24,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     conformance::Backend,
     harness::{
-        Answer, KEY,
+        Answer, KEY, TestApp,
         process::ServiceProcess,
         secrets,
-        x402::{Order, PATIENCE, settling_process},
+        x402::{Order, PATIENCE, settling_process, signature_of},
     },
+    sandbox::setup::{Fixture, START},
 };
 
 /// Longer than any request may take.
@@ -72,25 +73,54 @@ pub struct Stage {
     /// Of a node of its own, which has no faults.
     pub rpc: RpcClient,
     _node: SandboxNode,
+    /// Where the chain has one that only tests move.
+    pub clock: Option<Arc<ManualClock>>,
     folder: TempDir,
     paid: AtomicU64,
     before: u64,
 }
 
 impl Stage {
+    /// Slots pass by themselves, and the clock is the system's: for services that are processes.
     pub async fn set(backend: Backend, slot_time: Duration) -> Self {
-        secrets::register(KEY);
         let config =
             SandboxConfig { slot_time: Some(slot_time), ..SandboxConfig::new(Arc::new(SystemClock)) };
+        Self::on(backend, config, None).await
+    }
+
+    /// Slots and the clock move when a test says so: for services in this process.
+    pub async fn by_hand(backend: Backend) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        let config =
+            SandboxConfig { slot_time: None, ..SandboxConfig::new(Arc::<ManualClock>::clone(&clock)) };
+        Self::on(backend, config, Some(clock)).await
+    }
+
+    async fn on(backend: Backend, config: SandboxConfig, clock: Option<Arc<ManualClock>>) -> Self {
         let chain = Sandbox::start(config).await.unwrap();
+        let wallets = chain.wallets();
+        secrets::register(KEY);
+        [&wallets.agent, &wallets.merchant, &wallets.fee_payer]
+            .into_iter()
+            .for_each(secrets::register_wallet);
         chain.advance_slots(2);
         let node = chain.add_node().await.unwrap();
         let rpc = RpcClient::new_with_commitment(node.rpc_url(), CommitmentConfig::confirmed());
         // Whatever tables there are to be, they are there.
         backend.books().await.database.close().await;
-        let before = chain.token_balance(&USDC, &chain.wallets().merchant.pubkey());
+        let before = chain.token_balance(&USDC, &wallets.merchant.pubkey());
         let (folder, paid) = (tempfile::tempdir().unwrap(), AtomicU64::new(0));
-        Self { chain, backend, rpc, _node: node, folder, paid, before }
+        Self { chain, backend, rpc, _node: node, clock, folder, paid, before }
+    }
+
+    /// A service in this process.
+    pub async fn app(&self, variables: &[(&str, &str)]) -> TestApp {
+        let rpc = RpcClient::new_with_commitment(self.chain.rpc_url(), CommitmentConfig::confirmed());
+        let clock = Arc::clone(self.clock.as_ref().expect("the stage is moved by hand"));
+        let fixture = Fixture { sandbox: self.chain.clone(), rpc, clock };
+        let url = self.backend.database_url();
+        let variables: Vec<_> = [("DATABASE_URL", url.as_str())].iter().chain(variables).copied().collect();
+        TestApp::settling_on(fixture, Arc::new(tempfile::tempdir().unwrap()), &variables).await
     }
 
     /// A service that talks to the chain's own node.
@@ -125,7 +155,7 @@ impl Stage {
             let units = self.paid.fetch_add(1, Ordering::Relaxed) + 1;
             let order = Order { units, ..Order::of(&self.chain) };
             let transaction = order.sign(blockhash);
-            let signature = self.chain.wallets().fee_payer.sign_message(&transaction.message.serialize());
+            let signature = signature_of(&self.chain, &transaction);
             Payment { units, signature, request: order.request(&transaction) }
         });
         payments.collect()
@@ -134,6 +164,26 @@ impl Stage {
     /// What the merchant has got since the beginning.
     pub fn received(&self) -> u64 {
         self.chain.token_balance(&USDC, &self.chain.wallets().merchant.pubkey()) - self.before
+    }
+
+    /// Has slots pass, four times as fast as on mainnet, for as long as something takes.
+    pub async fn while_slots_pass<T>(&self, work: impl Future<Output = T>) -> T {
+        let passing = async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                self.chain.advance_slots(1);
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            () = passing => unreachable!("slots pass for ever"),
+            () = sleep(2 * PATIENCE) => panic!("it takes too long"),
+        }
+    }
+
+    /// Waits until the payment is in the books.
+    pub async fn journalled(&self, payment: &Payment) {
+        eventually("it is not journalled", async || self.state(payment).await.is_some()).await;
     }
 
     /// Waits until the payment is confirmed on the chain.
