@@ -15,6 +15,8 @@ mod crash;
 mod disk;
 mod docs;
 #[cfg(feature = "sandbox")]
+mod durability;
+#[cfg(feature = "sandbox")]
 mod harness;
 #[cfg(feature = "sandbox")]
 mod http;

@@ -11,6 +11,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
+mod settlement_trouble;
 mod settlements;
 mod trouble;
 mod upgrade;
