@@ -2,6 +2,7 @@
 //!
 //! `tests/clients` has their programs, and tests/run.sh installs what these need into `target/clients`.
 
+mod differential;
 mod paying;
 mod programs;
 mod stage;

@@ -58,7 +58,10 @@ impl Market {
         let accepts = &asked["accepts"][0];
         let amount = if self.version() == 1 { "maxAmountRequired" } else { "amount" };
         assert_eq!(accepts[amount], PRICE.to_string(), "{asked}");
-        assert_eq!((&accepts["network"], &accepts["payTo"]), (&json!(self.network()), &json!(self.pay_to.to_string())));
+        assert_eq!(
+            (&accepts["network"], &accepts["payTo"]),
+            (&json!(self.network()), &json!(self.pay_to.to_string()))
+        );
         let fee_payer = self.stage.chain.wallets().fee_payer.pubkey();
         assert_eq!(accepts["extra"]["feePayer"], fee_payer.to_string(), "{asked}");
     }
@@ -78,7 +81,11 @@ impl Market {
         assert_eq!(self.earned() - before, PRICE, "{buyer:?}");
         assert_eq!(self.stage.usdc(&wallet.pubkey()), 7, "{buyer:?}");
         let receipt = bought.receipt.expect("there is a receipt");
-        assert_eq!((&receipt["success"], &receipt["network"]), (&json!(true), &json!(self.network())), "{receipt}");
+        assert_eq!(
+            (&receipt["success"], &receipt["network"]),
+            (&json!(true), &json!(self.network())),
+            "{receipt}"
+        );
         assert_eq!(receipt["payer"], wallet.pubkey().to_string(), "{receipt}");
         self.assert_paid_by(&receipt, &wallet.pubkey()).await;
     }

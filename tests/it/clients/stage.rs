@@ -70,8 +70,12 @@ impl Stage {
         assert_eq!(meta["err"], Value::Null, "the transaction went through");
         let held = |side: &str, owner: &str| {
             let balances = meta[side].as_array().unwrap();
-            let own = balances.iter().find(|balance| balance["owner"] == owner && balance["mint"] == USDC.to_string());
-            own.map_or(0, |balance| balance["uiTokenAmount"]["amount"].as_str().unwrap().parse::<i128>().unwrap())
+            let own = balances
+                .iter()
+                .find(|balance| balance["owner"] == owner && balance["mint"] == USDC.to_string());
+            own.map_or(0, |balance| {
+                balance["uiTokenAmount"]["amount"].as_str().unwrap().parse::<i128>().unwrap()
+            })
         };
         let owners = meta["postTokenBalances"].as_array().unwrap().iter();
         owners

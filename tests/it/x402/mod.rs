@@ -6,7 +6,7 @@ mod budget;
 mod clients;
 mod decoding;
 mod extras;
-mod kit;
+pub mod kit;
 mod mutations;
 mod oracle;
 mod replies;
