@@ -1,6 +1,6 @@
 //! The composition root: the one place that names concrete backends.
 
-pub mod settling;
+mod settling;
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
-use settling::{FeePayerCheck, Settling};
+use settling::{FeePayerCheck, Parts};
 
 use crate::{
     api_keys::{
@@ -159,7 +159,6 @@ impl FastState {
 /// The service, ready to be served.
 pub struct App {
     services: Services,
-    settling: Option<Settling>,
     database: Arc<dyn Database>,
     last_used: Arc<LastUsed>,
     shutdown: Shutdown,
@@ -203,7 +202,16 @@ impl App {
         let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
-        let settling = Settling::start(config, &rpc, &clock, &metrics, &shutdown);
+        let (facilitator, funds) = Parts {
+            config,
+            rpc: &rpc,
+            store: Arc::clone(&books.settlements),
+            clock: &clock,
+            entropy: &entropy,
+            metrics: &metrics,
+            shutdown: &shutdown,
+        }
+        .start();
 
         let FastState { redis, claims, counts } =
             FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
@@ -231,6 +239,7 @@ impl App {
         );
         let services = Services {
             verifier: Arc::new(verifier),
+            facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             keys,
@@ -242,13 +251,14 @@ impl App {
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
                 Box::new(RedisCheck(redis)),
                 Box::new(SolanaCheck(chain)),
-                Box::new(FeePayerCheck(settling.as_ref().map(|settling| Arc::clone(&settling.funds)))),
+                Box::new(FeePayerCheck(funds)),
             ]),
             metrics,
             clock,
             entropy,
             environment: config.app_env.as_str(),
             allowed_origins: config.http.allowed_origins.clone(),
+            require_api_key: config.http.require_api_key,
             load: Arc::default(),
             key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),
@@ -263,13 +273,7 @@ impl App {
         .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
-        Ok(Self { services, settling, database: books.database, last_used, shutdown })
-    }
-
-    /// What settles, where a fee payer is configured.
-    #[must_use]
-    pub const fn settling(&self) -> Option<&Settling> {
-        self.settling.as_ref()
+        Ok(Self { services, database: books.database, last_used, shutdown })
     }
 
     /// What ends the service when it is told to begin.

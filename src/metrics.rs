@@ -3,6 +3,7 @@
 
 pub mod settlement;
 pub mod solana;
+pub mod x402;
 
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ pub struct Metrics {
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
     pub settlements: settlement::SettlementMetrics,
+    pub x402: x402::X402Metrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
@@ -138,6 +140,7 @@ impl Metrics {
                 .expect("the metric is well formed"),
             ),
             settlements: settlement::SettlementMetrics::new(&registry),
+            x402: x402::X402Metrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
                 "blockchain_request_total",

@@ -1,4 +1,4 @@
-//! Who may call from a browser.
+//! Who may call.
 
 use url::{Origin, Url};
 
@@ -11,6 +11,8 @@ const ANY: &str = "*";
 pub struct HttpConfig {
     /// Origins whose pages may read the answers, as browsers write them; `*` for all. None: no page may.
     pub allowed_origins: Vec<String>,
+    /// Whether payments are verified and settled for callers with an API key only.
+    pub require_api_key: bool,
 }
 
 impl HttpConfig {
@@ -18,7 +20,12 @@ impl HttpConfig {
         let allowed_origins = env.list("ALLOWED_ORIGINS", |text| {
             origin(text).ok_or("must be * or origins such as https://shop.example, separated by commas")
         });
-        Self { allowed_origins }
+        let require_api_key = env.parsed("REQUIRE_API_KEY", false, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        });
+        Self { allowed_origins, require_api_key }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     api_keys::{KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
-    payments::{Refusal, proof::VerifyError},
+    payments::{Refusal, proof::VerifyError, x402::Undecided},
     requirements::service::IssueError,
     store_error::StoreError,
 };
@@ -156,8 +156,13 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The answer with what `body` makes of the envelope.
+    pub(super) fn respond_with<B: Serialize>(self, body: impl FnOnce(Envelope) -> B) -> Response {
         let envelope = Envelope {
             valid: self.refused.then_some(false),
             error: self.message,
@@ -165,7 +170,7 @@ impl IntoResponse for ApiError {
             request_id: current_request_id(),
             details: self.details,
         };
-        let mut response = (self.status, Json(envelope)).into_response();
+        let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
         if let Some(secs) = self.retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
@@ -175,6 +180,12 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(ErrorCode(self.code));
         response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.respond_with(|envelope| envelope)
     }
 }
 
@@ -231,6 +242,31 @@ impl From<VerifyError> for ApiError {
                 Self::unavailable("VERIFICATION_IN_PROGRESS", "the same proof is being verified: try again")
             }
             VerifyError::TimedOut => Self::timed_out(),
+        }
+    }
+}
+
+impl From<Undecided> for ApiError {
+    fn from(error: Undecided) -> Self {
+        match error {
+            Undecided::Chain(error) => error.into(),
+            Undecided::FeePayerShort(fee_payer) => {
+                tracing::error!(%fee_payer, "the fee payer cannot pay: nothing is settled with it");
+                let message = format!(
+                    "the fee payer {fee_payer} of this service is out of SOL, so that nothing can be settled with it: \
+                     try again later"
+                );
+                Self::unavailable("FEE_PAYER_UNAVAILABLE", &message)
+            }
+            Undecided::Busy => Self::overloaded(),
+            Undecided::Unavailable => Self::unavailable(
+                "SETTLEMENT_UNAVAILABLE",
+                "nothing was sent, because the books or the chain cannot be reached: send the same request again",
+            ),
+            Undecided::Sign(_) | Undecided::Encoding(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");
+                Self::internal()
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ mod panics;
 mod router;
 mod routes;
 mod server;
+mod x402;
 
 pub use connection::ConnectionLimits;
 pub use load::Load;

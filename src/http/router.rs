@@ -32,6 +32,7 @@ use super::{
     openapi,
     panics::catch_panics,
     routes,
+    x402::add_shape,
 };
 use crate::{
     api_keys::{Authenticator, Environment, service::ApiKeys},
@@ -40,7 +41,7 @@ use crate::{
     idempotency::IdempotencyStore,
     ids::Entropy,
     metrics::Metrics,
-    payments::{PaymentStore, proof::ProofVerifier},
+    payments::{PaymentStore, proof::ProofVerifier, x402::Facilitator},
     rate_limit::RateLimiter,
     requirements::service::Requirements,
 };
@@ -100,6 +101,7 @@ impl ReadinessBoard {
 #[derive(Debug)]
 pub struct Services {
     pub verifier: Arc<ProofVerifier>,
+    pub facilitator: Facilitator,
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub keys: Arc<Authenticator>,
@@ -115,6 +117,8 @@ pub struct Services {
     pub environment: &'static str,
     /// Pages of these origins may call from a browser; `*` for all.
     pub allowed_origins: Vec<String>,
+    /// Whether payments are verified and settled for callers with an API key only.
+    pub require_api_key: bool,
     /// What bounds the requests in flight and their bodies.
     pub load: Arc<Load>,
     /// Whether real money moves.
@@ -142,6 +146,12 @@ impl Deref for AppState {
 impl FromRef<AppState> for Arc<ApiKeys> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.api_keys)
+    }
+}
+
+impl FromRef<AppState> for Facilitator {
+    fn from_ref(state: &AppState) -> Self {
+        state.facilitator.clone()
     }
 }
 
@@ -188,6 +198,8 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::health::ready))
         .routes(routes!(routes::health::metrics))
         .routes(routes!(routes::docs::openapi))
+        .routes(routes!(routes::x402::supported))
+        .routes(routes!(routes::x402::settle))
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
@@ -220,7 +232,7 @@ pub(super) fn operations() -> OpenApiRouter<AppState> {
 /// The whole service.
 ///
 /// Layers from the outside in: the request's id and metrics see everything, panics included; every answer gets the
-/// security headers; preflights need no key and cost nothing; a panic becomes an answer; what is ambiguous or too much is
+/// security headers; preflights need no key and cost nothing; what goes wrong on x402's routes is told in its shape too; a panic becomes an answer; what is ambiguous or too much is
 /// turned away; who may not ask is turned away before anything is read; the deadline and the body limit hold for the
 /// handlers.
 pub fn router(services: Services) -> Router {
@@ -244,7 +256,8 @@ pub fn router(services: Services) -> Router {
         .layer(from_fn_with_state(state.clone(), admission))
         .layer(from_fn_with_state(Arc::clone(&state.load), shed))
         .layer(from_fn(refuse_ambiguous))
-        .layer(catch_panics(Arc::clone(&state.metrics)));
+        .layer(catch_panics(Arc::clone(&state.metrics)))
+        .layer(from_fn(add_shape));
     let routes = match cors_rules {
         Some(rules) => routes.layer(from_fn_with_state(rules, cors)),
         None => routes,

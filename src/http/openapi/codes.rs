@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 36] = [
+const CODES: [&str; 38] = [
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
@@ -19,6 +19,7 @@ const CODES: [&str; 36] = [
     "BODY_UNREADABLE",
     "CURRENCY_MISMATCH",
     "DATABASE_UNAVAILABLE",
+    "FEE_PAYER_UNAVAILABLE",
     "IDEMPOTENCY_CONFLICT",
     "IDEMPOTENCY_IN_PROGRESS",
     "INSUFFICIENT_AMOUNT",
@@ -37,6 +38,7 @@ const CODES: [&str; 36] = [
     "RATE_LIMIT_EXCEEDED",
     "RECIPIENT_MISMATCH",
     "REPLAY_ATTACK",
+    "SETTLEMENT_UNAVAILABLE",
     "SUBSCRIPTION_NOT_FOUND",
     "TIMED_OUT",
     "TRANSACTION_FAILED",

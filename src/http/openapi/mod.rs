@@ -23,8 +23,9 @@ const BEARER: &str = "bearer";
 /// The key as `X-API-Key`.
 const HEADER: &str = "apiKey";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Verification", "Is this payment good?"),
+    ("x402", "Payments that the service makes final itself."),
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
     ("Payments", "The books."),
     ("Keys", "Who may call, and what for."),

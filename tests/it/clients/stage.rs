@@ -16,7 +16,7 @@ use solana_rpc_client_api::config::RpcTransactionConfig;
 use solana_signer::Signer;
 use solana_transaction_status::UiTransactionEncoding;
 
-use crate::harness::process::ServiceProcess;
+use crate::harness::{process::ServiceProcess, x402::settling_process};
 
 pub struct Stage {
     pub chain: Sandbox,
@@ -33,13 +33,7 @@ impl Stage {
         };
         let chain = Sandbox::start(config).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let service = ServiceProcess::start(folder.path(), |command| {
-            command.env("SOLANA_NETWORK", "sandbox");
-            command.env("SOLANA_RPC_URL", chain.rpc_url());
-            command.env("SOLANA_WS_URL", chain.ws_url());
-            command.env("FEE_PAYER_KEYPAIR", chain.wallets().fee_payer.to_base58_string());
-        })
-        .await;
+        let service = settling_process(&chain, folder.path(), |_| ()).await;
         let rpc = RpcClient::new_with_commitment(chain.rpc_url(), CommitmentConfig::confirmed());
         Self { chain, service, rpc, _folder: folder }
     }

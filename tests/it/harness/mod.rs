@@ -6,6 +6,7 @@ pub mod process;
 pub mod redis;
 pub mod secrets;
 pub mod wire;
+pub mod x402;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ mod budget;
 mod clients;
 mod decoding;
 mod extras;
+mod http;
 pub mod kit;
 mod mutations;
 mod oracle;

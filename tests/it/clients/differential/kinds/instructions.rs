@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Limit, price and transfer, with nothing behind.
-fn bare(draft: &mut Draft<'_>) -> &mut Vec<Instruction> {
+fn bare<'d>(draft: &'d mut Draft<'_>) -> &'d mut Vec<Instruction> {
     draft.case.memo = None;
     draft.instructions.truncate(3);
     &mut draft.instructions
@@ -44,7 +44,7 @@ fn small(random: &mut Random) -> u8 {
 }
 
 pub const KINDS: &[Kind] = &[
-    kind("three instructions", &[(Instructions, |draft, _| drop(bare(draft)))]),
+    kind("three instructions", &[(Instructions, |draft, _| bare(draft).truncate(3))]),
     kind("six instructions", &[(Instructions, |draft, _| of_length(draft, 6))]),
     kind("seven instructions", &[(Instructions, |draft, _| of_length(draft, 7))]),
     kind("eight instructions", &[(Instructions, |draft, _| of_length(draft, 8))]),

@@ -131,7 +131,7 @@ pub const KINDS: &[Kind] = &[
         "a signature too many",
         &[(Transaction, |draft, _| draft.transaction.signatures.push(Signature::default()))],
     ),
-    kind("a signature too few", &[(Transaction, |draft, _| drop(draft.transaction.signatures.pop()))]),
+    kind("a signature too few", &[(Transaction, |draft, _| draft.transaction.signatures.truncate(1))]),
     kind(
         "three signers",
         &[(Instructions, |draft, _| {
