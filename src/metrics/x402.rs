@@ -61,12 +61,22 @@ impl X402Metrics {
         self.settled.with_label_values(&[version, reason]).inc();
         self.settle_duration.with_label_values(&[version]).observe(elapsed.as_secs_f64());
     }
+
+    /// A verify request that could not be read.
+    pub fn verify_malformed(&self) {
+        self.verified.with_label_values(&["unknown", "invalid_payload"]).inc();
+    }
+
+    /// A settle request that could not be read.
+    pub fn settle_malformed(&self) {
+        self.settled.with_label_values(&["unknown", "invalid_payload"]).inc();
+    }
 }
 
 const fn label(version: u8) -> &'static str {
     match version {
         1 => "1",
         2 => "2",
-        _ => "other",
+        _ => "unknown",
     }
 }

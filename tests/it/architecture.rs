@@ -56,7 +56,7 @@ const DOORS: [(&str, &[&str]); 21] = [
             "store_error",
         ],
     ),
-    ("config", &["api_keys", "chain", "client_address", "money", "rate_limit"]),
+    ("config", &["api_keys", "chain", "client_address", "money", "payments", "rate_limit"]),
     (
         "http",
         &[

@@ -63,7 +63,10 @@ pub(in crate::http) async fn settle(
 ) -> Response {
     let request = match X402Request::parse(&body) {
         Ok(request) => request,
-        Err(malformed) => return malformed_settle(malformed),
+        Err(malformed) => {
+            state.metrics.x402.settle_malformed();
+            return malformed_settle(malformed);
+        }
     };
     let network = request.payload.network.clone();
     let facilitator = state.facilitator.clone();
@@ -88,7 +91,10 @@ pub(super) async fn verify(state: &AppState, body: &Bytes) -> Response {
 async fn decide(state: &AppState, body: &Bytes) -> Response {
     let request = match X402Request::parse(body) {
         Ok(request) => request,
-        Err(malformed) => return malformed_verify(malformed),
+        Err(malformed) => {
+            state.metrics.x402.verify_malformed();
+            return malformed_verify(malformed);
+        }
     };
     let Ok(_slot) = Arc::clone(&state.verifications).try_acquire_owned() else {
         return verify_trouble(ApiError::overloaded());

@@ -5,9 +5,10 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use pay402::{
     chain::assets::Network,
+    clock::SystemClock,
     config::Environment,
     payments::x402::Version,
-    sandbox::{Sandbox, TokenProgram, USDC},
+    sandbox::{Sandbox, SandboxConfig, TokenProgram, USDC},
 };
 use serde_json::{Value, json};
 use solana_hash::Hash;
@@ -21,7 +22,7 @@ use solana_transaction::versioned::VersionedTransaction;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::{Answer, TestApp, process::ServiceProcess};
+use super::{Answer, TestApp, process::ServiceProcess, secrets};
 use crate::{
     sandbox::setup::{Fixture, start, token_account},
     x402::kit::{limit, memo, price, transfer_data},
@@ -62,10 +63,6 @@ impl Order {
             memo: Keypair::new().pubkey().to_string(),
             compute_unit_price: 1,
         }
-    }
-
-    pub fn v1(sandbox: &Sandbox) -> Self {
-        Self { version: Version::V1, ..Self::of(sandbox) }
     }
 
     fn network(&self) -> &'static str {
@@ -153,6 +150,41 @@ pub fn signed(sandbox: &Sandbox, order: &Order) -> VersionedTransaction {
 /// A payment of an order, ready to be sent to `/verify` or `/settle`.
 pub fn paid(sandbox: &Sandbox, order: &Order) -> Value {
     order.request(&signed(sandbox, order))
+}
+
+/// What a payment is known by on chain once the sandbox's fee payer has signed it.
+pub fn signature_of(sandbox: &Sandbox, transaction: &VersionedTransaction) -> Signature {
+    sandbox.wallets().fee_payer.sign_message(&transaction.message.serialize())
+}
+
+/// Fails unless the answer says that this was settled; the transaction that did it.
+#[track_caller]
+pub fn settled(answer: &Answer, order: &Order) -> Signature {
+    let transaction = answer.body["transaction"].as_str().unwrap_or_default();
+    let expected = json!({
+        "success": true, "payer": order.payer.pubkey().to_string(), "transaction": transaction,
+        "network": order.network(), "amount": order.units.to_string(),
+    });
+    assert_eq!((answer.status, &answer.body), (200, &expected));
+    transaction.parse().unwrap()
+}
+
+/// A chain whose slots pass by themselves, 20 times as fast as on mainnet, by the system's clock.
+pub async fn running_chain() -> Sandbox {
+    let config = SandboxConfig {
+        slot_time: Some(Duration::from_millis(20)),
+        ..SandboxConfig::new(Arc::new(SystemClock))
+    };
+    let chain = Sandbox::start(config).await.unwrap();
+    let wallets = chain.wallets();
+    [&wallets.agent, &wallets.merchant, &wallets.fee_payer].into_iter().for_each(secrets::register_wallet);
+    chain
+}
+
+/// Asks a service that is a process of its own.
+pub async fn post(url: &str, path: &str, body: &Value) -> Answer {
+    let sent = reqwest::Client::new().post(format!("{url}{path}")).json(body).send().await;
+    Answer::of(sent.unwrap()).await
 }
 
 /// Has slots pass, some 25 times as fast as on mainnet, for as long as something takes.

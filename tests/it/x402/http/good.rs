@@ -5,24 +5,12 @@ use pay402::{
     sandbox::{PYUSD, TokenProgram},
 };
 use serde_json::{Value, json};
-use solana_signature::Signature;
 use solana_signer::Signer;
 
 use crate::harness::{
-    Answer, KEY, TestApp,
-    x402::{Order, signed},
+    KEY, TestApp,
+    x402::{Order, settled, signed},
 };
-
-#[track_caller]
-pub fn assert_settled(answer: &Answer, order: &Order) -> Signature {
-    let transaction = answer.body["transaction"].as_str().unwrap_or_default();
-    let expected = json!({
-        "success": true, "payer": order.payer.pubkey().to_string(), "transaction": transaction,
-        "network": order.requirements()["network"], "amount": order.units.to_string(),
-    });
-    assert_eq!((answer.status, &answer.body), (200, &expected));
-    transaction.parse().unwrap()
-}
 
 #[tokio::test]
 async fn what_is_supported_names_the_fee_payer_of_the_sandbox() {
@@ -50,8 +38,8 @@ async fn is_good(app: &TestApp, order: &Order, request: &Value) {
     let expected = json!({"isValid": true, "payer": order.payer.pubkey().to_string()});
     assert_eq!((verified.status, verified.body), (200, expected));
     assert_eq!(app.received(), before);
-    let settled = app.settle(Some(KEY), request).await;
-    let transaction = assert_settled(&settled, order);
+    let answer = app.settle(Some(KEY), request).await;
+    let transaction = settled(&answer, order);
     assert_eq!(app.received() - before, order.units);
     let status = app.chain.status(&transaction).await.unwrap();
     assert_eq!(status.err, None);
@@ -61,7 +49,7 @@ async fn is_good(app: &TestApp, order: &Order, request: &Value) {
     assert_eq!(booked.body["resource"], order.resource.as_str());
     assert_eq!((&booked.body["amount"], &booked.body["currency"]), (&json!(0.05), &json!("USDC")));
     // Sent again, it is the same payment.
-    assert_eq!(app.settle(Some(KEY), request).await.body, settled.body);
+    assert_eq!(app.settle(Some(KEY), request).await.body, answer.body);
     assert_eq!(app.received() - before, order.units);
 }
 
@@ -82,6 +70,6 @@ async fn a_token_2022_mint_is_settled() {
     let app = TestApp::settling().await;
     let order = Order { mint: PYUSD, program: TokenProgram::Token2022, ..app.order() };
     let before = app.chain.sandbox.token_balance(&PYUSD, &app.merchant());
-    assert_settled(&app.settle(None, &app.paid(&order)).await, &order);
+    settled(&app.settle(None, &app.paid(&order)).await, &order);
     assert_eq!(app.chain.sandbox.token_balance(&PYUSD, &app.merchant()) - before, order.units);
 }
