@@ -47,9 +47,10 @@ impl Sample {
     }
 
     /// The choice that explains a difference, where one does.
-    fn choice(&self, ours: &Verdict, theirs: &Verdict) -> Option<&'static Choice> {
+    fn choice(&self, ours: &Verdict, theirs: &Verdict) -> Option<(&'static Kind, &'static Choice)> {
         let [kind] = self.kinds[..] else { return None };
-        CHOICES.iter().find(|choice| choice.explains(kind, self.version, ours, theirs))
+        let choice = CHOICES.iter().find(|choice| choice.explains(kind, self.version, ours, theirs))?;
+        Some((kind, choice))
     }
 }
 
@@ -63,15 +64,14 @@ fn seed() -> u64 {
 /// part of the verdict.
 fn samples(scene: &Scene, random: &mut Random) -> Vec<Sample> {
     let disputed: BTreeSet<&str> = CHOICES.iter().flat_map(|choice| choice.kinds).copied().collect();
-    let agreed: Vec<&Kind> = kinds::all().filter(|kind| !disputed.contains(kind.name)).collect();
+    let agreed = |kind: &Kind| !disputed.contains(kind.name);
     let mut samples = Vec::new();
     for _ in 0..rounds(ROUNDS) {
         for version in Version::ALL {
             for kind in kinds::all() {
                 samples.push(Sample::of(scene, version, vec![kind], random));
             }
-            for first in &agreed {
-                let second = agreed[random.index(agreed.len())];
+            for (first, second) in kinds::pairs(random, agreed) {
                 samples.push(Sample::of(scene, version, vec![first, second], random));
             }
         }
@@ -95,7 +95,7 @@ async fn the_reference_facilitator_agrees_but_where_it_is_said() {
             continue;
         }
         match sample.choice(&ours, theirs) {
-            Some(choice) => drop(explained.insert(choice.name)),
+            Some((kind, choice)) => drop(explained.insert((kind.name, choice.why))),
             None => differences.push(format!("{}: ours {ours} ({message}), theirs {theirs}", sample.name())),
         }
     }
@@ -107,8 +107,11 @@ async fn the_reference_facilitator_agrees_but_where_it_is_said() {
         differences.len(),
         differences.join("\n")
     );
-    let unused: Vec<_> =
-        CHOICES.iter().map(|choice| choice.name).filter(|name| !explained.contains(name)).collect();
-    assert!(unused.is_empty(), "choices that explain nothing any more: {unused:?}");
+    for (kind, why) in &explained {
+        println!("{kind}: {why}");
+    }
+    let claimed = CHOICES.iter().flat_map(|choice| choice.kinds.iter().map(|kind| (*kind, choice.why)));
+    let stale: Vec<_> = claimed.filter(|claim| !explained.contains(claim)).collect();
+    assert!(stale.is_empty(), "choices that explain nothing any more: {stale:?}");
     assert!(valid > 20 && reasons.len() > 25, "{valid} good, {reasons:?}");
 }

@@ -1,16 +1,10 @@
 //! What only the chain knows: rule 20.
 
-use pay402::sandbox::USDC;
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signer::Signer;
 
-use super::{Kind, Stage::Case, kind};
-use crate::clients::differential::draft::Draft;
-
-fn of_usdc(draft: &mut Draft<'_>) {
-    (draft.case.mint, draft.case.program) = (USDC, spl_token_interface::ID);
-}
+use super::{Kind, Stage::Case, kind, of_usdc};
 
 pub const KINDS: &[Kind] = &[
     kind(

@@ -1,9 +1,6 @@
 //! Bytes, header and signatures: rules 5 to 9.
 
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE},
-};
+use base64::{Engine, prelude::BASE64_URL_SAFE};
 use solana_instruction::AccountMeta;
 use solana_keypair::Keypair;
 use solana_message::{VersionedMessage, v0::MessageAddressTableLookup};
@@ -14,9 +11,9 @@ use solana_signer::Signer;
 use super::{
     Kind,
     Stage::{Bytes, Case, Instructions, Message, Text, Transaction},
-    kind,
+    bare, kind, of_usdc, small,
 };
-use crate::x402::kit::{memo, with_account};
+use crate::x402::kit::{memo, wire, with_account};
 
 pub const KINDS: &[Kind] = &[
     kind("a legacy message", &[(Case, |draft, _| draft.legacy = true)]),
@@ -37,12 +34,17 @@ pub const KINDS: &[Kind] = &[
     kind(
         "base64 without padding",
         &[
-            (Bytes, |draft, _| {
-                while draft.bytes.len() % 3 == 0 {
-                    draft.bytes.push(0)
+            (Instructions, |draft, _| {
+                // Three lengths in a row: one of them needs no padding.
+                for length in 20..22 {
+                    bare(draft).push(memo(&vec![b'm'; length]));
+                    if wire(&draft.case.sign(draft.case.message(&draft.instructions))).len() % 3 != 0 {
+                        break;
+                    }
                 }
+                draft.legacy = false;
             }),
-            (Text, |draft, _| draft.text = BASE64_STANDARD_NO_PAD.encode(&draft.bytes)),
+            (Text, |draft, _| draft.text = draft.text.trim_end_matches('=').to_owned()),
         ],
     ),
     kind(
@@ -60,7 +62,20 @@ pub const KINDS: &[Kind] = &[
             draft.bytes.truncate(length);
         })],
     ),
-    kind("trailing bytes", &[(Bytes, |draft, random| draft.bytes.extend(vec![7; 1 + random.index(9)]))]),
+    kind(
+        "trailing bytes",
+        &[
+            (Case, |draft, _| draft.legacy = false),
+            (Bytes, |draft, random| draft.bytes.extend(vec![7; 1 + random.index(9)])),
+        ],
+    ),
+    kind(
+        "trailing bytes of a legacy message",
+        &[
+            (Case, |draft, _| draft.legacy = true),
+            (Bytes, |draft, random| draft.bytes.extend(vec![7; 1 + random.index(9)])),
+        ],
+    ),
     kind(
         "more bytes than a packet holds",
         &[(Instructions, |draft, _| {
@@ -72,8 +87,9 @@ pub const KINDS: &[Kind] = &[
     kind(
         "random bytes",
         &[(Bytes, |draft, random| {
-            draft.bytes =
-                (0..random.between(1, 400)).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+            // As many signatures as nobody has bytes for.
+            draft.bytes = (0..random.between(1, 400)).map(|_| small(random)).collect();
+            draft.bytes[0] = 0x7f;
         })],
     ),
     kind(
@@ -102,9 +118,10 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         "the fee payer as a program",
-        &[(Message, |draft, _| {
-            draft.v0().instructions.last_mut().unwrap().program_id_index = 0;
-        })],
+        &[
+            (Instructions, |draft, _| bare(draft).push(memo(b"program"))),
+            (Message, |draft, _| draft.v0().instructions.last_mut().unwrap().program_id_index = 0),
+        ],
     ),
     kind(
         "an account key twice",
@@ -145,24 +162,16 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         "paid by the buyer",
-        &[
-            (Instructions, |draft, _| {
-                let payer = draft.case.payer.insecure_clone();
-                let ours = std::mem::replace(&mut draft.case.fee_payer, payer);
-                draft.message = draft.case.message(&draft.instructions);
-                draft.case.fee_payer = ours;
-            }),
-            (Message, |draft, _| {
-                let payer = draft.case.payer.pubkey();
-                let message = solana_message::v0::Message::try_compile(
-                    &payer,
-                    &draft.instructions,
-                    &[],
-                    draft.case.blockhash,
-                );
-                draft.message = VersionedMessage::V0(message.unwrap());
-            }),
-        ],
+        &[(Message, |draft, _| {
+            let payer = draft.case.payer.pubkey();
+            let message = solana_message::v0::Message::try_compile(
+                &payer,
+                &draft.instructions,
+                &[],
+                draft.case.blockhash,
+            );
+            draft.message = VersionedMessage::V0(message.unwrap());
+        })],
     ),
     kind(
         "the buyer has not signed",
@@ -211,9 +220,7 @@ pub const KINDS: &[Kind] = &[
     kind(
         "the destination from a lookup table",
         &[
-            (Case, |draft, _| {
-                (draft.case.mint, draft.case.program) = (pay402::sandbox::USDC, spl_token_interface::ID)
-            }),
+            (Case, |draft, _| of_usdc(draft)),
             (Message, |draft, _| {
                 let destination = draft.case.destination();
                 let table = solana_message::AddressLookupTableAccount {
@@ -228,7 +235,6 @@ pub const KINDS: &[Kind] = &[
                     blockhash,
                 )
                 .unwrap();
-                assert_eq!(message.address_table_lookups.len(), 1);
                 draft.message = VersionedMessage::V0(message);
             }),
         ],
