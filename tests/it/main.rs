@@ -8,6 +8,8 @@ mod architecture;
 #[cfg(feature = "sandbox")]
 mod chaos;
 #[cfg(feature = "sandbox")]
+mod clients;
+#[cfg(feature = "sandbox")]
 mod conformance;
 #[cfg(feature = "sandbox")]
 mod crash;
