@@ -31,7 +31,10 @@ const ENDINGS: [&str; 8] = [
 
 #[test]
 fn every_metric_is_in_the_table() {
-    let source = ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs"].map(read).concat();
+    let source =
+        ["src/metrics.rs", "src/metrics/agents.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs"]
+            .map(read)
+            .concat();
     let declared: BTreeSet<String> = source
         .split('"')
         .skip(1)

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 37] = [
+const CODES: [&str; 39] = [
     "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
@@ -38,6 +38,8 @@ const CODES: [&str; 37] = [
     "RATE_LIMIT_EXCEEDED",
     "RECIPIENT_MISMATCH",
     "REPLAY_ATTACK",
+    "SERVICE_NOT_ALLOWED",
+    "SPENDING_LIMIT_EXCEEDED",
     "SUBSCRIPTION_NOT_FOUND",
     "TIMED_OUT",
     "TRANSACTION_FAILED",
