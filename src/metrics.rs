@@ -3,7 +3,9 @@
 
 pub mod agents;
 pub mod settlement;
+mod snapshot;
 pub mod solana;
+pub mod x402;
 
 use std::time::Duration;
 
@@ -69,11 +71,13 @@ pub struct Metrics {
     http_duration: HistogramVec,
     http_panics: IntCounter,
     active_connections: IntGauge,
+    connections_refused: IntCounter,
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
     pub settlements: settlement::SettlementMetrics,
     pub agents: agents::AgentMetrics,
+    pub x402: x402::X402Metrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
@@ -90,6 +94,7 @@ pub struct Metrics {
     api_key_bcrypt: HistogramVec,
     errors: IntCounterVec,
     pub solana: solana::SolanaMetrics,
+    last_text: snapshot::LastText,
 }
 
 impl Metrics {
@@ -119,6 +124,11 @@ impl Metrics {
                     .expect("the metric is well formed"),
             ),
             active_connections: gauge(&registry, "active_connections", "Open HTTP connections"),
+            connections_refused: total(
+                &registry,
+                "connections_refused_total",
+                "Connections closed at once because their client had too many",
+            ),
             verifications: counter(
                 &registry,
                 "payment_verification_total",
@@ -141,6 +151,7 @@ impl Metrics {
             ),
             settlements: settlement::SettlementMetrics::new(&registry),
             agents: agents::AgentMetrics::new(&registry),
+            x402: x402::X402Metrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
                 "blockchain_request_total",
@@ -214,6 +225,7 @@ impl Metrics {
             ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
             solana: solana::SolanaMetrics::new(&registry),
+            last_text: snapshot::LastText::default(),
             registry,
         }
     }
@@ -236,6 +248,11 @@ impl Metrics {
 
     pub fn connection_closed(&self) {
         self.active_connections.dec();
+    }
+
+    /// A client had too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
     pub fn verification(&self, status: VerificationStatus, currency: Currency, elapsed: Duration) {

@@ -57,6 +57,12 @@ pub const FIND_PAYMENT: &str = concat!(
     " FROM transactions WHERE (id = $1 OR signature = $1) AND owner = $2"
 );
 
+pub const FIND_ANONYMOUS_SETTLEMENT: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM transactions WHERE signature = $1 AND owner IS NULL AND source = 'x402'"
+);
+
 pub const FIND_PAYMENT_BY_NONCE: &str =
     concat!("SELECT ", payment_columns!(), " FROM transactions WHERE nonce = $1");
 

@@ -7,3 +7,4 @@ pub(super) mod health;
 pub(super) mod payments;
 pub(super) mod requirements;
 pub(super) mod verify;
+pub(super) mod x402;

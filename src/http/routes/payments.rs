@@ -11,7 +11,7 @@ use crate::{
     chain::assets::Network,
     clock::UnixMs,
     http::{
-        allowed::{Allowed, Verify},
+        allowed::{Admitted, Allowed, Verify},
         error::ApiError,
         extract::{Page, PathName},
     },
@@ -138,7 +138,11 @@ pub(in crate::http) async fn list(
     }))
 }
 
-/// One payment of the key's user.
+/// One payment.
+///
+/// With a key, one of its user's. Without, a settlement that was asked for without one, by its Solana transaction.
+/// `pending` is not known yet: it cannot land in a block higher than `lastValidBlockHeight`. `expired` has not landed and
+/// never will: it is safe to pay again.
 #[utoipa::path(
     get,
     path = "/payments/{id}",
@@ -146,13 +150,20 @@ pub(in crate::http) async fn list(
     tag = "Payments",
     params(("id" = String, Path, description = "The payment's id, or its Solana transaction.")),
     responses((status = 200, description = "The payment.", body = PaymentView)),
-    security(("bearer" = ["verify"]), ("apiKey" = ["verify"])),
+    security((), ("bearer" = ["verify"]), ("apiKey" = ["verify"])),
 )]
 pub(in crate::http) async fn find(
     State(payments): State<Arc<dyn PaymentStore>>,
-    Allowed { caller, .. }: Allowed<Verify>,
+    Admitted { caller, .. }: Admitted<Verify>,
     PathName(id): PathName,
 ) -> Result<Json<PaymentView>, ApiError> {
-    let payment = payments.find(&caller.user, &id).await?;
-    payment.map(|payment| Json(payment.into())).ok_or_else(|| ApiError::not_found("this payment"))
+    let own = match caller {
+        Some(caller) => payments.find(&caller.user, &id).await?,
+        None => None,
+    };
+    let found = match (own, id.parse()) {
+        (None, Ok(signature)) => payments.find_anonymous(&signature).await?,
+        (own, _) => own,
+    };
+    found.map(|payment| Json(payment.into())).ok_or_else(|| ApiError::not_found("this payment"))
 }

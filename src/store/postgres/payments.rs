@@ -66,6 +66,12 @@ impl PaymentStore for PostgresStore {
         self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
     }
 
+    async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
+        let select =
+            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+        self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
+    }
+
     async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<PaymentPage, StoreError> {
         let found = self.timed("select", TRANSACTIONS, async {
             let mut lease = Lease::from(&self.pool).await?;

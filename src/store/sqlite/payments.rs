@@ -82,6 +82,13 @@ impl PaymentStore for SqliteStore {
         row.map(Payment::try_from).transpose()
     }
 
+    async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
+        let select =
+            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+        let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
+        row.map(Entry::try_from).transpose()
+    }
+
     async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<PaymentPage, StoreError> {
         let (rows, total) = self
             .timed("select", TRANSACTIONS, async {

@@ -47,6 +47,14 @@ impl Backend {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
+    /// What a service is configured with to use it.
+    pub fn database_url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        }
+    }
+
     /// Another instance's access to the database, whatever the state that is in.
     pub async fn open(&self) -> Books {
         let metrics = Arc::new(Metrics::new());

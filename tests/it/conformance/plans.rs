@@ -41,7 +41,7 @@ const PENDING: (&str, &str) = ("settlements_pending", "settlements_pending");
 const CLAIMED: (&str, &str) = ("settlements_claimed", "settlements_claimed");
 const SETTLED_SIGNATURE: (&str, &str) = ("settlements_signature_key", "sqlite_autoindex_settlements_3");
 
-fn hot() -> [Hot; 19] {
+fn hot() -> [Hot; 20] {
     let signature = signature(1).to_string();
     let owner = "owner 5".to_owned();
     let (key, user) = ("sk_test_00000005".to_owned(), "user 5".to_owned());
@@ -71,7 +71,8 @@ fn hot() -> [Hot; 19] {
         },
         Hot { numbers: vec![2, 64], ..hot(agents::FORGET_HOLDS, vec![], &[HOLDS_BY_END]) },
         Hot { numbers: vec![2, 64], ..hot(agents::FORGET_FAILURES, vec![], &[FAILURES_BY_AGE]) },
-        hot(sql::FIND_PAYMENT, vec![signature, owner.clone()], &[BY_ID, BY_SIGNATURE]),
+        hot(sql::FIND_PAYMENT, vec![signature.clone(), owner.clone()], &[BY_ID, BY_SIGNATURE]),
+        hot(sql::FIND_ANONYMOUS_SETTLEMENT, vec![signature], &[BY_SIGNATURE]),
         hot(sql::FIND_PAYMENT_BY_NONCE, vec!["nonce 5".to_owned()], &[BY_NONCE]),
         Hot { numbers: vec![50, 0], ..hot(sql::LIST_PAYMENTS, vec![owner.clone()], &[BY_OWNER]) },
         hot(sql::COUNT_PAYMENTS, vec![owner], &[BY_OWNER]),
