@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 36] = [
+const CODES: [&str; 37] = [
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
@@ -19,6 +19,7 @@ const CODES: [&str; 36] = [
     "BODY_UNREADABLE",
     "CURRENCY_MISMATCH",
     "DATABASE_UNAVAILABLE",
+    "HEAD_TOO_LARGE",
     "IDEMPOTENCY_CONFLICT",
     "IDEMPOTENCY_IN_PROGRESS",
     "INSUFFICIENT_AMOUNT",
