@@ -59,11 +59,13 @@ impl Policy {
             caps,
             answer_within: Duration::from_secs(25),
             claim_lease: Duration::from_secs(15),
-            lease: Duration::from_secs(30),
+            // With the look for what is left behind, half of what a client waits: who asks again after a crash hears the
+            // outcome, and not that it is pending still.
+            lease: Duration::from_secs(10),
             poll_every: Duration::from_millis(500),
             send_every: Duration::from_secs(2),
             finality_every: Duration::from_secs(2),
-            take_over_every: Duration::from_secs(5),
+            take_over_every: Duration::from_secs(2),
             wait_every: Duration::from_millis(500),
             retry_after: Duration::from_secs(1),
             effect_patience: Duration::from_secs(30),
