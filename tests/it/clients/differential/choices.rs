@@ -28,6 +28,11 @@ impl Choice {
             && self.versions.contains(&version)
             && (short(ours).as_str(), short(theirs).as_str()) == (self.ours, self.theirs)
     }
+
+    /// Whether this service refuses what the reference takes, for this reason.
+    pub fn is_stricter(&self, ours: &Verdict) -> bool {
+        self.theirs == "valid" && self.ours == short(ours)
+    }
 }
 
 const BOTH: &[Version] = &Version::ALL;

@@ -58,7 +58,7 @@ pub const KINDS: &[Kind] = &[
     kind(
         "cut-off bytes",
         &[(Bytes, |draft, random| {
-            let length = random.index(draft.bytes.len());
+            let length = 1 + random.index(draft.bytes.len() - 1);
             draft.bytes.truncate(length);
         })],
     ),
