@@ -11,16 +11,18 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use settling::{FeePayerCheck, Parts};
 
 use crate::{
+    agents::service::Agents,
     api_keys::{
         Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
     },
     chain::{Chain, assets::Network, solana::SolanaRpc},
     clock::{Clock, SystemClock},
-    config::{Config, DatabaseUrl},
+    config::{Config, DatabaseUrl, HttpConfig},
     housekeeping::Housekeeping,
-    http::{self, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services, Slots},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
+    open_files::room_for_connections,
     payments::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
@@ -28,7 +30,7 @@ use crate::{
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
-    shutdown::Shutdown,
+    shutdown::{CLOSE_TIMEOUT, Shutdown},
     store::{
         Books, Database,
         memory::{MemoryClaims, MemoryRateLimits},
@@ -44,10 +46,6 @@ const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4)
 
 /// How many verifications may run at a time; further ones are told to come back.
 const MAX_VERIFICATIONS: usize = 1024;
-
-/// How many requests with an idempotency key may be handled at a time. Each writes to the database twice besides what it
-/// is for.
-const MAX_ATTEMPTS: usize = 256;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +159,7 @@ pub struct App {
     services: Services,
     database: Arc<dyn Database>,
     last_used: Arc<LastUsed>,
+    http: HttpConfig,
     shutdown: Shutdown,
 }
 
@@ -237,6 +236,7 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
@@ -246,6 +246,7 @@ impl App {
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
             api_keys: Arc::new(api_keys),
+            agents: Arc::new(agents),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
@@ -262,7 +263,7 @@ impl App {
             load: Arc::default(),
             key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),
-            attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
+            attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
         Housekeeping {
@@ -273,7 +274,7 @@ impl App {
         .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
-        Ok(Self { services, database: books.database, last_used, shutdown })
+        Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 
     /// What ends the service when it is told to begin.
@@ -285,10 +286,21 @@ impl App {
     /// Serves until the shutdown begins, then drains and closes the database.
     pub async fn serve(self, listener: TcpListener) {
         let metrics = Arc::clone(&self.services.metrics);
+        let slots = Slots::new(
+            room_for_connections(self.http.max_connections),
+            self.http.max_connections_per_address,
+            self.services.trusted_proxies.clone(),
+        );
+        let limits = ConnectionLimits { idle: self.http.idle_timeout, ..ConnectionLimits::default() };
         let (app, shutdown) = (http::router(self.services), self.shutdown.clone());
-        http::serve(listener, app, metrics, shutdown, ConnectionLimits::default()).await;
-        self.last_used.finish().await;
-        self.database.close().await;
+        http::serve(listener, app, metrics, shutdown, limits, slots).await;
+        let closed = async {
+            self.last_used.finish().await;
+            self.database.close().await;
+        };
+        if self.shutdown.within(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
     }
 }
 

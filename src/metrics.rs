@@ -2,6 +2,7 @@
 //! `docs/metrics.md` says the same in prose.
 
 pub mod settlement;
+mod snapshot;
 pub mod solana;
 pub mod x402;
 
@@ -69,6 +70,7 @@ pub struct Metrics {
     http_duration: HistogramVec,
     http_panics: IntCounter,
     active_connections: IntGauge,
+    connections_refused: IntCounter,
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
@@ -90,6 +92,7 @@ pub struct Metrics {
     api_key_bcrypt: HistogramVec,
     errors: IntCounterVec,
     pub solana: solana::SolanaMetrics,
+    last_text: snapshot::LastText,
 }
 
 impl Metrics {
@@ -119,6 +122,11 @@ impl Metrics {
                     .expect("the metric is well formed"),
             ),
             active_connections: gauge(&registry, "active_connections", "Open HTTP connections"),
+            connections_refused: total(
+                &registry,
+                "connections_refused_total",
+                "Connections closed at once because their client had too many",
+            ),
             verifications: counter(
                 &registry,
                 "payment_verification_total",
@@ -214,6 +222,7 @@ impl Metrics {
             ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
             solana: solana::SolanaMetrics::new(&registry),
+            last_text: snapshot::LastText::default(),
             registry,
         }
     }
@@ -236,6 +245,11 @@ impl Metrics {
 
     pub fn connection_closed(&self) {
         self.active_connections.dec();
+    }
+
+    /// A client had too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
     pub fn verification(&self, status: VerificationStatus, currency: Currency, elapsed: Duration) {

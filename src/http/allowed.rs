@@ -28,7 +28,7 @@ macro_rules! required_scopes {
     };
 }
 
-required_scopes!(Verify, Settle, KeysManage);
+required_scopes!(Verify, Settle, AgentsRead, AgentsWrite, KeysManage);
 
 /// A caller whose key has the scope.
 #[derive(Debug)]

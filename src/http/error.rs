@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
-    api_keys::{KeyCheckError, service::KeyError},
+    agents::service::AgentError,
+    api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
     input::{FieldError, FieldErrors},
     payments::{Refusal, proof::VerifyError, x402::Undecided},
@@ -112,8 +113,20 @@ impl ApiError {
         )
     }
 
+    pub(super) fn repeated_header(name: &str) -> Self {
+        let message = format!("the header {name} is there more than once: send it once");
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
+    }
+
     pub(super) fn timed_out() -> Self {
         Self::unavailable("TIMED_OUT", "the request took too long")
+    }
+
+    /// For what may have been done all the same.
+    pub(super) fn outcome_unknown() -> Self {
+        let message = "it is not known whether this was done: send it again under the same Idempotency-Key, or look \
+                       it up";
+        Self::unavailable("OUTCOME_UNKNOWN", message)
     }
 
     pub(super) fn overloaded() -> Self {
@@ -211,9 +224,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
         if error.is_unknown() {
-            let message = "it is not known whether the payment was booked: send it again under the same \
-                           Idempotency-Key, or look it up under GET /payments";
-            Self::unavailable("OUTCOME_UNKNOWN", message)
+            Self::outcome_unknown()
         } else if error.is_temporary() {
             Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
         } else {
@@ -287,10 +298,25 @@ impl From<KeyCheckError> for ApiError {
             KeyCheckError::Away => {
                 Self::unavailable("DATABASE_UNAVAILABLE", "the API keys cannot be read: try again")
             }
+            KeyCheckError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyCheckError::Hash(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
                 Self::internal()
             }
+        }
+    }
+}
+
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Malformed(errors) => errors.into(),
+            AgentError::NotFound => Self::not_found("this agent"),
+            AgentError::WalletTaken(by) => {
+                let message = format!("the wallet is registered already, as {by}: change that one");
+                Self::new(StatusCode::CONFLICT, "AGENT_EXISTS", message)
+            }
+            AgentError::Store(error) => error.into(),
         }
     }
 }
@@ -309,6 +335,7 @@ impl From<KeyError> for ApiError {
                 "the API key was rotated before: rotate the one in its replacedBy",
             ),
             KeyError::Store(error) => error.into(),
+            KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyError::NoPrefix | KeyError::Hash(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");
                 Self::internal()

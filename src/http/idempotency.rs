@@ -22,9 +22,10 @@ use super::{
     middleware::{current_request_id, with_request_id},
     panics::caught,
     router::AppState,
+    routes::verify,
 };
 use crate::{
-    api_keys::Caller,
+    api_keys::{Caller, Scope},
     idempotency::{Attempt, Begun, MAX_KEY, StoredAnswer},
     ids::RequestId,
     input::FieldErrors,
@@ -79,7 +80,7 @@ pub(super) async fn idempotent<R: RequiredScope>(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    handle(state, caller, request, next).await
+    handle(state, caller, R::SCOPE, request, next).await
 }
 
 /// For routes that need a key with the scope: without one, nothing is looked up or kept.
@@ -89,33 +90,44 @@ pub(super) async fn idempotent_for_callers<R: RequiredScope>(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    handle(state, Some(caller), request, next).await
+    handle(state, Some(caller), R::SCOPE, request, next).await
 }
 
 async fn handle(
     State(state): State<AppState>,
     caller: Option<Caller>,
+    scope: Scope,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
     let (mut parts, body) = request.into_parts();
     let JsonBody(body) = JsonBody::from_request(Request::from_parts(parts.clone(), body), &state).await?;
-    let caller =
-        caller.map_or_else(|| ClientAddress::of(&parts.extensions).to_string(), |caller| caller.user);
-    let now = state.clock.now();
     parts.extensions.insert(JsonBody(body.clone()));
+    if caller.is_none() && !passes_free_checks(parts.uri.path(), &body) {
+        // The handler says what is wrong, at no cost. Nothing is looked up or kept for it.
+        return Ok(next.run(Request::from_parts(parts, Body::empty())).await);
+    }
+    let address = ClientAddress::of(&parts.extensions);
+    let user = caller.map(|caller| caller.user);
+    let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);
-    let attempt = Attempt::new(caller, key, request_line, holder, now);
-    let slot = Arc::clone(&state.attempts).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
+    let name = user.clone().unwrap_or_else(|| address.to_string());
+    let attempt = Attempt::new(name, key, request_line, holder, now);
+    let place = match (&user, scope) {
+        (Some(user), Scope::KeysManage) => state.attempts.of_manager(user),
+        (Some(user), _) => state.attempts.of_user(user),
+        (None, _) => state.attempts.of_stranger(address, &attempt.fingerprint),
+    };
+    let place = place.ok_or_else(ApiError::overloaded)?;
     // In a task of its own: a caller who hangs up must not leave the key held.
     let (tasks, metrics) = (state.tasks.clone(), Arc::clone(&state.metrics));
     let handled = tasks.spawn(with_request_id(
         current_request_id(),
         async move {
             let answer = once(&state, attempt, Request::from_parts(parts, Body::empty()), next).await;
-            drop(slot);
+            drop(place);
             answer
         }
         .in_current_span(),
@@ -140,6 +152,12 @@ async fn once(
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = handled.unwrap_or_else(|_| caught(&state.metrics).into_response());
     Ok(keep(state, &attempt, response).await)
+}
+
+/// Whether a request without a key is worth a look into the database. What is asked here costs nothing and does not change
+/// with time: an answer that was kept is given again for as long as it is kept.
+fn passes_free_checks(path: &str, body: &[u8]) -> bool {
+    path != "/verify" || verify::passes_free_checks(body)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

@@ -7,22 +7,29 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 21] = [
+const DOORS: &[(&str, &[&str])] = &[
+    ("open_files", &[]),
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
     ("metrics", &["money"]),
     ("store_error", &[]),
     ("schema", &["clock", "money"]),
+    ("shares", &[]),
     ("shutdown", &[]),
     ("input", &["money"]),
     ("chain", &["clock", "ids", "metrics", "money", "shutdown"]),
     ("server_secrets", &["ids", "store_error"]),
-    ("api_keys", &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "store_error"]),
+    (
+        "api_keys",
+        &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "shares", "store_error"],
+    ),
+    ("agents", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -42,6 +49,7 @@ const DOORS: [(&str, &[&str]); 21] = [
     (
         "store",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -60,6 +68,7 @@ const DOORS: [(&str, &[&str]); 21] = [
     (
         "http",
         &[
+            "agents",
             "api_keys",
             "chain",
             "client_address",
@@ -73,6 +82,7 @@ const DOORS: [(&str, &[&str]); 21] = [
             "rate_limit",
             "requirements",
             "schema",
+            "shares",
             "shutdown",
             "store_error",
         ],
@@ -83,8 +93,16 @@ const DOORS: [(&str, &[&str]); 21] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 7] =
-    ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit", "server_secrets"];
+const DOMAINS: [&str; 8] = [
+    "agents",
+    "payments",
+    "requirements",
+    "api_keys",
+    "chain",
+    "idempotency",
+    "rate_limit",
+    "server_secrets",
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

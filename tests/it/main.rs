@@ -1,10 +1,14 @@
 //! The one integration-test binary.
 
 #[cfg(feature = "sandbox")]
+mod agents;
+#[cfg(feature = "sandbox")]
 mod api_keys;
 mod architecture;
 #[cfg(feature = "sandbox")]
 mod chaos;
+#[cfg(feature = "sandbox")]
+mod clients;
 #[cfg(feature = "sandbox")]
 mod conformance;
 #[cfg(feature = "sandbox")]

@@ -7,7 +7,8 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 38] = [
+const CODES: &[&str] = &[
+    "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
@@ -55,7 +56,7 @@ impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .enum_values(Some(CODES))
+            .enum_values(Some(CODES.iter().copied()))
             .description(Some("What went wrong, for programs."))
             .into()
     }

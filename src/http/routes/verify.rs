@@ -73,6 +73,11 @@ enum VerifyAnswer {
     X402(VerifyReply),
 }
 
+/// Whether the body is a proof, signed by the payer.
+pub(in crate::http) fn passes_free_checks(body: &[u8]) -> bool {
+    ProofRequest::parse(body).is_ok_and(|request| request.is_signed_by_payer())
+}
+
 /// Is this payment good?
 ///
 /// Takes 402pay payment proofs and x402's requests, told apart by x402's own members (`x402Version`, `paymentPayload`,

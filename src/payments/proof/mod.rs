@@ -47,6 +47,14 @@ pub struct ProofRequest {
     pub digest: [u8; 32],
 }
 
+impl ProofRequest {
+    /// The second of the free checks.
+    #[must_use]
+    pub fn is_signed_by_payer(&self) -> bool {
+        judge::check_signature(&self.proof).is_ok()
+    }
+}
+
 /// A proof as it is echoed to the caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

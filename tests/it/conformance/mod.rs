@@ -1,5 +1,6 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
+mod agents;
 mod api_keys;
 mod batches;
 mod constraints;
@@ -63,6 +64,14 @@ impl Backend {
                 Books::new(SqliteStore::open(&folder.path().join("books.db"), metrics).await.unwrap())
             }
             Self::Postgres(server) => Books::new(PostgresStore::open(&server.url(), metrics).await.unwrap()),
+        }
+    }
+
+    /// Where a service keeps it. A [`TestApp`](crate::harness::TestApp) has its own SQLite.
+    pub fn url(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(server) => Some(server.url()),
         }
     }
 
