@@ -48,6 +48,14 @@ impl Backend {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
+    /// Another, empty one of the same kind.
+    pub async fn another(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => Self::sqlite(),
+            Self::Postgres(_) => Self::postgres().await,
+        }
+    }
+
     /// What a service is configured with to use it.
     pub fn database_url(&self) -> String {
         match self {
