@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use settling::{FeePayerCheck, Parts};
 
 use crate::{
+    agents::service::Agents,
     analytics::{Rollup, service::Analytics},
     api_keys::{
         Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
@@ -214,7 +215,7 @@ impl App {
 
         let FastState { redis, claims, counts } =
             FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
-        let recorder = Recorder::start(Arc::clone(&books.payments));
+        let recorder = Recorder::start(&books.payments);
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -224,6 +225,7 @@ impl App {
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
+            agents: Arc::clone(&books.agents),
             claims,
             tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
@@ -236,6 +238,7 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
@@ -246,6 +249,7 @@ impl App {
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
             api_keys: Arc::new(api_keys),
+            agents: Arc::new(agents),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
@@ -268,6 +272,7 @@ impl App {
         Housekeeping {
             payments: Arc::clone(&books.payments),
             idempotency: Arc::clone(&books.idempotency),
+            agents: Arc::clone(&books.agents),
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());

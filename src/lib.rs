@@ -38,7 +38,7 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`analytics`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`agents`], [`analytics`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -48,6 +48,7 @@
 //! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
 //! to mainnet with.
 
+pub mod agents;
 pub mod analytics;
 pub mod api_keys;
 pub mod app;

@@ -28,7 +28,7 @@ macro_rules! required_scopes {
     };
 }
 
-required_scopes!(Verify, Settle, AnalyticsRead, KeysManage);
+required_scopes!(Verify, Settle, AgentsRead, AgentsWrite, AnalyticsRead, KeysManage);
 
 /// A caller whose key has the scope.
 #[derive(Debug)]

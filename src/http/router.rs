@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     admission::admission,
-    allowed::{KeysManage, Verify},
+    allowed::{AgentsWrite, KeysManage, Verify},
     attempts::Attempts,
     body::MAX_BODY,
     cors::{cors, rules},
@@ -36,6 +36,7 @@ use super::{
     x402::add_shape,
 };
 use crate::{
+    agents::service::Agents,
     analytics::service::Analytics,
     api_keys::{Authenticator, Environment, service::ApiKeys},
     client_address::TrustedProxies,
@@ -106,6 +107,7 @@ pub struct Services {
     pub analytics: Arc<Analytics>,
     pub keys: Arc<Authenticator>,
     pub api_keys: Arc<ApiKeys>,
+    pub agents: Arc<Agents>,
     pub rate_limits: RateLimiter,
     pub trusted_proxies: TrustedProxies,
     pub idempotency: Arc<dyn IdempotencyStore>,
@@ -152,6 +154,12 @@ impl FromRef<AppState> for Arc<ApiKeys> {
 impl FromRef<AppState> for Facilitator {
     fn from_ref(state: &AppState) -> Self {
         state.facilitator.clone()
+    }
+}
+
+impl FromRef<AppState> for Arc<Agents> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.agents)
     }
 }
 
@@ -209,6 +217,10 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
+        .routes(routes!(routes::agents::list))
+        .routes(routes!(routes::agents::find, routes::agents::change, routes::agents::delete))
+        .routes(routes!(routes::agents::reputation))
+        .routes(routes!(routes::agents::spending))
         .routes(routes!(routes::analytics::transactions))
         .routes(routes!(routes::analytics::revenue))
         .routes(routes!(routes::analytics::events))
@@ -226,6 +238,11 @@ fn once_for_callers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::requirements::issue))
 }
 
+/// Operations that take an `Idempotency-Key` and need an API key that may write agents.
+fn once_for_agents() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::agents::register))
+}
+
 /// Operations that take an `Idempotency-Key` and need an API key that may manage keys.
 fn once_for_managers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head())
@@ -235,7 +252,7 @@ fn once_for_managers() -> OpenApiRouter<AppState> {
 
 /// Every operation, with what it says of itself.
 pub(super) fn operations() -> OpenApiRouter<AppState> {
-    plain().merge(once()).merge(once_for_callers()).merge(once_for_managers())
+    plain().merge(once()).merge(once_for_callers()).merge(once_for_agents()).merge(once_for_managers())
 }
 
 /// The whole service.
@@ -250,11 +267,13 @@ pub fn router(services: Services) -> Router {
     let cors_rules = rules(&state.allowed_origins);
     let keep = from_fn_with_state(state.clone(), idempotent::<Verify>);
     let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers::<Verify>);
+    let keep_for_agents = from_fn_with_state(state.clone(), idempotent_for_callers::<AgentsWrite>);
     let keep_for_managers = from_fn_with_state(state.clone(), idempotent_for_callers::<KeysManage>);
     let routes = Router::new()
         .merge(plain())
         .merge(once().route_layer(keep))
         .merge(once_for_callers().route_layer(keep_for_callers))
+        .merge(once_for_agents().route_layer(keep_for_agents))
         .merge(once_for_managers().route_layer(keep_for_managers))
         .route("/docs", get(routes::docs::docs))
         .route("/docs/", get(routes::docs::docs_page))

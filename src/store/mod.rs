@@ -1,6 +1,8 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
+pub mod agents;
 pub mod analytics;
+mod consequences;
 mod lease;
 pub mod memory;
 pub mod postgres;
@@ -16,6 +18,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
+    agents::AgentStore,
     analytics::AnalyticsStore,
     api_keys::ApiKeyStore,
     idempotency::IdempotencyStore,
@@ -80,6 +83,7 @@ pub struct Books {
     pub requirements: Arc<dyn RequirementStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
+    pub agents: Arc<dyn AgentStore>,
     pub secrets: Arc<dyn ServerSecretStore>,
     pub analytics: Arc<dyn AnalyticsStore>,
 }
@@ -93,6 +97,7 @@ impl Books {
             + RequirementStore
             + IdempotencyStore
             + ApiKeyStore
+            + AgentStore
             + ServerSecretStore
             + AnalyticsStore
             + 'static,
@@ -105,6 +110,7 @@ impl Books {
             requirements: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
+            agents: store.clone(),
             secrets: store.clone(),
             analytics: store,
         }

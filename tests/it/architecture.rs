@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: &[(&str, &[&str])] = &[
     ("open_files", &[]),
     ("clock", &[]),
     ("ids", &["clock"]),
@@ -24,10 +24,12 @@ const DOORS: [(&str, &[&str]); 24] = [
         "api_keys",
         &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "shares", "store_error"],
     ),
+    ("agents", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -48,6 +50,7 @@ const DOORS: [(&str, &[&str]); 24] = [
     (
         "store",
         &[
+            "agents",
             "analytics",
             "api_keys",
             "chain",
@@ -67,6 +70,7 @@ const DOORS: [(&str, &[&str]); 24] = [
     (
         "http",
         &[
+            "agents",
             "analytics",
             "api_keys",
             "chain",
@@ -92,7 +96,8 @@ const DOORS: [(&str, &[&str]); 24] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 8] = [
+const DOMAINS: [&str; 9] = [
+    "agents",
     "analytics",
     "payments",
     "requirements",

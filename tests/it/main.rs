@@ -1,6 +1,8 @@
 //! The one integration-test binary.
 
 #[cfg(feature = "sandbox")]
+mod agents;
+#[cfg(feature = "sandbox")]
 mod analytics;
 #[cfg(feature = "sandbox")]
 mod api_keys;
@@ -8,12 +10,16 @@ mod architecture;
 #[cfg(feature = "sandbox")]
 mod chaos;
 #[cfg(feature = "sandbox")]
+mod clients;
+#[cfg(feature = "sandbox")]
 mod conformance;
 #[cfg(feature = "sandbox")]
 mod crash;
 #[cfg(feature = "sandbox")]
 mod disk;
 mod docs;
+#[cfg(feature = "sandbox")]
+mod durability;
 #[cfg(feature = "sandbox")]
 mod harness;
 #[cfg(feature = "sandbox")]

@@ -1,5 +1,6 @@
 //! The handlers.
 
+pub(super) mod agents;
 pub(super) mod analytics;
 pub(super) mod api_keys;
 pub(super) mod docs;
