@@ -272,7 +272,8 @@ impl From<Undecided> for ApiError {
             Undecided::Busy => Self::overloaded(),
             Undecided::Unavailable => Self::unavailable(
                 "SETTLEMENT_UNAVAILABLE",
-                "nothing was sent, because the books or the chain cannot be reached: send the same request again",
+                "this request has sent nothing, because the books or the chain cannot be reached: send it again. What was \
+                 told to be pending before is so still: do not pay anew",
             ),
             Undecided::Sign(_) | Undecided::Encoding(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");

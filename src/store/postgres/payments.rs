@@ -12,6 +12,7 @@ use crate::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page},
         sql,
     },
+    payments::settlement::WITHOUT_KEY,
     store_error::StoreError,
 };
 
@@ -51,7 +52,9 @@ impl PaymentStore for PostgresStore {
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
         let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+                .bind(signature.to_string())
+                .bind(WITHOUT_KEY);
         self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
     }
 

@@ -13,6 +13,7 @@ use crate::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
         sql,
     },
+    payments::settlement::WITHOUT_KEY,
     store_error::StoreError,
 };
 
@@ -52,7 +53,9 @@ impl PaymentStore for SqliteStore {
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
         let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+                .bind(signature.to_string())
+                .bind(WITHOUT_KEY);
         let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
         row.map(Entry::try_from).transpose()
     }
