@@ -214,7 +214,7 @@ impl App {
 
         let FastState { redis, claims, counts } =
             FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
-        let recorder = Recorder::start(Arc::clone(&books.payments));
+        let recorder = Recorder::start(&books.payments);
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -224,6 +224,7 @@ impl App {
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
+            agents: Arc::clone(&books.agents),
             claims,
             tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
@@ -269,6 +270,7 @@ impl App {
         Housekeeping {
             payments: Arc::clone(&books.payments),
             idempotency: Arc::clone(&books.idempotency),
+            agents: Arc::clone(&books.agents),
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());

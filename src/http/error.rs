@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
@@ -13,9 +14,12 @@ use crate::{
     agents::service::AgentError,
     api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
+    clock::UnixMs,
     input::{FieldError, FieldErrors},
-    payments::{Refusal, proof::VerifyError, x402::Undecided},
+    money::decimal_json,
+    payments::{LimitFacts, Refusal, proof::VerifyError, x402::Undecided},
     requirements::service::IssueError,
+    schema,
     store_error::StoreError,
 };
 
@@ -29,6 +33,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
+    limit: Option<LimitFacts>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
@@ -66,6 +71,30 @@ pub(super) struct Envelope {
     /// Every field that is wrong, with `VALIDATION_FAILED`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<FieldError>,
+    /// The limit that is in the way, with `SPENDING_LIMIT_EXCEEDED`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<LimitView>,
+}
+
+/// What a limit leaves, and until when.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = LimitLeft)]
+struct LimitView {
+    /// The most that could be paid now, in whole tokens.
+    #[schema(value_type = schema::SumOut)]
+    left: Box<RawValue>,
+    /// When it will be more. Left out: waiting does not help.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<UnixMs>,
+}
+
+impl From<LimitFacts> for LimitView {
+    fn from(facts: LimitFacts) -> Self {
+        Self { left: decimal_json(facts.left, facts.decimals), resets_at: facts.resets_at }
+    }
 }
 
 impl ApiError {
@@ -75,6 +104,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: Vec::new(),
+            limit: None,
             refused: false,
             retry_after_secs: None,
         }
@@ -111,6 +141,19 @@ impl ApiError {
             "INVALID_REQUEST",
             "an HTTP/1.1 request has exactly one Host header",
         )
+    }
+
+    /// `status` is 400, or says what of it is too large.
+    pub(super) fn head_unreadable(status: StatusCode) -> Self {
+        if status == StatusCode::BAD_REQUEST {
+            return Self::new(
+                status,
+                "INVALID_REQUEST",
+                "the request cannot be read: its head breaks the rules of HTTP",
+            );
+        }
+        let message = "the request's head is too large: at most 32 KiB and 100 headers";
+        Self::new(status, "HEAD_TOO_LARGE", message)
     }
 
     pub(super) fn repeated_header(name: &str) -> Self {
@@ -182,6 +225,7 @@ impl ApiError {
             code: self.code,
             request_id: current_request_id(),
             details: self.details,
+            limit: self.limit.map(LimitView::from),
         };
         let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
@@ -216,7 +260,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, ..error }
+        Self { refused: true, limit: refusal.limit, ..error }
     }
 }
 

@@ -32,8 +32,9 @@ const ENDINGS: [&str; 8] = [
 #[test]
 fn every_metric_is_in_the_table() {
     let source =
-        ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs", "src/metrics/x402.rs"]
-            .map(read)
+        ["metrics.rs", "metrics/agents.rs", "metrics/settlement.rs", "metrics/solana.rs", "metrics/x402.rs"]
+            .map(|file| format!("src/{file}"))
+            .map(|file| read(&file))
             .concat();
     let declared: BTreeSet<String> = source
         .split('"')

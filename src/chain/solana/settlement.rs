@@ -201,7 +201,8 @@ impl SolanaRpc {
         let read = |answer| read_statuses(signatures.len(), answer);
         let request = RpcRequest::GetSignatureStatuses;
         let Evidence { slot, mut statuses } = self.pool.first(request, &params, READ_TIMEOUT, read).await?;
-        let thorough = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(THOROUGH_EVERY);
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let thorough = looks.is_multiple_of(THOROUGH_EVERY);
         let doubtful = |status: &Option<SignatureStatus>| match status {
             Some(status) if status.commitment > Commitment::Processed => status.failure.is_some(),
             _ => thorough,

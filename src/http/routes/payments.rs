@@ -70,6 +70,10 @@ pub(in crate::http) struct PaymentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     block_time: Option<UnixMs>,
     verified_at: UnixMs,
+    /// The agent whose limits it counts against.
+    #[schema(nullable = false, example = "agent_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_valid_block_height: Option<u64>,
 }
@@ -95,6 +99,7 @@ impl From<Entry> for PaymentView {
             slot: payment.slot,
             block_time: payment.block_time,
             verified_at: payment.verified_at,
+            agent_id: payment.agent.map(|agent| agent.to_string()),
             last_valid_block_height: payment.last_valid_block_height,
         }
     }

@@ -69,7 +69,8 @@ pub struct ProofMembers<'a> {
     #[schema(value_type = Option<schema::Resource>)]
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
-    /// The agent that paid. None can be registered yet.
+    /// The agent that paid, by its id or public key. Left out, it is the caller's agent with the payer's wallet, if there is
+    /// one.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     agent_id: Option<&'a RawValue>,

@@ -1,6 +1,6 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
-mod agents;
+pub mod agents;
 mod api_keys;
 mod batches;
 mod constraints;
@@ -48,6 +48,14 @@ impl Backend {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
+    /// Another, empty one of the same kind.
+    pub async fn another(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => Self::sqlite(),
+            Self::Postgres(_) => Self::postgres().await,
+        }
+    }
+
     /// What a service is configured with to use it.
     pub fn database_url(&self) -> String {
         match self {
@@ -57,7 +65,7 @@ impl Backend {
     }
 
     /// Another instance's access to the database, whatever the state that is in.
-    async fn open(&self) -> Books {
+    pub async fn open(&self) -> Books {
         let metrics = Arc::new(Metrics::new());
         match self {
             Self::Sqlite(folder) => {
@@ -105,7 +113,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-const OWNER: &str = "merchant";
+pub const OWNER: &str = "merchant";
 
 fn signature(number: u64) -> Signature {
     let mut bytes = [7; 64];
@@ -114,7 +122,7 @@ fn signature(number: u64) -> Signature {
 }
 
 /// The payment of this number: no two have anything in common that must be unique.
-fn payment(number: u64) -> Payment {
+pub fn payment(number: u64) -> Payment {
     Payment {
         id: PaymentId::from_stored(format!("pay_{number:026}")),
         state: PaymentState::Settled,
@@ -131,6 +139,7 @@ fn payment(number: u64) -> Payment {
         slot: 7,
         block_time: UnixMs(1_700_000_000_000),
         verified_at: UnixMs(1_700_000_001_234),
+        agent: None,
         request_tag: None,
     }
 }

@@ -22,14 +22,6 @@ on_both!(
 /// Long enough for a payment to be good until it is asked for again.
 const SLOT_TIME: Duration = Duration::from_millis(800);
 
-/// Another database of the same kind.
-async fn another(backend: &Backend) -> Backend {
-    match backend {
-        Backend::Sqlite(_) => Backend::sqlite(),
-        Backend::Postgres(_) => Backend::postgres().await,
-    }
-}
-
 /// Has a payment settled by a service that dies at that moment. What is there then is what the moment says.
 async fn killed_at(stage: &Stage, moment: Moment) -> Payment {
     // A node of its own, so that nobody else's calls are held.
@@ -63,7 +55,7 @@ async fn goes_on(stage: &Stage, url: &str, payment: Payment) {
 async fn killed_at_any_moment_and_started_again_it_tells_the_truth(backend: Backend) {
     for _ in 0..rounds(1) {
         join_all(Moment::ALL.map(async |moment| {
-            let stage = Stage::set(another(&backend).await, SLOT_TIME).await;
+            let stage = Stage::set(backend.another().await, SLOT_TIME).await;
             let payment = killed_at(&stage, moment).await;
             let service = stage.service().await;
             goes_on(&stage, &service.url, payment).await;
@@ -75,7 +67,7 @@ async fn killed_at_any_moment_and_started_again_it_tells_the_truth(backend: Back
 async fn killed_at_any_moment_it_leaves_its_work_to_another_instance(backend: Backend) {
     for _ in 0..rounds(1) {
         join_all(Moment::ALL.map(async |moment| {
-            let stage = Stage::set(another(&backend).await, SLOT_TIME).await;
+            let stage = Stage::set(backend.another().await, SLOT_TIME).await;
             let heir = stage.service().await;
             let payment = killed_at(&stage, moment).await;
             goes_on(&stage, &heir.url, payment).await;
