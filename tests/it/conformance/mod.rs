@@ -12,7 +12,7 @@ mod races;
 mod requirements;
 mod settlement_races;
 mod settlement_trouble;
-mod settlements;
+pub mod settlements;
 mod trouble;
 mod upgrade;
 
