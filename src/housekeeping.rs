@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    api_keys::{ApiKeyStore, ENDED_KEPT_FOR},
     clock::Clock,
     idempotency::{self, IdempotencyStore},
     payments::PaymentStore,
@@ -23,6 +24,7 @@ const NONCE_LIFETIME: Duration = Duration::from_hours(24);
 pub struct Housekeeping {
     pub payments: Arc<dyn PaymentStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
+    pub api_keys: Arc<dyn ApiKeyStore>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -52,8 +54,9 @@ impl Housekeeping {
         for _ in 0..BATCHES {
             let answers = self.idempotency.purge(now - idempotency::LIFETIME, BATCH).await?;
             let nonces = self.payments.purge_nonces(now - NONCE_LIFETIME, BATCH).await?;
-            removed += answers + nonces;
-            if answers + nonces == 0 {
+            let keys = self.api_keys.purge_ended_keys(now - ENDED_KEPT_FOR, BATCH).await?;
+            removed += answers + nonces + keys;
+            if answers + nonces + keys == 0 {
                 break;
             }
         }

@@ -7,10 +7,11 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 36] = [
+const CODES: [&str; 37] = [
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
+    "API_KEY_LIMIT_REACHED",
     "API_KEY_REVOKED",
     "API_KEY_ROTATED",
     "BLOCKCHAIN_UNAVAILABLE",
