@@ -90,9 +90,13 @@ async fn what_ends_on_one_instance_ends_on_the_other_within_a_second() {
 async fn what_ends_on_one_instance_ends_on_the_other_with_redis_too() {
     let redis = RedisServer::start();
     let cluster = Cluster::start(Some(&redis)).await;
-    let limits = cluster.http.get(cluster.url(1, "/payments")).send().await.unwrap();
-    assert_eq!(limits.status(), 401);
-    assert!(!redis.keys().is_empty(), "it is in use");
+    // A busy machine may need a few requests until Redis answers one in time.
+    let deadline = Instant::now() + PATIENCE;
+    while redis.keys().is_empty() {
+        assert!(Instant::now() < deadline, "it is not in use");
+        assert_eq!(cluster.status(1, "nobody's").await, 401);
+        sleep(Duration::from_millis(100)).await;
+    }
     what_ends_on_one_ends_on_the_other(cluster).await;
 }
 
