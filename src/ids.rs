@@ -80,6 +80,11 @@ public_id!(
     "key_"
 );
 public_id!(
+    /// A registered agent.
+    AgentId,
+    "agent_"
+);
+public_id!(
     /// An entry of the event log.
     EventId,
     "evt_"

@@ -35,7 +35,7 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`agents`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -45,6 +45,7 @@
 //! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
 //! to mainnet with.
 
+pub mod agents;
 pub mod api_keys;
 pub mod app;
 pub mod chain;
@@ -59,6 +60,7 @@ pub mod ids;
 pub mod input;
 pub mod metrics;
 pub mod money;
+pub mod open_files;
 pub mod payments;
 pub mod rate_limit;
 pub mod requirements;

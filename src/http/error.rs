@@ -6,15 +6,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
+    agents::service::AgentError,
     api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
+    clock::UnixMs,
     input::{FieldError, FieldErrors},
-    payments::{Refusal, proof::VerifyError},
+    money::decimal_json,
+    payments::{LimitFacts, Refusal, proof::VerifyError, x402::Undecided},
     requirements::service::IssueError,
+    schema,
     store_error::StoreError,
 };
 
@@ -31,6 +36,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
+    limit: Option<LimitFacts>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
@@ -68,6 +74,30 @@ pub(super) struct Envelope {
     /// Every field that is wrong, with `VALIDATION_FAILED`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<FieldError>,
+    /// The limit that is in the way, with `SPENDING_LIMIT_EXCEEDED`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<LimitView>,
+}
+
+/// What a limit leaves, and until when.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = LimitLeft)]
+struct LimitView {
+    /// The most that could be paid now, in whole tokens.
+    #[schema(value_type = schema::SumOut)]
+    left: Box<RawValue>,
+    /// When it will be more. Left out: waiting does not help.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<UnixMs>,
+}
+
+impl From<LimitFacts> for LimitView {
+    fn from(facts: LimitFacts) -> Self {
+        Self { left: decimal_json(facts.left, facts.decimals), resets_at: facts.resets_at }
+    }
 }
 
 impl ApiError {
@@ -77,6 +107,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: Vec::new(),
+            limit: None,
             refused: false,
             retry_after_secs: None,
         }
@@ -115,8 +146,33 @@ impl ApiError {
         )
     }
 
+    /// `status` is 400, or says what of it is too large.
+    pub(super) fn head_unreadable(status: StatusCode) -> Self {
+        if status == StatusCode::BAD_REQUEST {
+            return Self::new(
+                status,
+                "INVALID_REQUEST",
+                "the request cannot be read: its head breaks the rules of HTTP",
+            );
+        }
+        let message = "the request's head is too large: at most 32 KiB and 100 headers";
+        Self::new(status, "HEAD_TOO_LARGE", message)
+    }
+
+    pub(super) fn repeated_header(name: &str) -> Self {
+        let message = format!("the header {name} is there more than once: send it once");
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
+    }
+
     pub(super) fn timed_out() -> Self {
         Self::unavailable("TIMED_OUT", "the request took too long")
+    }
+
+    /// For what may have been done all the same.
+    pub(super) fn outcome_unknown() -> Self {
+        let message = "it is not known whether this was done: send it again under the same Idempotency-Key, or look \
+                       it up";
+        Self::unavailable("OUTCOME_UNKNOWN", message)
     }
 
     pub(super) fn overloaded() -> Self {
@@ -159,16 +215,22 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The answer with what `body` makes of the envelope.
+    pub(super) fn respond_with<B: Serialize>(self, body: impl FnOnce(Envelope) -> B) -> Response {
         let envelope = Envelope {
             valid: self.refused.then_some(false),
             error: self.message,
             code: self.code,
             request_id: current_request_id(),
             details: self.details,
+            limit: self.limit.map(LimitView::from),
         };
-        let mut response = (self.status, Json(envelope)).into_response();
+        let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
         if let Some(secs) = self.retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
@@ -178,6 +240,12 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(ErrorCode(self.code));
         response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.respond_with(|envelope| envelope)
     }
 }
 
@@ -195,7 +263,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, ..error }
+        Self { refused: true, limit: refusal.limit, ..error }
     }
 }
 
@@ -203,9 +271,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
         if error.is_unknown() {
-            let message = "it is not known whether the payment was booked: send it again under the same \
-                           Idempotency-Key, or look it up under GET /payments";
-            Self::unavailable("OUTCOME_UNKNOWN", message)
+            Self::outcome_unknown()
         } else if error.is_temporary() {
             Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
         } else {
@@ -238,6 +304,32 @@ impl From<VerifyError> for ApiError {
     }
 }
 
+impl From<Undecided> for ApiError {
+    fn from(error: Undecided) -> Self {
+        match error {
+            Undecided::Chain(error) => error.into(),
+            Undecided::FeePayerShort(fee_payer) => {
+                tracing::error!(%fee_payer, "the fee payer cannot pay: nothing is settled with it");
+                let message = format!(
+                    "the fee payer {fee_payer} of this service is out of SOL, so that nothing can be settled with it: \
+                     try again later"
+                );
+                Self::unavailable("FEE_PAYER_UNAVAILABLE", &message)
+            }
+            Undecided::Busy => Self::overloaded(),
+            Undecided::Unavailable => Self::unavailable(
+                "SETTLEMENT_UNAVAILABLE",
+                "this request has sent nothing, because the books or the chain cannot be reached: send it again. What was \
+                 told to be pending before is so still: do not pay anew",
+            ),
+            Undecided::Sign(_) | Undecided::Encoding(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");
+                Self::internal()
+            }
+        }
+    }
+}
+
 impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
         match error {
@@ -259,6 +351,20 @@ impl From<KeyCheckError> for ApiError {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
                 Self::internal()
             }
+        }
+    }
+}
+
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Malformed(errors) => errors.into(),
+            AgentError::NotFound => Self::not_found("this agent"),
+            AgentError::WalletTaken(by) => {
+                let message = format!("the wallet is registered already, as {by}: change that one");
+                Self::new(StatusCode::CONFLICT, "AGENT_EXISTS", message)
+            }
+            AgentError::Store(error) => error.into(),
         }
     }
 }

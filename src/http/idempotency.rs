@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::{
     admission::ClientAddress,
-    allowed::{Allowed, RequiredScope},
+    allowed::{Admitted, Allowed, RequiredScope},
     error::ApiError,
     extract::JsonBody,
     middleware::{current_request_id, with_request_id},
@@ -69,14 +69,18 @@ impl KeptInstead {
     }
 }
 
-/// For routes that are open to all, also to keys that have the scope.
+/// Marks a decision that is not kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unkept;
+
+/// For routes that are open to those without a key too, unless the operator demands keys.
 pub(super) async fn idempotent<R: RequiredScope>(
     state: State<AppState>,
-    allowed: Option<Allowed<R>>,
+    Admitted { caller, .. }: Admitted<R>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    handle(state, allowed.map(|allowed| allowed.caller), R::SCOPE, request, next).await
+    handle(state, caller, R::SCOPE, request, next).await
 }
 
 /// For routes that need a key with the scope: without one, nothing is looked up or kept.
@@ -173,6 +177,7 @@ async fn keep(state: &AppState, attempt: &Attempt, response: Response) -> Respon
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ANSWER).await.ok();
     let decided = parts.status.is_success() || parts.status == StatusCode::PAYMENT_REQUIRED;
+    let decided = decided && parts.extensions.get::<Unkept>().is_none();
     let kept = match &body {
         Some(body) if decided => {
             let instead = parts.extensions.get::<KeptInstead>().map(|kept| kept.0.clone());

@@ -3,16 +3,18 @@
 //! A body is first taken apart into raw members, then each member is parsed on its own; [`FieldErrors`] collects what
 //! is wrong. Numbers keep their digits, because no float is made of them.
 
+mod change;
 mod strict;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use solana_pubkey::Pubkey;
 use utoipa::ToSchema;
 
 use crate::money::{Amount, Currency};
+pub use change::Change;
 
 /// One thing wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -69,6 +71,14 @@ impl FieldErrors {
     ) -> Option<T> {
         raw.and_then(|raw| parse(raw).map_err(|problem| self.add(field, problem.to_string())).ok())
     }
+}
+
+/// For members that may be `null` on purpose: `null` is there, where serde would take it for absent.
+///
+/// # Errors
+/// When there is no value.
+pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Takes a JSON object apart. `T` is a struct of `Option<&RawValue>` members.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Payment;
+use crate::clock::UnixMs;
 
 /// The decision.
 #[derive(Clone, Debug)]
@@ -20,11 +21,24 @@ pub struct Refusal {
     pub code: RefusalCode,
     /// A sentence for a person: what is wrong, and what would be right.
     pub message: String,
+    /// Where a limit is in the way.
+    pub limit: Option<LimitFacts>,
+}
+
+/// What a limit leaves, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitFacts {
+    /// In atomic units.
+    pub left: u64,
+    /// Digits after the decimal point of one whole token.
+    pub decimals: u8,
+    /// When there will be more. `None`: waiting does not help.
+    pub resets_at: Option<UnixMs>,
 }
 
 impl Refusal {
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), limit: None }
     }
 }
 
@@ -43,6 +57,8 @@ pub enum RefusalCode {
     RecipientMismatch,
     CurrencyMismatch,
     ReplayAttack,
+    SpendingLimitExceeded,
+    ServiceNotAllowed,
 }
 
 impl RefusalCode {
@@ -61,6 +77,8 @@ impl RefusalCode {
             Self::RecipientMismatch => "RECIPIENT_MISMATCH",
             Self::CurrencyMismatch => "CURRENCY_MISMATCH",
             Self::ReplayAttack => "REPLAY_ATTACK",
+            Self::SpendingLimitExceeded => "SPENDING_LIMIT_EXCEEDED",
+            Self::ServiceNotAllowed => "SERVICE_NOT_ALLOWED",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
+pub mod agents;
+mod consequences;
 mod lease;
 pub mod memory;
 pub mod postgres;
@@ -15,6 +17,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
+    agents::AgentStore,
     api_keys::ApiKeyStore,
     idempotency::IdempotencyStore,
     payments::{PaymentStore, settlement::SettlementStore},
@@ -78,6 +81,7 @@ pub struct Books {
     pub requirements: Arc<dyn RequirementStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
+    pub agents: Arc<dyn AgentStore>,
     pub secrets: Arc<dyn ServerSecretStore>,
 }
 
@@ -90,6 +94,7 @@ impl Books {
             + RequirementStore
             + IdempotencyStore
             + ApiKeyStore
+            + AgentStore
             + ServerSecretStore
             + 'static,
     {
@@ -101,6 +106,7 @@ impl Books {
             requirements: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
+            agents: store.clone(),
             secrets: store,
         }
     }

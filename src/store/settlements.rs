@@ -83,6 +83,13 @@ pub(super) const END: &str = "\
 pub(super) const END_PAYMENT: &str =
     "UPDATE transactions SET state = $2, slot = $3 WHERE id = $1 RETURNING owner";
 
+pub(super) const ADOPT: &str = "\
+    UPDATE transactions SET owner = $3 WHERE owner IS NULL \
+        AND id = (SELECT payment_id FROM settlements WHERE message = $1 AND terms = $2) RETURNING id";
+
+pub(super) const ADOPT_EVENTS: &str =
+    "UPDATE analytics_events SET owner = $2 WHERE payment_id = $1 AND owner IS NULL";
+
 pub(super) const TELL_END: &str = "\
     INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
 
@@ -247,7 +254,7 @@ macro_rules! settlement_transactions {
         use $crate::{
             clock::UnixMs,
             ids::{EventId, PaymentId},
-            payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash},
+            payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash, TermsHash},
             store::{
                 rows::units,
                 settlements::{self, SettlementRow, day, number, subject},
@@ -392,6 +399,30 @@ macro_rules! settlement_transactions {
                 .await?;
             transaction.commit().await?;
             Ok((row, first))
+        }
+
+        pub(super) async fn adopt(
+            connection: &mut $connection,
+            message: &MessageHash,
+            terms: &TermsHash,
+            owner: &str,
+        ) -> Result<bool, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let adopted: Option<String> = sqlx::query_scalar(settlements::ADOPT)
+                .bind(message.0.as_slice())
+                .bind(terms.0.as_slice())
+                .bind(owner)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if let Some(payment) = &adopted {
+                sqlx::query(settlements::ADOPT_EVENTS)
+                    .bind(payment)
+                    .bind(owner)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(adopted.is_some())
         }
 
         async fn end_payment(

@@ -7,7 +7,8 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 22] = [
+const DOORS: &[(&str, &[&str])] = &[
+    ("open_files", &[]),
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -23,10 +24,12 @@ const DOORS: [(&str, &[&str]); 22] = [
         "api_keys",
         &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "shares", "store_error"],
     ),
+    ("agents", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -46,6 +49,7 @@ const DOORS: [(&str, &[&str]); 22] = [
     (
         "store",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -60,10 +64,11 @@ const DOORS: [(&str, &[&str]); 22] = [
             "store_error",
         ],
     ),
-    ("config", &["api_keys", "chain", "client_address", "money", "rate_limit"]),
+    ("config", &["api_keys", "chain", "client_address", "money", "payments", "rate_limit"]),
     (
         "http",
         &[
+            "agents",
             "api_keys",
             "chain",
             "client_address",
@@ -88,8 +93,16 @@ const DOORS: [(&str, &[&str]); 22] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 7] =
-    ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit", "server_secrets"];
+const DOMAINS: [&str; 8] = [
+    "agents",
+    "payments",
+    "requirements",
+    "api_keys",
+    "chain",
+    "idempotency",
+    "rate_limit",
+    "server_secrets",
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -32,7 +32,11 @@ const ENDINGS: [&str; 8] = [
 
 #[test]
 fn every_metric_is_in_the_table() {
-    let source = ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs"].map(read).concat();
+    let source =
+        ["metrics.rs", "metrics/agents.rs", "metrics/settlement.rs", "metrics/solana.rs", "metrics/x402.rs"]
+            .map(|file| format!("src/{file}"))
+            .map(|file| read(&file))
+            .concat();
     let declared: BTreeSet<String> = source
         .split('"')
         .skip(1)
@@ -63,7 +67,9 @@ fn the_example_environment_is_complete() {
     let variables: Vec<(&str, &str)> = example
         .lines()
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
-        .filter(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase() || character == '_'))
+        .filter(|(name, _)| {
+            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        })
         .collect();
     let config = config_sources();
     for (name, _) in &variables {
@@ -98,5 +104,35 @@ fn links_lead_somewhere() {
                 assert!(path.exists(), "{name} links to {target}");
             }
         }
+    }
+}
+
+/// Which version of an x402 library is pinned, by where it comes from.
+fn pinned(source: &str, name: &str) -> Option<String> {
+    let between = |text: String, before: String, after: char| {
+        let rest = text.split_once(&before)?.1;
+        Some(rest.split_once(after)?.0.to_owned())
+    };
+    match source {
+        "npm" => between(read("tests/clients/node/package.json"), format!("\"{name}\": \""), '"'),
+        "crate" => {
+            between(read("tests/clients/rust/Cargo.lock"), format!("name = \"{name}\"\nversion = \""), '"')
+        }
+        _ => between(read("tests/clients/python/requirements.txt"), format!("\n{name}=="), ' '),
+    }
+}
+
+#[test]
+fn the_x402_libraries_are_of_the_versions_that_are_tested() {
+    let table = read("docs/x402-clients.md");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 9);
+    for row in rows {
+        let (source, name) = row[1].split_once(' ').unwrap();
+        assert_eq!(pinned(source, name.trim_matches('`')).as_deref(), Some(row[2]), "{row:?}");
     }
 }

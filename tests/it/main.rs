@@ -1,10 +1,14 @@
 //! The one integration-test binary.
 
 #[cfg(feature = "sandbox")]
+mod agents;
+#[cfg(feature = "sandbox")]
 mod api_keys;
 mod architecture;
 #[cfg(feature = "sandbox")]
 mod chaos;
+#[cfg(feature = "sandbox")]
+mod clients;
 #[cfg(feature = "sandbox")]
 mod conformance;
 #[cfg(feature = "sandbox")]
@@ -12,6 +16,8 @@ mod crash;
 #[cfg(feature = "sandbox")]
 mod disk;
 mod docs;
+#[cfg(feature = "sandbox")]
+mod durability;
 #[cfg(feature = "sandbox")]
 mod harness;
 #[cfg(feature = "sandbox")]

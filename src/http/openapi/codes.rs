@@ -7,7 +7,8 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 37] = [
+const CODES: &[&str] = &[
+    "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
@@ -20,6 +21,8 @@ const CODES: [&str; 37] = [
     "BODY_UNREADABLE",
     "CURRENCY_MISMATCH",
     "DATABASE_UNAVAILABLE",
+    "FEE_PAYER_UNAVAILABLE",
+    "HEAD_TOO_LARGE",
     "IDEMPOTENCY_CONFLICT",
     "IDEMPOTENCY_IN_PROGRESS",
     "INSUFFICIENT_AMOUNT",
@@ -38,6 +41,9 @@ const CODES: [&str; 37] = [
     "RATE_LIMIT_EXCEEDED",
     "RECIPIENT_MISMATCH",
     "REPLAY_ATTACK",
+    "SERVICE_NOT_ALLOWED",
+    "SETTLEMENT_UNAVAILABLE",
+    "SPENDING_LIMIT_EXCEEDED",
     "SUBSCRIPTION_NOT_FOUND",
     "TIMED_OUT",
     "TRANSACTION_FAILED",
@@ -54,7 +60,7 @@ impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .enum_values(Some(CODES))
+            .enum_values(Some(CODES.iter().copied()))
             .description(Some("What went wrong, for programs."))
             .into()
     }

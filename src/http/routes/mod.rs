@@ -1,8 +1,10 @@
 //! The handlers.
 
+pub(super) mod agents;
 pub(super) mod api_keys;
 pub(super) mod docs;
 pub(super) mod health;
 pub(super) mod payments;
 pub(super) mod requirements;
 pub(super) mod verify;
+pub(super) mod x402;

@@ -1,7 +1,9 @@
 //! The 402pay payment proof: a payer's signature over a nonce, and the Solana transaction that paid.
 //!
-//! `wire` reads it, `judge` holds the rules that need no network, `verify` asks the chain and the books.
+//! `wire` reads it, `judge` holds the rules that need no network, `verify` asks the chain and the books, `agent` knows whose
+//! limits it counts against.
 
+mod agent;
 mod judge;
 mod verify;
 mod wire;

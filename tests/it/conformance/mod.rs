@@ -1,5 +1,6 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
+pub mod agents;
 mod api_key_lines;
 mod api_keys;
 mod batches;
@@ -11,6 +12,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
+mod settlement_trouble;
 mod settlements;
 mod trouble;
 mod upgrade;
@@ -47,14 +49,38 @@ impl Backend {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
+    /// Another, empty one of the same kind.
+    pub async fn another(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => Self::sqlite(),
+            Self::Postgres(_) => Self::postgres().await,
+        }
+    }
+
+    /// What a service is configured with to use it.
+    pub fn database_url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        }
+    }
+
     /// Another instance's access to the database, whatever the state that is in.
-    async fn open(&self) -> Books {
+    pub async fn open(&self) -> Books {
         let metrics = Arc::new(Metrics::new());
         match self {
             Self::Sqlite(folder) => {
                 Books::new(SqliteStore::open(&folder.path().join("books.db"), metrics).await.unwrap())
             }
             Self::Postgres(server) => Books::new(PostgresStore::open(&server.url(), metrics).await.unwrap()),
+        }
+    }
+
+    /// Where a service keeps it. A [`TestApp`](crate::harness::TestApp) has its own SQLite.
+    pub fn url(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(server) => Some(server.url()),
         }
     }
 
@@ -88,7 +114,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-const OWNER: &str = "merchant";
+pub const OWNER: &str = "merchant";
 
 fn signature(number: u64) -> Signature {
     let mut bytes = [7; 64];
@@ -97,7 +123,7 @@ fn signature(number: u64) -> Signature {
 }
 
 /// The payment of this number: no two have anything in common that must be unique.
-fn payment(number: u64) -> Payment {
+pub fn payment(number: u64) -> Payment {
     Payment {
         id: PaymentId::from_stored(format!("pay_{number:026}")),
         state: PaymentState::Settled,
@@ -114,6 +140,7 @@ fn payment(number: u64) -> Payment {
         slot: 7,
         block_time: UnixMs(1_700_000_000_000),
         verified_at: UnixMs(1_700_000_001_234),
+        agent: None,
         request_tag: None,
     }
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use pay402::api_keys::Scope;
 use serde_json::{Value, json};
+use solana_pubkey::Pubkey;
 
 use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
 
 /// Operations that look at no key.
-const PUBLIC: [&str; 4] = ["GET /health", "GET /metrics", "GET /openapi.json", "GET /ready"];
+const PUBLIC: [&str; 5] =
+    ["GET /health", "GET /metrics", "GET /openapi.json", "GET /ready", "GET /supported"];
 /// Operations that may be called without a key, but not with a bad one.
-const OPTIONAL: [&str; 1] = ["POST /verify"];
+const OPTIONAL: [&str; 3] = ["GET /payments/{id}", "POST /settle", "POST /verify"];
 
 /// An operation as the document has it.
 struct Operation {
@@ -45,7 +47,7 @@ impl Operation {
         let parts = self.path.split('/').map(|part| if part.starts_with('{') { name } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
         let request = app.http.request(self.method.parse().unwrap(), app.path(&path));
-        if self.method == "POST" { request.json(&json!({})) } else { request }
+        if matches!(self.method.as_str(), "POST" | "PATCH") { request.json(&json!({})) } else { request }
     }
 }
 
@@ -141,11 +143,24 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     let payment = answer.body["payment"]["id"].as_str().unwrap();
     let [revoked, rotated] = [make_key(app, json!(["verify"])).await, make_key(app, json!(["verify"])).await];
     vec![
+        ("GET /agents/{id}", make_agent(app, 1).await),
+        ("PATCH /agents/{id}", make_agent(app, 2).await),
+        ("DELETE /agents/{id}", make_agent(app, 3).await),
+        ("GET /agents/{id}/reputation", make_agent(app, 4).await),
+        ("GET /agents/{id}/spending", make_agent(app, 5).await),
         ("GET /payments/{id}", payment.to_owned()),
         ("GET /requirements/{nonce}", nonce.to_owned()),
         ("DELETE /api-keys/{id}", revoked["id"].as_str().unwrap().to_owned()),
         ("POST /api-keys/{id}/rotate", rotated["keyPrefix"].as_str().unwrap().to_owned()),
     ]
+}
+
+/// The id of an agent of KEY's user.
+async fn make_agent(app: &TestApp, number: u8) -> String {
+    let wallet = Pubkey::new_from_array([number; 32]).to_string();
+    let answer = app.post("/agents", Some(KEY), &json!({"name": "made", "publicKey": wallet})).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
 }
 
 /// A key of KEY's user with these permissions, in plain text and what is known of it.
@@ -185,7 +200,7 @@ async fn a_key_needs_the_scope_of_the_operation() {
 async fn another_users_key_finds_nothing() {
     let app = TestApp::start().await;
     let belongings = belongings(&app).await;
-    for operation in operations(&app).await.iter().filter(|one| !one.is_open()) {
+    for operation in operations(&app).await.iter().filter(|one| one.takes_a_key()) {
         if operation.path.contains('{') {
             let found = belongings.iter().find(|(label, _)| *label == operation.label);
             let (_, name) = found.unwrap_or_else(|| panic!("what does {} find?", operation.label));
@@ -193,6 +208,10 @@ async fn another_users_key_finds_nothing() {
             assert_eq!((other.status, other.code()), (404, "NOT_FOUND"), "{}: {other:?}", operation.label);
             let own = app.send(operation.request(&app, name), Some(KEY)).await;
             assert!(own.status < 300, "{}: {own:?}", operation.label);
+            if operation.is_open() {
+                let anonymous = app.send(operation.request(&app, name), None).await;
+                assert_eq!((anonymous.status, anonymous.code()), (404, "NOT_FOUND"), "{}", operation.label);
+            }
         } else if operation.method == "GET" {
             let other = app.send(operation.request(&app, ""), Some(OTHER_KEY)).await;
             assert_eq!((other.status, &other.body["total"]), (200, &json!(0)), "{}", operation.label);

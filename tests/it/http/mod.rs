@@ -5,6 +5,7 @@ mod attempts;
 mod authorization;
 mod books;
 mod browser;
+mod capacity;
 mod connections;
 mod edge;
 mod h2c;
