@@ -5,7 +5,7 @@ mod settling;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use settling::{FeePayerCheck, Parts};
@@ -71,6 +71,11 @@ pub async fn open_books(url: &DatabaseUrl, metrics: &Arc<Metrics>) -> Result<Boo
         DatabaseUrl::Postgres(url) => PostgresStore::open(url.expose_secret(), metrics).await.map(Books::new),
     };
     opened.map_err(StartError::Database)
+}
+
+/// URLs as the clients that connect to them want them.
+fn exposed(urls: &[SecretString]) -> Vec<String> {
+    urls.iter().map(|url| url.expose_secret().to_owned()).collect()
 }
 
 /// What keys are made and checked with, by the service and the command line alike.
@@ -197,8 +202,9 @@ impl App {
             entropy.as_ref(),
         )?;
         let keys = Arc::new(keys);
+        let tags = Arc::clone(&foundations.tags);
         let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)));
-        let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
+        let rpc = SolanaRpc::new(solana.network, &exposed(&solana.rpc_urls), &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
         let (facilitator, funds) = Parts {
@@ -271,9 +277,17 @@ impl App {
             payments: Arc::clone(&books.payments),
             idempotency: Arc::clone(&books.idempotency),
             agents: Arc::clone(&books.agents),
+            api_keys: Arc::clone(&books.api_keys),
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
+        let until = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tags.prime() => {}
+                () = until.begun() => {}
+            }
+        });
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })

@@ -26,6 +26,9 @@ use crate::{
 /// Seconds after which trouble of ours is worth another try.
 const RETRY_AFTER_SECS: u64 = 2;
 
+/// What is told of every key that opens nothing.
+pub(super) const INVALID_KEY: &str = "the API key is not valid";
+
 /// Why a request was not answered as asked.
 #[derive(Debug)]
 pub struct ApiError {
@@ -379,7 +382,21 @@ impl From<KeyError> for ApiError {
                 "API_KEY_ROTATED",
                 "the API key was rotated before: rotate the one in its replacedBy",
             ),
+            KeyError::CallerEnded => Self::unauthorized(INVALID_KEY),
+            KeyError::CallerRotated => conflict(
+                "API_KEY_ROTATED",
+                "the calling API key was rotated meanwhile, and ends before the new key would: try again",
+            ),
+            KeyError::TooManyActive => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "the user has 100 active API keys: revoke those that are not needed",
+            ),
+            KeyError::TooManyRotated => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "100 rotated API keys of the user still work: revoke some, or rotate with overlapSeconds 0",
+            ),
             KeyError::Store(error) => error.into(),
+            KeyError::Tags(error) => error.into(),
             KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyError::NoPrefix | KeyError::Hash(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");

@@ -8,7 +8,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::agents::{AgentRow, unsigned};
 use crate::{
-    api_keys::{ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
+    api_keys::{ActiveKeys, ActorNow, ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
     chain::assets::Network,
     clock::UnixMs,
     ids::{AgentId, ApiKeyId, PaymentId},
@@ -262,6 +262,7 @@ pub(super) struct ApiKeyRow {
     last_used_at_ms: Option<i64>,
     revoked_at_ms: Option<i64>,
     replaced_by: Option<String>,
+    created_by: Option<String>,
 }
 
 impl TryFrom<ApiKeyRow> for StoredKey {
@@ -282,9 +283,23 @@ impl TryFrom<ApiKeyRow> for StoredKey {
             last_used_at: row.last_used_at_ms.map(UnixMs),
             revoked_at: row.revoked_at_ms.map(UnixMs),
             replaced_by: row.replaced_by.map(ApiKeyId::from_stored),
+            created_by: row.created_by,
         };
         Ok(Self { record, hash: row.hash })
     }
+}
+
+/// Whether it was revoked, and its end.
+pub(super) type ActorRow = (bool, Option<i64>);
+
+pub(super) fn actor(row: ActorRow) -> ActorNow {
+    ActorNow { revoked: row.0, expires_at: row.1.map(UnixMs) }
+}
+
+/// Those that were not rotated, and those that were.
+pub(super) fn active(counted: (i64, i64)) -> ActiveKeys {
+    let count = |count| u64::try_from(count).unwrap_or(0);
+    ActiveKeys { standing: count(counted.0), replaced: count(counted.1) }
 }
 
 /// A page of keys, and how many there are on all pages.

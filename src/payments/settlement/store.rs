@@ -141,12 +141,7 @@ pub trait SettlementStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the database did not confirm it.
-    async fn adopt(
-        &self,
-        message: &MessageHash,
-        terms: &TermsHash,
-        owner: &str,
-    ) -> Result<bool, StoreError>;
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError>;
 
     /// The settlement with this Solana signature, whoever asked for it.
     ///

@@ -133,12 +133,7 @@ impl SettlementStore for PostgresStore {
         self.execute("delete", SETTLEMENTS, delete).await
     }
 
-    async fn adopt(
-        &self,
-        message: &MessageHash,
-        terms: &TermsHash,
-        owner: &str,
-    ) -> Result<bool, StoreError> {
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError> {
         self.timed("adopt", SETTLEMENTS, async {
             let mut lease = Lease::from(&self.pool).await?;
             let adopted = transactions::adopt(&mut lease, message, terms, owner).await;

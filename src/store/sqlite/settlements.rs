@@ -135,12 +135,7 @@ impl SettlementStore for SqliteStore {
         self.execute("delete", SETTLEMENTS, delete).await
     }
 
-    async fn adopt(
-        &self,
-        message: &MessageHash,
-        terms: &TermsHash,
-        owner: &str,
-    ) -> Result<bool, StoreError> {
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError> {
         self.timed("adopt", SETTLEMENTS, async {
             let mut lease = Lease::from(&self.writer).await?;
             let adopted = transactions::adopt(&mut lease, message, terms, owner).await;

@@ -1,6 +1,7 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
 pub mod agents;
+mod api_key_lines;
 mod api_keys;
 mod batches;
 mod constraints;
