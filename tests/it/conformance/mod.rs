@@ -4,6 +4,7 @@ pub mod agents;
 mod api_keys;
 mod batches;
 mod constraints;
+mod holds;
 mod idempotency;
 mod migrations;
 mod payments;
@@ -11,7 +12,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
-mod settlements;
+pub mod settlements;
 mod trouble;
 mod upgrade;
 
