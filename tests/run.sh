@@ -85,17 +85,37 @@ ensure_recent_node() {
     node_is_recent || stop "$package does not run here: install node >= $min_node with npm by hand"
 }
 
-# schemathesis, which tries every operation of the OpenAPI document, as pinned: into target/, away from the system's Python.
-ensure_schemathesis() {
-    folder=$PWD/target/schemathesis
-    pinned=tests/schemathesis/requirements.txt
-    if [ -x "$folder/bin/schemathesis" ] && cmp -s "$pinned" "$folder/installed.txt"; then return; fi
-    say 'installing schemathesis from PyPI into target/schemathesis'
+# ensure_python WHAT FOLDER PINNED: packages from PyPI as pinned, in an environment of their own, away from the system's
+# Python. Made in a run that was broken off, it is made again.
+ensure_python() {
+    what=$1 folder=$PWD/target/$2 pinned=$3
+    if [ -x "$folder/bin/python" ] && cmp -s "$pinned" "$folder/installed.txt"; then return; fi
+    say "installing $what from PyPI into target/$2"
     rm -rf "$folder"
     python3 -m venv "$folder" || stop 'python3 cannot make a virtual environment: install python3-venv'
     "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$pinned" >&2 ||
         stop "pip cannot install $pinned, which takes Python 3.11 or later"
     cp "$pinned" "$folder/installed.txt"
+}
+
+# The clients of x402 that are written for node. None of their install scripts has to run.
+ensure_node_clients() {
+    folder=$PWD/target/clients/node
+    pinned=tests/clients/node
+    if cmp -s "$pinned/package-lock.json" "$folder/installed.json"; then return; fi
+    say "installing x402's node clients from npm into target/clients/node"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$pinned/package.json" "$pinned/package-lock.json" "$folder"
+    npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
+        stop "npm cannot install $pinned/package-lock.json"
+    cp "$pinned/package-lock.json" "$folder/installed.json"
+}
+
+# The clients of x402 that are written in Rust, on other versions of Solana's crates than ours: cargo knows what is new.
+ensure_rust_clients() {
+    cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml --target-dir target/clients/rust >&2 ||
+        stop 'the Rust clients of x402 do not build'
 }
 
 need cc gcc libc6-dev # links everything, compiles SQLite
@@ -114,7 +134,11 @@ if on_path python3 && ! python3 -c 'import ensurepip' 2>/dev/null; then missing=
 need redis-server redis-server
 install_missing
 ensure_recent_node
-ensure_schemathesis
+# schemathesis tries every operation of the OpenAPI document.
+ensure_python schemathesis schemathesis tests/schemathesis/requirements.txt
+ensure_python "x402's Python clients" clients/python tests/clients/python/requirements.txt
+ensure_node_clients
+ensure_rust_clients
 
 if on_path cargo-nextest; then
     exec cargo nextest run --locked --all-features "$@"

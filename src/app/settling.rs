@@ -47,7 +47,11 @@ impl Parts<'_> {
         let fee_payers = signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
         let network = config.solana.network;
         let rules = Rules::new(network, config.solana.assets.clone(), fee_payers, config.x402.rules.clone());
-        let policy = Policy { bar: config.x402.commitment, ..Policy::new(config.x402.caps) };
+        let policy = Policy {
+            bar: config.x402.commitment,
+            without_key_lamports: config.x402.without_key_lamports,
+            ..Policy::new(config.x402.caps)
+        };
         let settlements = Settlements::start(
             policy,
             store,

@@ -37,7 +37,8 @@ pub struct SignatureStatus {
 /// How thoroughly statuses are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// In the recent past that nodes keep at hand, at one endpoint.
+    /// In the recent past that nodes keep at hand: at one endpoint, now and then at the others, and at all of them for a
+    /// failure.
     Recent,
     /// In all history, at every endpoint; only endpoints that have seen this slot count.
     History { seen: u64 },
@@ -66,7 +67,8 @@ pub trait SettlementChain: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When no endpoint gave an answer that makes sense, or for [`Search::History`], when not a single one that counts
-    /// did. An unknown answer is an error, never a `None`.
+    /// did. An unknown answer is an error, never a `None`; a contradiction about one transaction is a status that is only
+    /// processed.
     async fn statuses(
         &self,
         signatures: &[Signature],

@@ -143,6 +143,19 @@ impl ApiError {
         )
     }
 
+    /// `status` is 400, or says what of it is too large.
+    pub(super) fn head_unreadable(status: StatusCode) -> Self {
+        if status == StatusCode::BAD_REQUEST {
+            return Self::new(
+                status,
+                "INVALID_REQUEST",
+                "the request cannot be read: its head breaks the rules of HTTP",
+            );
+        }
+        let message = "the request's head is too large: at most 32 KiB and 100 headers";
+        Self::new(status, "HEAD_TOO_LARGE", message)
+    }
+
     pub(super) fn repeated_header(name: &str) -> Self {
         let message = format!("the header {name} is there more than once: send it once");
         Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
@@ -304,7 +317,8 @@ impl From<Undecided> for ApiError {
             Undecided::Busy => Self::overloaded(),
             Undecided::Unavailable => Self::unavailable(
                 "SETTLEMENT_UNAVAILABLE",
-                "nothing was sent, because the books or the chain cannot be reached: send the same request again",
+                "this request has sent nothing, because the books or the chain cannot be reached: send it again. What was \
+                 told to be pending before is so still: do not pay anew",
             ),
             Undecided::Sign(_) | Undecided::Encoding(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");

@@ -149,15 +149,15 @@ impl FromRef<AppState> for Arc<ApiKeys> {
     }
 }
 
-impl FromRef<AppState> for Arc<Agents> {
-    fn from_ref(state: &AppState) -> Self {
-        Self::clone(&state.agents)
-    }
-}
-
 impl FromRef<AppState> for Facilitator {
     fn from_ref(state: &AppState) -> Self {
         state.facilitator.clone()
+    }
+}
+
+impl FromRef<AppState> for Arc<Agents> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.agents)
     }
 }
 

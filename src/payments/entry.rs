@@ -51,6 +51,14 @@ pub struct Entry {
     pub last_valid_block_height: Option<u64>,
 }
 
+impl Entry {
+    /// What anybody may know who knows the transaction, which is on a public chain.
+    #[must_use]
+    pub fn for_anybody(self) -> Self {
+        Self { owner: None, nonce: None, resource: None, ..self }
+    }
+}
+
 impl From<Payment> for Entry {
     fn from(payment: Payment) -> Self {
         Self {

@@ -123,8 +123,8 @@ pub trait PaymentStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Entry>, StoreError>;
 
-    /// The settlement with this Solana signature that was asked for without an API key: it is nobody's, and anybody may
-    /// ask how it stands.
+    /// The settlement with this Solana signature that was asked for without an API key first, whoever has adopted it
+    /// since: anybody may ask how it stands.
     ///
     /// # Errors
     /// When the database does not answer.

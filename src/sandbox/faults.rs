@@ -13,6 +13,11 @@ use std::{
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::{
+    dice::Dice,
+    hold::{Gate, Held, Hold},
+};
+
 /// Stands for every method.
 pub const ANY: &str = "*";
 
@@ -44,14 +49,23 @@ struct State {
     latency: HashMap<String, Duration>,
     errors: Vec<Rule<Failure>>,
     disconnects: Vec<Rule<Disconnect>>,
+    holds: Vec<Rule<(Hold, Arc<Gate>)>>,
     lies: HashMap<String, Arc<Lie>>,
     dropped_sends: u32,
+    unreliable: Option<Unreliable>,
     lag: u64,
     calls: HashMap<&'static str, u64>,
 }
 
 /// Code, message and data of a JSON-RPC error.
 type Failure = (i64, String, Option<Value>);
+
+/// How often what fails, in percent.
+struct Unreliable {
+    dice: Dice,
+    lost_sends: u64,
+    failures: u64,
+}
 
 struct Rule<T> {
     method: String,
@@ -65,6 +79,7 @@ pub(super) struct Plan {
     pub error: Option<Failure>,
     pub disconnect: Option<Disconnect>,
     pub lie: Option<Arc<Lie>>,
+    pub hold: Option<(Hold, Arc<Gate>)>,
 }
 
 impl fmt::Debug for Faults {
@@ -100,6 +115,21 @@ impl Faults {
         self.state().disconnects.push(Rule { method: method.to_owned(), left: times, what: when });
     }
 
+    /// Holds the next `times` calls until the test lets them go.
+    #[must_use = "dropped, it holds nothing"]
+    pub fn hold(&self, method: &str, when: Hold, times: u32) -> Held {
+        let gate = Gate::new();
+        let what = (when, Arc::clone(&gate));
+        self.state().holds.push(Rule { method: method.to_owned(), left: times, what });
+        Held::of(gate)
+    }
+
+    /// From now on so many percent of the sends never land, and so many percent of all calls fail: with an error, or with
+    /// a connection that breaks before or after the effect. The seed decides which.
+    pub fn unreliable(&self, seed: u64, lost_sends: u64, failures: u64) {
+        self.state().unreliable = Some(Unreliable { dice: Dice::new(seed), lost_sends, failures });
+    }
+
     /// Closes every WebSocket there is.
     pub fn disconnect_websockets(&self) {
         self.sockets.send_modify(|generation| *generation += 1);
@@ -124,6 +154,9 @@ impl Faults {
     /// Ends all faults. The counts of [`calls`](Self::calls) stay.
     pub fn clear(&self) {
         let mut state = self.state();
+        for hold in &state.holds {
+            hold.what.1.open();
+        }
         *state = State { calls: std::mem::take(&mut state.calls), ..State::default() };
     }
 
@@ -138,13 +171,19 @@ impl Faults {
     pub(super) fn plan(&self, method: &'static str) -> Plan {
         let mut state = self.state();
         *state.calls.entry(method).or_default() += 1;
+        state.holds.retain(|hold| !hold.what.1.is_open());
         let by_method = [method, ANY];
-        Plan {
+        let mut plan = Plan {
             latency: by_method.iter().filter_map(|key| state.latency.get(*key)).sum(),
             lie: by_method.iter().find_map(|key| state.lies.get(*key)).cloned(),
             error: strike(&mut state.errors, method),
             disconnect: strike(&mut state.disconnects, method),
+            hold: strike(&mut state.holds, method),
+        };
+        if let Some(unreliable) = &mut state.unreliable {
+            unreliable.befall(&mut plan);
         }
+        plan
     }
 
     /// Counts a call that no fault strikes.
@@ -159,6 +198,11 @@ impl Faults {
     /// Whether this send is one to be dropped.
     pub(super) fn takes_send(&self) -> bool {
         let mut state = self.state();
+        if let Some(Unreliable { dice, lost_sends, .. }) = &mut state.unreliable
+            && dice.percent(*lost_sends)
+        {
+            return true;
+        }
         let due = state.dropped_sends > 0;
         if due && state.dropped_sends != ALWAYS {
             state.dropped_sends -= 1;
@@ -168,6 +212,19 @@ impl Faults {
 
     pub(super) fn sockets(&self) -> watch::Receiver<u64> {
         self.sockets.subscribe()
+    }
+}
+
+impl Unreliable {
+    fn befall(&mut self, plan: &mut Plan) {
+        if !self.dice.percent(self.failures) {
+            return;
+        }
+        match self.dice.below(3) {
+            0 => plan.error = Some((-32603, "Internal error".to_owned(), None)),
+            1 => plan.disconnect = Some(Disconnect::Before),
+            _ => plan.disconnect = Some(Disconnect::After),
+        }
     }
 }
 

@@ -9,9 +9,11 @@
 
 pub mod agent;
 mod chain;
+mod dice;
 mod error;
 mod faucet;
 pub mod faults;
+mod hold;
 mod keys;
 mod ledger;
 pub mod mints;
@@ -35,6 +37,7 @@ use spl_token_2022_interface::{extension::StateWithExtensions, state::Account as
 
 pub use error::SandboxError;
 pub use faults::{Disconnect, Faults};
+pub use hold::{Held, Hold};
 pub use keys::Wallets;
 pub use ledger::{FINALITY_SLOTS, MAX_BLOCKHASH_AGE, MAX_LAG_SLOTS};
 pub use mints::{MintSpec, PYUSD, TokenProgram, TransferFee, USDC, USDT};

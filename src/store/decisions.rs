@@ -66,6 +66,7 @@ macro_rules! agent_decisions {
                     COUNT_FAILURE, COUNT_SUCCESS, END_HOLD, HOLD, IS_JOURNALLED, SO_FAR, SPEND, SPENT,
                 },
                 rows::units,
+                settlements::AdoptedRow,
             },
         };
 
@@ -78,6 +79,11 @@ macro_rules! agent_decisions {
 
         /// Deleted ones too.
         const LOCK: &str = concat!("SELECT id FROM agents WHERE id = $1 ", $lock);
+
+        const LOCK_WALLET: &str = concat!(
+            "SELECT id FROM agents WHERE public_key = $1 AND owner = $2 AND deleted_at_ms IS NULL ",
+            $lock
+        );
 
         /// `None`: it was deleted.
         pub(super) async fn lock_agent(
@@ -189,6 +195,46 @@ macro_rules! agent_decisions {
                     .await?;
             }
             Ok(Ok(()))
+        }
+
+        /// The user's agent with a wallet, locked.
+        pub(super) async fn lock_wallet(
+            connection: &mut $connection,
+            wallet: &str,
+            owner: &str,
+        ) -> Result<Option<AgentId>, sqlx::Error> {
+            let id: Option<String> =
+                sqlx::query_scalar(LOCK_WALLET).bind(wallet).bind(owner).fetch_optional(connection).await?;
+            Ok(id.map(AgentId::from_stored))
+        }
+
+        /// An x402 payment that turns out to be a locked agent's when it is in the books already counts, whatever the
+        /// limits say: its money has moved, or may any moment.
+        pub(super) async fn count_after_all(
+            connection: &mut $connection,
+            agent: &AgentId,
+            message: &[u8],
+            payment: &AdoptedRow,
+        ) -> Result<(), sqlx::Error> {
+            if !matches!(payment.state.as_str(), "pending" | "settled") {
+                return Ok(());
+            }
+            let currency = payment.currency.as_deref().and_then(|currency| currency.parse().ok());
+            if let Some(unit) = currency.map(SpendingUnit::of) {
+                sqlx::query(HOLD)
+                    .bind(message)
+                    .bind(agent.as_str())
+                    .bind(UtcDay::of(UnixMs(payment.verified_at_ms)).0)
+                    .bind(unit.as_str())
+                    .bind(payment.amount)
+                    .bind(None::<i64>)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            if payment.state == "settled" {
+                end_hold(connection, agent, message, &Ending::Settled { slot: 0 }).await?;
+            }
+            Ok(())
         }
 
         /// A settlement has ended: what was held for it was spent, or is free again.

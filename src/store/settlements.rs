@@ -84,6 +84,27 @@ pub(super) const END: &str = "\
 pub(super) const END_PAYMENT: &str =
     "UPDATE transactions SET state = $2, slot = $3 WHERE id = $1 RETURNING owner, agent_id";
 
+pub(super) const ADOPT: &str = "\
+    UPDATE transactions SET owner = $3 WHERE owner IS NULL \
+        AND id = (SELECT payment_id FROM settlements WHERE message = $1 AND terms = $2) \
+    RETURNING id, state, payer, currency, amount, verified_at_ms";
+
+pub(super) const ADOPT_EVENTS: &str =
+    "UPDATE analytics_events SET owner = $2, agent_id = $3 WHERE payment_id = $1 AND owner IS NULL";
+
+pub(super) const ADOPT_AGENT: &str = "UPDATE transactions SET agent_id = $2 WHERE id = $1";
+
+/// A payment that has found its owner.
+#[derive(FromRow)]
+pub(super) struct AdoptedRow {
+    pub id: String,
+    pub state: String,
+    pub payer: String,
+    pub currency: Option<String>,
+    pub amount: i64,
+    pub verified_at_ms: i64,
+}
+
 pub(super) const TELL_END: &str = "\
     INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms, agent_id) \
     VALUES ($1, $2, $3, $4, $5, $6)";
@@ -262,10 +283,10 @@ macro_rules! settlement_transactions {
             agents::{Agent, Hold, NotAdmitted, SpendingUnit},
             clock::UnixMs,
             ids::{AgentId, EventId, PaymentId},
-            payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash},
+            payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash, TermsHash},
             store::{
                 rows::units,
-                settlements::{self, SettlementRow, day, number, subject},
+                settlements::{self, AdoptedRow, SettlementRow, day, number, subject},
             },
         };
 
@@ -441,6 +462,40 @@ macro_rules! settlement_transactions {
                 .await?;
             transaction.commit().await?;
             Ok((row, first))
+        }
+
+        pub(super) async fn adopt(
+            connection: &mut $connection,
+            message: &MessageHash,
+            terms: &TermsHash,
+            owner: &str,
+        ) -> Result<bool, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let adopted: Option<AdoptedRow> = sqlx::query_as(settlements::ADOPT)
+                .bind(message.0.as_slice())
+                .bind(terms.0.as_slice())
+                .bind(owner)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if let Some(payment) = &adopted {
+                let agent = lock_wallet(&mut transaction, &payment.payer, owner).await?;
+                if let Some(agent) = &agent {
+                    sqlx::query(settlements::ADOPT_AGENT)
+                        .bind(&payment.id)
+                        .bind(agent.as_str())
+                        .execute(&mut *transaction)
+                        .await?;
+                    count_after_all(&mut transaction, agent, &message.0, payment).await?;
+                }
+                sqlx::query(settlements::ADOPT_EVENTS)
+                    .bind(&payment.id)
+                    .bind(owner)
+                    .bind(agent.as_ref().map(AgentId::as_str))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(adopted.is_some())
         }
 
         /// The agent that paid.

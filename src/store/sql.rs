@@ -60,7 +60,8 @@ pub const FIND_PAYMENT: &str = concat!(
 pub const FIND_ANONYMOUS_SETTLEMENT: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    " FROM transactions WHERE signature = $1 AND owner IS NULL AND source = 'x402'"
+    " FROM transactions WHERE signature = $1 AND EXISTS (SELECT 1 FROM settlements s \
+       WHERE s.payment_id = transactions.id AND (s.key_id IS NULL OR s.key_id = $2))"
 );
 
 pub const FIND_PAYMENT_BY_NONCE: &str =

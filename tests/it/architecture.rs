@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: &[(&str, &[&str])] = &[
     ("open_files", &[]),
     ("clock", &[]),
     ("ids", &["clock"]),

@@ -102,3 +102,33 @@ fn links_lead_somewhere() {
         }
     }
 }
+
+/// Which version of an x402 library is pinned, by where it comes from.
+fn pinned(source: &str, name: &str) -> Option<String> {
+    let between = |text: String, before: String, after: char| {
+        let rest = text.split_once(&before)?.1;
+        Some(rest.split_once(after)?.0.to_owned())
+    };
+    match source {
+        "npm" => between(read("tests/clients/node/package.json"), format!("\"{name}\": \""), '"'),
+        "crate" => {
+            between(read("tests/clients/rust/Cargo.lock"), format!("name = \"{name}\"\nversion = \""), '"')
+        }
+        _ => between(read("tests/clients/python/requirements.txt"), format!("\n{name}=="), ' '),
+    }
+}
+
+#[test]
+fn the_x402_libraries_are_of_the_versions_that_are_tested() {
+    let table = read("docs/x402-clients.md");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 9);
+    for row in rows {
+        let (source, name) = row[1].split_once(' ').unwrap();
+        assert_eq!(pinned(source, name.trim_matches('`')).as_deref(), Some(row[2]), "{row:?}");
+    }
+}

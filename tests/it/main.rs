@@ -8,12 +8,16 @@ mod architecture;
 #[cfg(feature = "sandbox")]
 mod chaos;
 #[cfg(feature = "sandbox")]
+mod clients;
+#[cfg(feature = "sandbox")]
 mod conformance;
 #[cfg(feature = "sandbox")]
 mod crash;
 #[cfg(feature = "sandbox")]
 mod disk;
 mod docs;
+#[cfg(feature = "sandbox")]
+mod durability;
 #[cfg(feature = "sandbox")]
 mod harness;
 #[cfg(feature = "sandbox")]

@@ -18,49 +18,41 @@ pub(super) struct Evidence {
     pub statuses: Vec<Option<SignatureStatus>>,
 }
 
-/// One finding. A status by anybody stands against those who know none, and the more certain one against the others;
-/// without a single answer as of `seen` or later, there is no finding.
+/// One finding of each signature. Without a single answer as of `seen` or later, there is none.
 ///
 /// # Errors
-/// When no endpoint that has seen the slot answered, or when endpoints contradict each other about a settled
-/// transaction.
+/// When no endpoint that has seen the slot answered.
 pub(super) fn weigh(
     answers: Vec<Result<Evidence, CallError>>,
     seen: u64,
 ) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
-    let mut counting = 0;
     let mut failure = ChainError::BadResponse("no RPC endpoint has seen the slot that was asked for");
-    let mut found: Vec<Option<SignatureStatus>> = Vec::new();
+    let mut told = Vec::new();
     for answer in answers {
         match answer {
-            Ok(evidence) => {
-                counting += usize::from(evidence.slot >= seen);
-                found.resize(evidence.statuses.len(), None);
-                for (best, status) in found.iter_mut().zip(evidence.statuses) {
-                    *best = stronger(best.take(), status)?;
-                }
-            }
+            Ok(evidence) => told.push(evidence),
             Err(error) => failure = error.into(),
         }
     }
-    if counting == 0 { Err(failure) } else { Ok(found) }
+    if told.iter().any(|evidence| evidence.slot >= seen) { Ok(findings(&told)) } else { Err(failure) }
 }
 
-fn stronger(
-    known: Option<SignatureStatus>,
-    told: Option<SignatureStatus>,
-) -> Result<Option<SignatureStatus>, ChainError> {
-    match (known, told) {
-        (Some(known), Some(told)) if known.commitment == told.commitment => {
-            let settled = known.commitment > Commitment::Processed;
-            if settled && known.failure.is_some() != told.failure.is_some() {
-                return Err(ChainError::BadResponse("endpoints contradict each other about a transaction"));
-            }
-            Ok(Some(known))
-        }
-        (Some(known), Some(told)) => Ok(Some(if told.commitment > known.commitment { told } else { known })),
-        (known, told) => Ok(known.or(told)),
-    }
+/// A status by anybody stands against those who know none, and the more certain one against the others. Where those that
+/// are equally certain contradict each other, it is in some block, and no more is known than that.
+pub(super) fn findings(told: &[Evidence]) -> Vec<Option<SignatureStatus>> {
+    let asked = told.iter().map(|evidence| evidence.statuses.len()).max().unwrap_or(0);
+    (0..asked).map(|index| finding(told, index)).collect()
+}
+
+fn finding(told: &[Evidence], index: usize) -> Option<SignatureStatus> {
+    let said = || told.iter().filter_map(|evidence| evidence.statuses.get(index)?.as_ref());
+    // The first of the most certain ones.
+    let surest = said().rev().max_by_key(|status| status.commitment)?;
+    let contradicted = said().any(|status| {
+        status.commitment == surest.commitment && status.failure.is_some() != surest.failure.is_some()
+    });
+    let commitment = if contradicted { Commitment::Processed } else { surest.commitment };
+    Some(SignatureStatus { commitment, ..surest.clone() })
 }
 
 #[cfg(test)]
@@ -105,8 +97,12 @@ mod tests {
             for (index, found) in found.iter().enumerate() {
                 let said: Vec<_> = told.iter().filter_map(|it| it.statuses[index].as_ref()).collect();
                 prop_assert_eq!(found.is_none(), said.is_empty());
-                prop_assert!(said.iter().all(|it| it.commitment <= found.as_ref().unwrap().commitment));
-                prop_assert!(found.iter().all(|found| said.contains(&found)));
+                let surest = said.iter().map(|it| it.commitment).max();
+                let best: Vec<_> = said.iter().filter(|it| Some(it.commitment) == surest).collect();
+                let agree = best.iter().all(|it| it.failure == best[0].failure);
+                let expected = if agree { surest } else { Some(Commitment::Processed) };
+                prop_assert_eq!(found.as_ref().map(|found| found.commitment), expected);
+                prop_assert!(found.iter().all(|found| best.iter().any(|it| it.failure == found.failure)));
             }
         }
 
@@ -118,13 +114,23 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_about_a_settled_transaction_is_no_finding() {
-        let evidence = |failure: Option<&str>, commitment| {
-            let status = SignatureStatus { slot: 1, commitment, failure: failure.map(str::to_owned) };
-            Ok(Evidence { slot: SEEN, statuses: vec![Some(status)] })
+    fn a_contradiction_is_nothing_to_go_by_and_about_that_transaction_alone() {
+        let status = |failure: Option<&str>| {
+            Some(SignatureStatus {
+                slot: 1,
+                commitment: Commitment::Finalized,
+                failure: failure.map(str::to_owned),
+            })
         };
-        let both = |commitment| vec![evidence(None, commitment), evidence(Some("no"), commitment)];
-        assert!(weigh(both(Commitment::Finalized), SEEN).is_err());
-        assert!(weigh(both(Commitment::Processed), SEEN).is_ok());
+        let evidence = |statuses| Ok(Evidence { slot: SEEN, statuses });
+        let (landed, failed) = (status(None), status(Some("no")));
+        let answers = vec![
+            evidence(vec![landed.clone(), None, landed.clone()]),
+            evidence(vec![failed, None, landed.clone()]),
+            evidence(vec![landed.clone(), None, None]),
+        ];
+        let found = weigh(answers, SEEN).unwrap();
+        assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed);
+        assert_eq!(found[1..], [None, landed]);
     }
 }

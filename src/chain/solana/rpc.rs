@@ -1,6 +1,10 @@
 //! Reads of the chain: each at the endpoint that does best, and at the others while it fails.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -30,13 +34,15 @@ const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct SolanaRpc {
     network: Network,
     pub(super) pool: Arc<Pool>,
+    /// How often it was looked at what became of recent transactions.
+    pub(super) looks: Arc<AtomicU64>,
 }
 
 impl SolanaRpc {
     /// A read asks each of `urls` at most once, one after the other, until one answers.
     #[must_use]
     pub fn new(network: Network, urls: &[String], metrics: &Arc<Metrics>) -> Self {
-        Self { network, pool: Arc::new(Pool::new(network, urls, metrics)) }
+        Self { network, pool: Arc::new(Pool::new(network, urls, metrics)), looks: Arc::default() }
     }
 
     async fn transaction_from(&self, attempt: &Attempt, signature: &Signature) -> Result<Lookup, CallError> {

@@ -1,12 +1,15 @@
 //! Settling over JSON-RPC.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use solana_rpc_client_api::{
     client_error::ErrorKind,
     request::RpcRequest,
@@ -20,7 +23,7 @@ use solana_transaction_status_client_types::{TransactionConfirmationStatus, Tran
 use super::{
     SolanaRpc,
     endpoint::{Answer, Call, CallError, Endpoint},
-    evidence::{Evidence, weigh},
+    evidence::{Evidence, findings, weigh},
     slots::{FINALITY_DEPTH, MAX_LAG},
 };
 use crate::chain::{
@@ -36,6 +39,11 @@ const HEIGHT_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_BLOCKHASH_AGE: u64 = 300;
 /// How long each endpoint may take to search its history: it may lie on slow storage.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Every so many looks at the recent past, whoever else answers is asked about what the first endpoint does not know: it may
+/// lag, or have lost it.
+const THOROUGH_EVERY: u64 = 4;
+/// How long each endpoint may take to say what it knows besides.
+const SECOND_OPINION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long each endpoint may take to accept a transaction.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -165,17 +173,61 @@ impl SettlementChain for SolanaRpc {
         if signatures.is_empty() {
             return Ok(Vec::new());
         }
-        let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
-        let history = search != Search::Recent;
-        let params = json!([texts, {"searchTransactionHistory": history}]);
-        let request = RpcRequest::GetSignatureStatuses;
-        let read = |answer| read_statuses(signatures.len(), answer);
         match search {
-            Search::Recent => Ok(self.pool.first(request, &params, READ_TIMEOUT, read).await?.statuses),
+            Search::Recent => self.recent_statuses(signatures).await,
             Search::History { seen } => {
+                let params = statuses_params(signatures, true);
+                let read = |answer| read_statuses(signatures.len(), answer);
+                let request = RpcRequest::GetSignatureStatuses;
                 let answers = self.pool.all(request, &params, HISTORY_TIMEOUT, read).await;
                 weigh(answers, seen)
             }
         }
+    }
+}
+
+fn statuses_params(signatures: &[Signature], history: bool) -> Value {
+    let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
+    json!([texts, {"searchTransactionHistory": history}])
+}
+
+impl SolanaRpc {
+    /// What one endpoint knows. Of a failure the others are heard as well: that a payment failed makes the buyer pay again.
+    async fn recent_statuses(
+        &self,
+        signatures: &[Signature],
+    ) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
+        let params = statuses_params(signatures, false);
+        let read = |answer| read_statuses(signatures.len(), answer);
+        let request = RpcRequest::GetSignatureStatuses;
+        let Evidence { slot, mut statuses } = self.pool.first(request, &params, READ_TIMEOUT, read).await?;
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let thorough = looks.is_multiple_of(THOROUGH_EVERY);
+        let doubtful = |status: &Option<SignatureStatus>| match status {
+            Some(status) if status.commitment > Commitment::Processed => status.failure.is_some(),
+            _ => thorough,
+        };
+        let indices: Vec<usize> = (0..statuses.len()).filter(|index| doubtful(&statuses[*index])).collect();
+        if indices.is_empty() || self.pool.endpoints().len() < 2 {
+            return Ok(statuses);
+        }
+        let asked: Vec<Signature> = indices.iter().map(|index| signatures[*index]).collect();
+        let known = indices.iter().map(|index| statuses[*index].clone()).collect();
+        let found = self.second_opinion(&asked, Evidence { slot, statuses: known }).await;
+        for (index, status) in indices.into_iter().zip(found) {
+            statuses[index] = status;
+        }
+        Ok(statuses)
+    }
+
+    /// What is known already stands where nobody else answers.
+    async fn second_opinion(&self, asked: &[Signature], known: Evidence) -> Vec<Option<SignatureStatus>> {
+        let params = statuses_params(asked, false);
+        let read = |answer| read_statuses(asked.len(), answer);
+        let request = RpcRequest::GetSignatureStatuses;
+        let told = self.pool.panel(request, &params, SECOND_OPINION_TIMEOUT, read).await;
+        let mut told = told.unwrap_or_default();
+        told.push(known);
+        findings(&told)
     }
 }

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 41] = [
+const CODES: &[&str] = &[
     "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
@@ -21,6 +21,7 @@ const CODES: [&str; 41] = [
     "CURRENCY_MISMATCH",
     "DATABASE_UNAVAILABLE",
     "FEE_PAYER_UNAVAILABLE",
+    "HEAD_TOO_LARGE",
     "IDEMPOTENCY_CONFLICT",
     "IDEMPOTENCY_IN_PROGRESS",
     "INSUFFICIENT_AMOUNT",
@@ -58,7 +59,7 @@ impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .enum_values(Some(CODES))
+            .enum_values(Some(CODES.iter().copied()))
             .description(Some("What went wrong, for programs."))
             .into()
     }

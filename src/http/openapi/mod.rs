@@ -23,7 +23,7 @@ const BEARER: &str = "bearer";
 /// The key as `X-API-Key`.
 const HEADER: &str = "apiKey";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: &[(&str, &str)] = &[
     ("Verification", "Is this payment good?"),
     ("x402", "Payments that the service makes final itself."),
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
@@ -61,7 +61,7 @@ pub(super) fn head() -> OpenApi {
         .title("402pay facilitator")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(DESCRIPTION));
-    let tags = TAGS.map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
+    let tags = TAGS.iter().map(|(name, what)| TagBuilder::new().name(*name).description(Some(*what)).build());
     OpenApiBuilder::new().info(info).tags(Some(tags)).components(Some(Components::new())).build()
 }
 

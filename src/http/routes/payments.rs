@@ -140,7 +140,8 @@ pub(in crate::http) async fn list(
 
 /// One payment.
 ///
-/// With a key, one of its user's. Without, a settlement that was asked for without one, by its Solana transaction.
+/// With a key, one of its user's. Besides, whoever asks, a settlement that was first asked for without a key, by its Solana
+/// transaction: then without `resource`, which is not for everybody who can read the chain.
 /// `pending` is not known yet: it cannot land in a block higher than `lastValidBlockHeight`. `expired` has not landed and
 /// never will: it is safe to pay again.
 #[utoipa::path(
@@ -162,7 +163,7 @@ pub(in crate::http) async fn find(
         None => None,
     };
     let found = match (own, id.parse()) {
-        (None, Ok(signature)) => payments.find_anonymous(&signature).await?,
+        (None, Ok(signature)) => payments.find_anonymous(&signature).await?.map(Entry::for_anybody),
         (own, _) => own,
     };
     found.map(|payment| Json(payment.into())).ok_or_else(|| ApiError::not_found("this payment"))

@@ -53,7 +53,7 @@ pub(in crate::http) async fn supported(State(facilitator): State<Facilitator>) -
     responses(
         (status = 200, description = "Settled, refused, failed, or not known yet.", body = SettleReply),
         (status = 400, description = "Cannot be read: `details` names every bad field.", body = SettleTrouble),
-        (status = 503, description = "Nothing was sent: try again after `Retry-After` seconds.", body = SettleTrouble),
+        (status = 503, description = "This request sent nothing: send it again after `Retry-After` seconds. What an earlier one sent stands.", body = SettleTrouble),
     ),
     security((), ("bearer" = ["settle"]), ("apiKey" = ["settle"])),
 )]

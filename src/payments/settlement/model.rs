@@ -20,6 +20,9 @@ pub struct MessageHash(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TermsHash(pub [u8; 32]);
 
+/// Stands for the key of callers who have none. No key is called so.
+pub const WITHOUT_KEY: &str = "anonymous";
+
 /// A payment that was found good, signed by everyone, and is about to be journalled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSettlement {
@@ -41,7 +44,7 @@ pub struct NewSettlement {
     pub owner: Option<String>,
     /// The agent that pays, whose limits it counts against.
     pub agent: Option<AgentId>,
-    /// The caller's key, whose daily cap the fee counts against.
+    /// The caller's key, or [`WITHOUT_KEY`]: whose daily cap the fee counts against.
     pub key_id: Option<String>,
     /// The most that the fee payer can be charged: base fee and priority fee.
     pub max_fee_lamports: u64,
@@ -133,6 +136,14 @@ pub enum Answer {
     Busy,
     /// Nothing was sent, for want of the database or the chain.
     Unavailable,
+}
+
+impl Answer {
+    /// Whether the settlement is in the books, as far as this says.
+    #[must_use]
+    pub const fn is_booked(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Pending { signature: Some(_) })
+    }
 }
 
 /// What became of a request to settle; `R` is why the caller refused.

@@ -148,6 +148,13 @@ pub trait SettlementStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn forget_claims(&self, now: UnixMs, limit: u32) -> Result<u64, StoreError>;
 
+    /// In one database transaction: enters the settlement of this message for these requirements, and its events, under
+    /// this user where they are nobody's; whether they were.
+    ///
+    /// # Errors
+    /// When the database did not confirm it.
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError>;
+
     /// The settlement with this Solana signature, whoever asked for it.
     ///
     /// # Errors

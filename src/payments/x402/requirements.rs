@@ -27,7 +27,7 @@ pub struct Requirements {
     /// A public key where the network is one of Solana's.
     pub pay_to: String,
     pub max_timeout_seconds: u32,
-    /// `extra.feePayer`; `None` also where it is no string, which is for the rules to refuse.
+    /// `extra.feePayer`; `None` also where it is no string or an empty one, which is for the rules to refuse.
     pub fee_payer: Option<String>,
     /// `extra.memo`; an empty one is none.
     pub memo: Option<String>,
@@ -137,7 +137,7 @@ fn read_extra(
     errors: &mut FieldErrors,
 ) -> (Option<String>, Option<String>) {
     let Some(extra) = section.optional::<Extra>(raw, errors) else { return (None, None) };
-    let fee_payer = extra.fee_payer.filter(|raw| raw.get().starts_with('"'));
+    let fee_payer = extra.fee_payer.filter(|raw| raw.get().starts_with('"') && raw.get() != r#""""#);
     let fee_payer = errors.optional(&section.field("feePayer"), fee_payer, name);
     let memo = errors.optional(&section.field("memo"), extra.memo, memo);
     (fee_payer, memo.filter(|memo| !memo.is_empty()))

@@ -1,9 +1,9 @@
 //! Settling: verified again, signed, and then in the hands of [`payments::settlement`](crate::payments::settlement).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use solana_signature::Signature;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Facilitator, SettleReply, Undecided, Version, X402Request,
@@ -20,11 +20,15 @@ use crate::{
             signer::FeePayers,
         },
     },
-    payments::settlement::{Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState},
+    payments::settlement::{
+        Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState, WITHOUT_KEY,
+    },
 };
 
 /// What the fee payer is charged for each signature, in lamports.
 const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
+/// How long entering a payment under its merchant may hold up the answer.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whose SOL pays, whether there is enough of it, and who tells what landed.
 #[derive(Clone, Debug)]
@@ -66,14 +70,17 @@ impl Facilitator {
             Ok(passed) => passed,
             Err(refusal) => return Ok(Told::Failed(refusal, None)),
         };
-        // For as long as somebody waits for the outcome.
-        let watched = Mutex::new(None);
-        let prepare = || async {
-            let new = self.prepare(request, &passed, caller).await?;
-            *watched.lock().unwrap_or_else(PoisonError::into_inner) = self.watch(new.signature);
-            Ok(new)
-        };
-        let told = match self.settlements.settle(passed.message, passed.terms, prepare).await {
+        // For as long as somebody waits for the outcome of what is journalled here.
+        let mut watched = None;
+        let prepare = || self.prepare(request, &passed, caller);
+        let watch = |signature| watched = self.watch(signature);
+        let settled = self.settlements.settle_watching(passed.message, passed.terms, prepare, watch).await;
+        if let (None, Some(caller), Settled::Answered(answer)) = (&watched, caller, &settled)
+            && answer.is_booked()
+        {
+            self.adopt(&passed, caller).await;
+        }
+        let told = match settled {
             Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
             Settled::Refused(Unsigned::Undecided(trouble)) => return Err(trouble),
             Settled::Answered(answer) => {
@@ -82,11 +89,25 @@ impl Facilitator {
                 {
                     self.blame(&agent.id, passed.message).await;
                 }
-                told(answer, &passed)?
+                told(answer, &passed, caller.is_some())?
             }
         };
         self.fees_changed();
         Ok(told)
+    }
+
+    /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
+    /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
+    async fn adopt(&self, passed: &Passed, caller: &Caller) {
+        let adopting = self.settlements.adopt(&passed.message, &passed.terms, &caller.user);
+        match timeout(ADOPT_TIMEOUT, adopting).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "a settlement cannot be entered under its owner");
+            }
+            Err(_) => tracing::warn!("a settlement cannot be entered under its owner in time"),
+        }
     }
 
     /// Judges the payment again, unless that was done a moment ago, and signs it. What is left of an agent's limits is for
@@ -139,7 +160,7 @@ impl Facilitator {
             resource: request.resource().map(str::to_owned),
             owner: caller.map(|caller| caller.user.clone()),
             agent: None,
-            key_id: caller.map(|caller| caller.key_id.clone()),
+            key_id: Some(caller.map_or_else(|| WITHOUT_KEY.to_owned(), |caller| caller.key_id.clone())),
             max_fee_lamports: base_fee.saturating_add(payment.priority_fee_lamports),
             x402_version: request.version.number(),
         }))
@@ -172,7 +193,7 @@ impl Told {
     }
 }
 
-fn told(answer: Answer, passed: &Passed) -> Result<Told, Undecided> {
+fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecided> {
     let failed = |reason, message: &'static str, signature| {
         Ok(Told::Failed(Refusal::new(reason, message).by(passed.payment.payer), signature))
     };
@@ -187,6 +208,12 @@ fn told(answer: Answer, passed: &Passed) -> Result<Told, Undecided> {
         Answer::Duplicate => failed(
             Reason::DuplicateSettlement,
             "this transaction is another payment's: it was or is being settled for other requirements",
+            None,
+        ),
+        Answer::CapReached(Cap::Key) if !has_key => failed(
+            Reason::AnonymousSponsorshipUsedUp,
+            "the transaction fees that this service pays a day for callers without an API key are used up: use a key, or \
+             try again after midnight UTC",
             None,
         ),
         Answer::CapReached(Cap::Key) => failed(

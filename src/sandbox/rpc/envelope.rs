@@ -3,12 +3,19 @@
 use jsonrpc_core::{Call, Error, Failure, Id, MethodCall, Output, Request, Version};
 
 use super::Node;
+use crate::sandbox::hold::Lost;
 
 /// Calls in one batch.
 const MAX_BATCH: usize = 100;
 
 /// The connection breaks without an answer.
 pub struct Broken;
+
+impl From<Lost> for Broken {
+    fn from(Lost: Lost) -> Self {
+        Self
+    }
+}
 
 /// The answer to a request body; empty when it held only notifications.
 pub async fn answer(node: &Node, body: &[u8]) -> Result<String, Broken> {

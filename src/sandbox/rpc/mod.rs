@@ -24,7 +24,7 @@ use jsonrpc_core::{Error, Params, Value};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{chain::Chain, faults::Disconnect};
+use super::{chain::Chain, faults::Disconnect, hold::Hold};
 use envelope::Broken;
 
 /// WebSocket connections at a time.
@@ -86,6 +86,9 @@ impl Node {
         if !plan.latency.is_zero() {
             tokio::time::sleep(plan.latency).await;
         }
+        if let Some((Hold::Before, gate)) = &plan.hold {
+            gate.pass().await?;
+        }
         if plan.disconnect == Some(Disconnect::Before) {
             return Err(Broken);
         }
@@ -93,6 +96,9 @@ impl Node {
             return Ok(Err(Error { code: code.into(), message, data }));
         }
         let mut result = run(&self.chain, params);
+        if let Some((Hold::After, gate)) = &plan.hold {
+            gate.pass().await?;
+        }
         if plan.disconnect == Some(Disconnect::After) {
             return Err(Broken);
         }

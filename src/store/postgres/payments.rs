@@ -8,6 +8,7 @@ use super::{Lease, PostgresStore, record::Kind, unstorable};
 use crate::{
     agents::UtcDay,
     clock::UnixMs,
+    payments::settlement::WITHOUT_KEY,
     payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome},
     store::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page},
@@ -67,8 +68,9 @@ impl PaymentStore for PostgresStore {
     }
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
-        let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+            .bind(signature.to_string())
+            .bind(WITHOUT_KEY);
         self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
     }
 

@@ -9,6 +9,7 @@ use crate::{
     agents::UtcDay,
     clock::UnixMs,
     ids::{AgentId, EventId},
+    payments::settlement::WITHOUT_KEY,
     payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
     store::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
@@ -83,8 +84,9 @@ impl PaymentStore for SqliteStore {
     }
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
-        let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+            .bind(signature.to_string())
+            .bind(WITHOUT_KEY);
         let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
         row.map(Entry::try_from).transpose()
     }

@@ -35,6 +35,7 @@ on_both!(
     what_may_not_be_spent_is_not_held,
     a_settlement_takes_the_hold_over,
     however_a_settlement_ends_the_sums_are_right,
+    a_payment_that_finds_its_owner_later_counts_after_all,
     a_failure_costs_once,
     what_has_run_out_is_forgotten,
     no_interleaving_of_holds_settlements_and_proofs_exceeds_a_limit,
@@ -213,6 +214,37 @@ async fn however_a_settlement_ends_the_sums_are_right(backend: Backend) {
     assert_eq!(journalled(&books, &entry).await, Journalled::Done);
     let finished = books.settlements.finish(&entry.claim.message, &endings[0], NOON).await.unwrap().unwrap();
     assert_eq!(finished.agent, None);
+}
+
+async fn a_payment_that_finds_its_owner_later_counts_after_all(backend: Backend) {
+    let books = backend.books().await;
+    let settled = Ending::Settled { slot: 7 };
+    let agent = kept(&books, 1, daily(150)).await;
+    for (message, before, so_far) in [(1, true, (0, 0)), (2, false, (100, 0))] {
+        let mut entry = by(&agent, message, 100);
+        entry.settlement.agent = None;
+        entry.settlement.owner = None;
+        entry.settlement.payer = agent.public_key;
+        assert_eq!(journalled(&books, &entry).await, Journalled::Done);
+        let claim = &entry.claim;
+        assert_eq!(stable(&books, &agent, Duration::ZERO).await, so_far, "nobody's so far");
+        if before {
+            books.settlements.finish(&claim.message, &settled, NOON).await.unwrap();
+        }
+        for first in [true, false] {
+            let adopted = books.settlements.adopt(&claim.message, &claim.terms, OWNER).await.unwrap();
+            assert_eq!(adopted, first);
+        }
+        if !before {
+            assert_eq!(stable(&books, &agent, 5 * MINUTE).await, (100, 100), "it is past its limit");
+            books.settlements.finish(&claim.message, &settled, NOON).await.unwrap();
+        }
+        assert_eq!(stable(&books, &agent, Duration::ZERO).await, (100 * u64::from(message), 0));
+    }
+    let counted = books.agents.find(OWNER, agent.id.as_str()).await.unwrap().unwrap();
+    assert_eq!(counted.reputation.transaction_count, 2);
+    let entries = books.payments.list(OWNER, 50, 0).await.unwrap().payments;
+    assert!(entries.iter().all(|entry| entry.agent.as_ref() == Some(&agent.id)), "{entries:?}");
 }
 
 async fn a_failure_costs_once(backend: Backend) {

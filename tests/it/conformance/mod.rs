@@ -12,6 +12,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
+mod settlement_trouble;
 pub mod settlements;
 mod trouble;
 mod upgrade;
@@ -46,6 +47,14 @@ impl Backend {
 
     pub async fn postgres() -> Self {
         Self::Postgres(Box::new(PostgresServer::start().await))
+    }
+
+    /// Another, empty one of the same kind.
+    pub async fn another(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => Self::sqlite(),
+            Self::Postgres(_) => Self::postgres().await,
+        }
     }
 
     /// What a service is configured with to use it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pay402::{
-    chain::settlement::{Commitment, Search, SettlementChain},
+    chain::settlement::{Commitment, Search, SettlementChain, SignatureStatus},
     sandbox::{
         Disconnect, FINALITY_SLOTS, Faults,
         faults::{ALWAYS, ANY},
@@ -174,5 +174,53 @@ async fn the_surer_status_wins() {
         let found = cluster.rpc.statuses(&[signature], Search::History { seen: 0 }).await.unwrap();
         assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Finalized);
         cluster.faults(lagging).clear();
+    }
+}
+
+/// What the first endpoint says became of a confirmed payment, over two of which the other one is honest.
+async fn recent(says: impl Fn(Value) -> Value + Send + Sync + 'static) -> Vec<Option<SignatureStatus>> {
+    let cluster = Cluster::start(2).await;
+    let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+    cluster.chain.sandbox.advance_slots(2);
+    cluster.faults(0).lie(METHOD, Box::new(says));
+    let mut found = Vec::new();
+    // As often as it takes to hear the others.
+    for _ in 0..4 {
+        found.extend(cluster.rpc.statuses(&[signature], Search::Recent).await.unwrap());
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_endpoint_that_knows_nothing_is_not_the_only_one_asked() {
+    let found = recent(|answer| with_value(answer, json!([null]))).await;
+    let told: Vec<_> = found.iter().flatten().collect();
+    assert!(!told.is_empty() && told.iter().all(|status| status.commitment == Commitment::Confirmed));
+    assert!(told.len() < found.len(), "the others are asked now and then");
+}
+
+#[tokio::test]
+async fn an_endpoint_alone_is_not_believed_that_a_payment_failed() {
+    let found = recent(|mut answer| {
+        answer["value"][0]["err"] = json!("AccountInUse");
+        answer["value"][0]["status"] = json!({"Err": "AccountInUse"});
+        answer
+    });
+    for status in found.await {
+        assert_eq!(status.unwrap().commitment, Commitment::Processed, "neither is");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_nobody_contradicts_stands() {
+    let cluster = Cluster::start(2).await;
+    let signature = cluster.chain.sandbox.send(&cluster.chain.payment(u64::MAX / 2)).unwrap();
+    cluster.chain.sandbox.advance_slots(2);
+    for trouble in [Trouble::None, Trouble::Error, Trouble::Omits] {
+        cluster.faults(1).clear();
+        trouble.befall(cluster.faults(1));
+        let found = cluster.rpc.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
+        let [Some(status), None] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((status.commitment, status.failure.is_some()), (Commitment::Confirmed, true));
     }
 }

@@ -4,7 +4,7 @@ use pay402::{
     chain::solana::rules::{Reason, Terms},
     sandbox::{PYUSD, USDT},
 };
-use solana_instruction::AccountMeta;
+use solana_instruction::{AccountMeta, Instruction};
 use solana_keypair::Keypair;
 use solana_pubkey::Pubkey;
 use solana_signer::Signer;
@@ -15,7 +15,7 @@ const NONE: Reason = Reason::NoTransferInstruction;
 
 /// A stock payment with another transfer.
 #[track_caller]
-fn refused(change: impl Fn(&Case, &mut solana_instruction::Instruction), reason: Reason) {
+fn refused(change: impl Fn(&Case, &mut Instruction), reason: Reason) {
     for case in Case::both() {
         let mut instructions = case.stock();
         change(&case, &mut instructions[2]);
@@ -84,11 +84,19 @@ fn rule_14_a_retired_fee_payers_authority_is_refused() {
     case.assert_refused(&case.stock(), Reason::FeePayerTransferringFunds);
 }
 
+/// The reason is the one that a simulation would give, and so is the place.
 #[test]
-fn rule_14_an_authority_that_does_not_sign_is_refused() {
+fn rule_20_an_authority_that_does_not_sign_is_foreseen() {
+    let unsigned = |case: &Case, transfer: &mut Instruction| {
+        transfer.accounts[3] = AccountMeta::new_readonly(case.payer.pubkey(), false);
+    };
+    refused(unsigned, Reason::SimulationFailed);
     refused(
-        |case, transfer| transfer.accounts[3] = AccountMeta::new_readonly(case.payer.pubkey(), false),
-        Reason::SignatureInvalid,
+        |case, transfer| {
+            unsigned(case, transfer);
+            transfer.data = transfer_data(case.amount + 1, 6);
+        },
+        Reason::AmountMismatch,
     );
 }
 
@@ -117,14 +125,21 @@ fn rule_15_another_mint_is_refused() {
 }
 
 #[test]
-fn rule_15_a_known_mint_has_its_own_decimals() {
+fn rule_20_a_known_mints_decimals_are_foreseen() {
     for decimals in [0, 5, 7, 255] {
-        refused(|case, transfer| transfer.data = transfer_data(case.amount, decimals), Reason::MintMismatch);
+        refused(
+            |case, transfer| transfer.data = transfer_data(case.amount, decimals),
+            Reason::SimulationFailed,
+        );
+        let other = |case: &Case, transfer: &mut Instruction| {
+            transfer.data = transfer_data(case.amount + 1, decimals);
+        };
+        refused(other, Reason::AmountMismatch);
     }
 }
 
 #[test]
-fn rule_15_an_unknown_mints_decimals_are_the_chains_to_judge() {
+fn rule_20_an_unknown_mints_decimals_are_the_chains_to_judge() {
     let mut case = Case::new();
     case.mint = Pubkey::new_from_array([71; 32]);
     let mut instructions = case.stock();

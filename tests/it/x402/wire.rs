@@ -243,8 +243,8 @@ fn optional_fields_of_a_wrong_kind_are_named() {
 }
 
 #[test]
-fn a_fee_payer_that_is_no_string_is_the_rules_to_refuse() {
-    for value in [json!(7), json!(null), json!({}), json!(true)] {
+fn a_fee_payer_that_is_none_is_the_rules_to_refuse() {
+    for value in [json!(7), json!(null), json!({}), json!(true), json!("")] {
         let request = parse(&set(v2(), "/paymentRequirements/extra/feePayer", value)).unwrap();
         assert_eq!(request.requirements.fee_payer, None);
     }

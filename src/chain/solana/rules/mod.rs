@@ -12,7 +12,8 @@
 //! | 13 to 17: the transfer | `transfer` |
 //! | 18 and 19: what else there is, memo | `extras` |
 //!
-//! Rule 20 needs the chain. What can be said about the accounts that it finds there is in `mint` and `holdings`.
+//! Rule 20 needs the chain, but for what is foreseeable in the transfer, which `transfer` asks last. What can be said about
+//! the accounts that it finds there is in `mint` and `holdings`.
 
 mod decode;
 mod extras;
@@ -100,8 +101,9 @@ impl Rules {
         self.check_signers(&decoded, &fee_payer)?;
         let instructions = instruction::all(&decoded);
         let budget = self.check_layout(terms.version, &instructions)?;
-        let (position, transfer) = self.check_transfer(terms, &decoded, &instructions)?;
+        let (position, transfer) = self.check_transfer(terms, &instructions)?;
         self.check_extras(terms, &instructions, position)
+            .and_then(|()| self.check_foreseeable(&decoded, &instructions[position], &transfer))
             .map_err(|refusal| refusal.by(transfer.authority))?;
         Ok(CheckedPayment::new(decoded, fee_payer, budget, transfer))
     }

@@ -73,6 +73,8 @@ pub enum Reason {
     ServiceNotAllowed,
     /// The caller's key has used up the fees that are sponsored for it today.
     KeySponsorshipUsedUp,
+    /// The fees that are sponsored today for those without a key are used up.
+    AnonymousSponsorshipUsedUp,
     /// The fees that are sponsored today are used up.
     SponsorshipUsedUp,
     /// The service's own trouble.
@@ -158,6 +160,7 @@ impl Reason {
             Self::SpendingLimitExceeded => "spending_limit_exceeded",
             Self::ServiceNotAllowed => "service_not_allowed",
             Self::KeySponsorshipUsedUp => "key_sponsorship_used_up",
+            Self::AnonymousSponsorshipUsedUp => "anonymous_sponsorship_used_up",
             Self::SponsorshipUsedUp => "sponsorship_used_up",
             Self::UnexpectedVerifyError => "unexpected_verify_error",
             Self::UnexpectedSettleError => "unexpected_settle_error",

@@ -24,11 +24,10 @@ impl Rules {
     pub(super) fn check_transfer(
         &self,
         terms: &Terms<'_>,
-        decoded: &Decoded,
         instructions: &[Instruction<'_>],
     ) -> Result<(usize, Transfer), Refusal> {
         let (index, transfer) = find(instructions).ok_or_else(no_transfer)?;
-        self.check_who_pays(decoded, instructions, index, &transfer)
+        self.check_who_pays(instructions, index, &transfer)
             .and_then(|()| self.check_asset(terms, &transfer))
             .and_then(|()| check_recipient(terms, &transfer))
             .and_then(|()| self.check_amount(terms, &transfer))
@@ -40,7 +39,6 @@ impl Rules {
     /// to the others.
     fn check_who_pays(
         &self,
-        decoded: &Decoded,
         instructions: &[Instruction<'_>],
         index: usize,
         transfer: &Transfer,
@@ -54,9 +52,7 @@ impl Rules {
                 ),
             ));
         }
-        let instruction = &instructions[index];
-        instructions[..2].iter().chain([instruction]).try_for_each(|used| self.check_isolation(used))?;
-        check_authority_signs(decoded, instruction, transfer)
+        instructions[..2].iter().chain([&instructions[index]]).try_for_each(|used| self.check_isolation(used))
     }
 
     /// Rule 15.
@@ -68,9 +64,20 @@ impl Rules {
                 format!("the transfer is of {}, the requirements ask for {}", self.name(mint), terms.asset),
             ));
         }
-        match self.currency_of(mint) {
+        Ok(())
+    }
+
+    /// What simulating the transfer would find, where it can be said without: asked last, as rule 20 is.
+    pub(super) fn check_foreseeable(
+        &self,
+        decoded: &Decoded,
+        instruction: &Instruction<'_>,
+        transfer: &Transfer,
+    ) -> Result<(), Refusal> {
+        check_authority_signs(decoded, instruction, transfer)?;
+        match self.currency_of(&transfer.mint) {
             Some(currency) if currency.decimals() != transfer.decimals => Err(Refusal::new(
-                Reason::MintMismatch,
+                Reason::SimulationFailed,
                 format!(
                     "the transfer counts on {} decimals, {currency} has {}",
                     transfer.decimals,
@@ -126,7 +133,7 @@ fn read(instruction: &Instruction<'_>) -> Option<Transfer> {
     Some(Transfer { program, source, mint, destination, authority, amount, decimals: *decimals })
 }
 
-/// Rule 14: a lone authority is a signer. One with accounts after it may be a multisig, whose members sign.
+/// A lone authority is a signer. One with accounts after it may be a multisig, whose members sign.
 fn check_authority_signs(
     decoded: &Decoded,
     instruction: &Instruction<'_>,
@@ -140,7 +147,7 @@ fn check_authority_signs(
         return Ok(());
     }
     Err(Refusal::new(
-        Reason::SignatureInvalid,
+        Reason::SimulationFailed,
         format!("the transfer's authority {} does not sign the transaction", transfer.authority),
     ))
 }

@@ -1,0 +1,189 @@
+//! What the engines want done, done to store and chain: or not, or later, or without their hearing of it.
+
+use pay402::{
+    ids::PaymentId,
+    payments::settlement::{Effect, Event, InFlight, RequestNumber, StatusRound, Trouble},
+};
+
+use super::World;
+
+/// What becomes of a call to the store.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Fine,
+    Unavailable,
+    DoneButUnknown,
+    NotDoneUnknown,
+    DoneLaterUnknown,
+    NeverAnswered,
+}
+
+impl World {
+    /// What comes of an effect, if anything.
+    pub(super) fn execute(&mut self, index: usize, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Prepare(number) => self.prepare(index, number),
+            Effect::LastValid(number) => {
+                let mut height = self.chain.last_valid_block_height(&mut self.random, self.calm);
+                let key = (self.instances[index].number, number);
+                if let (Some(request), true) = (self.requests.get(&key), self.random.percent(50)) {
+                    // The role promises a bound, however tight.
+                    height = self.payments[request.payment].transaction.last_height;
+                }
+                self.chain_answers(Event::LastValid(number, Ok(height)), Event::LastValid(number, UNREACHED))
+            }
+            Effect::Finality => {
+                let finality = self.chain.finality(&mut self.random, self.calm);
+                self.chain_answers(Event::Finality(Ok(finality)), Event::Finality(Err(Trouble::Unavailable)))
+            }
+            Effect::Statuses(round, asked) => {
+                let statuses = asked.iter().map(|(_, signature)| match round {
+                    StatusRound::History(finality) => {
+                        self.chain.history(signature, finality.slot, &mut self.random, self.calm)
+                    }
+                    _ => self.chain.recent(signature, &mut self.random, self.calm),
+                });
+                let statuses = statuses.collect();
+                let fine = Event::Statuses(round, asked.clone(), Ok(statuses));
+                self.chain_answers(fine, Event::Statuses(round, asked, Err(Trouble::Unavailable)))
+            }
+            Effect::Send(message, _) => {
+                self.apply(index, &effect);
+                let sent = Event::Sent(message);
+                self.chain_answers(sent.clone(), sent)
+            }
+            Effect::Answer(..) => unreachable!("answers are not executed"),
+            _ => self.store(index, effect),
+        }
+    }
+
+    fn fate(&mut self) -> Fate {
+        if self.calm {
+            return Fate::Fine;
+        }
+        match self.random.below(100) {
+            0..80 => Fate::Fine,
+            80..86 => Fate::Unavailable,
+            86..91 => Fate::DoneButUnknown,
+            91..94 => Fate::NotDoneUnknown,
+            94..97 => Fate::DoneLaterUnknown,
+            _ => Fate::NeverAnswered,
+        }
+    }
+
+    fn chain_answers(&mut self, fine: Event, failed: Event) -> Option<Event> {
+        match self.random.below(100) {
+            _ if self.calm => Some(fine),
+            0..85 => Some(fine),
+            85..97 => Some(failed),
+            _ => None,
+        }
+    }
+
+    fn store(&mut self, index: usize, effect: Effect) -> Option<Event> {
+        if let Effect::Claim(number, claim) = &effect {
+            let key = (self.instances[index].number, *number);
+            if let Some(request) = self.requests.get_mut(&key) {
+                request.attempts.insert(claim.attempt.clone());
+            }
+        }
+        let fate = self.fate();
+        let trouble = if fate == Fate::Unavailable { Trouble::Unavailable } else { Trouble::Unknown };
+        let is_journal = matches!(effect, Effect::Journal(..));
+        self.seen.lost_commits += u64::from(is_journal && fate == Fate::DoneButUnknown);
+        match fate {
+            Fate::Fine => self.apply(index, &effect),
+            Fate::DoneButUnknown => {
+                self.apply(index, &effect);
+                Some(failed(effect, trouble))
+            }
+            Fate::DoneLaterUnknown => {
+                self.ghosts.push(effect.clone());
+                Some(failed(effect, trouble))
+            }
+            Fate::Unavailable | Fate::NotDoneUnknown => Some(failed(effect, trouble)),
+            Fate::NeverAnswered => {
+                self.apply(index, &effect);
+                None
+            }
+        }
+    }
+
+    /// Does to store and chain what an effect does.
+    pub(super) fn apply(&mut self, index: usize, effect: &Effect) -> Option<Event> {
+        let wall = self.wall(index);
+        Some(match effect.clone() {
+            Effect::Claim(number, claim) => {
+                let claimed = self.model.claim(&claim);
+                Event::Claimed(number, claim, Ok(claimed))
+            }
+            Effect::Abandon(number, claim) => {
+                self.model.abandon(&claim);
+                Event::Abandoned(number)
+            }
+            Effect::Journal(number, journal) => {
+                let outcome = self.model.journal(&journal);
+                Event::Journalled(number, journal, Ok(outcome))
+            }
+            Effect::Finish(message, ending) => {
+                let finished = self.model.finish(&message, &ending);
+                Event::Finished(message, Ok(finished))
+            }
+            Effect::Renew(messages) => {
+                let holder = self.instances[index].engine.holder().to_owned();
+                let held = self.model.renew(&holder, &messages, wall + self.policy.lease);
+                Event::Renewed(messages, Ok(held))
+            }
+            Effect::TakeOver { limit } => {
+                let holder = self.instances[index].engine.holder().to_owned();
+                let taken = self.model.take_over(&holder, wall, wall + self.policy.lease, limit);
+                self.seen.taken_over += taken.len() as u64;
+                Event::TakenOver(Ok(taken))
+            }
+            Effect::ForgetClaims => {
+                self.model.forget_claims(wall);
+                Event::Forgot
+            }
+            Effect::Send(message, bytes) => {
+                let journal =
+                    self.model.rows[&message].journal.as_ref().expect("journalled before it is sent");
+                assert_eq!(*journal.settlement.transaction, *bytes, "the same bytes each time");
+                let payment = self.payments.iter().find(|payment| payment.message == message).unwrap();
+                self.chain.send(&payment.transaction.clone(), &mut self.random, self.calm);
+                Event::Sent(message)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Verifies against the chain, and signs.
+    fn prepare(&mut self, index: usize, number: RequestNumber) -> Option<Event> {
+        let key = (self.instances[index].number, number);
+        if !self.calm && self.random.percent(3) {
+            return None;
+        }
+        let is_refused = self.random.percent(8);
+        let request = self.requests.get_mut(&key)?;
+        let payment = &self.payments[request.payment];
+        if is_refused || !self.chain.is_alive(&payment.transaction) {
+            request.refused = true;
+            return Some(Event::Prepared(number, None));
+        }
+        let id = PaymentId::from_stored(format!("pay_{}_{}", key.0, number.0));
+        Some(Event::Prepared(number, Some(Box::new((id, payment.settlement.clone())))))
+    }
+}
+
+const UNREACHED: Result<u64, Trouble> = Err(Trouble::Unavailable);
+
+fn failed(effect: Effect, trouble: Trouble) -> Event {
+    match effect {
+        Effect::Claim(number, claim) => Event::Claimed(number, claim, Err(trouble)),
+        Effect::Abandon(number, _) => Event::Abandoned(number),
+        Effect::Journal(number, journal) => Event::Journalled(number, journal, Err(trouble)),
+        Effect::Finish(message, _) => Event::Finished(message, Err(trouble)),
+        Effect::Renew(messages) => Event::Renewed(messages, Err(trouble)),
+        Effect::TakeOver { .. } => Event::TakenOver(Err::<Vec<InFlight>, _>(trouble)),
+        _ => Event::Forgot,
+    }
+}
