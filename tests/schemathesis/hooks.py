@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-# Real ones, made by the test: `proofs`, `payments` and `nonces`.
+# Real ones, made by the test: `proofs`, `payments`, `nonces` and `agents`; `deleted` are agents to be deleted.
 with open(os.environ["PAY402_KNOWN"]) as file:
     KNOWN = json.load(file)
 KEY = "Idempotency-Key"
 SEEN = os.environ["PAY402_SEEN"]
 
-turns = {name: count() for name in ("proofs", "payments", "nonces", "made up", "requirements", "keys")}
+turns = {name: count() for name in ("proofs", "payments", "nonces", "made up", "agents", "deleted", "requirements", "keys")}
 seen = Counter()
 
 
@@ -72,6 +72,10 @@ def in_path(kind, name):
 
 schemathesis.hook.apply_to(path="/payments/{id}")(in_path("payments", "id"))
 schemathesis.hook.apply_to(path="/requirements/{nonce}")(in_path("nonces", "nonce"))
+schemathesis.hook.apply_to(path="/agents/{id}", method=["GET", "PATCH"])(in_path("agents", "id"))
+schemathesis.hook.apply_to(path="/agents/{id}", method="DELETE")(in_path("deleted", "id"))
+schemathesis.hook.apply_to(path="/agents/{id}/reputation")(in_path("agents", "id"))
+schemathesis.hook.apply_to(path="/agents/{id}/spending")(in_path("agents", "id"))
 
 
 @schemathesis.hook

@@ -26,6 +26,9 @@ use crate::harness::{Answer, KEY, process::ServiceProcess, rounds};
 /// Real payments that schemathesis has to prove.
 const PAYMENTS: u64 = 12;
 
+/// Agents to be asked for, and as many to be deleted.
+const AGENTS: u8 = 12;
+
 struct Tried {
     service: ServiceProcess,
     chain: Sandbox,
@@ -75,7 +78,16 @@ impl Tried {
         });
         let issued = self.post("/requirements", &terms).await;
         assert_eq!(issued.status, 201, "{issued:?}");
+        let agents = join_all((0..2 * AGENTS).map(async |n| {
+            let body = json!({"name": "known", "publicKey": solana_pubkey::Pubkey::new_from_array([n; 32]).to_string()});
+            let made = self.post("/agents", &body).await;
+            assert_eq!(made.status, 201, "{made:?}");
+            made.body["id"].clone()
+        }))
+        .await;
+        let (agents, deleted) = agents.split_at(AGENTS.into());
         json!({
+            "agents": agents, "deleted": deleted,
             "proofs": proofs, "payments": [payment["id"], payment["transactionId"]], "nonces": [issued.body["nonce"]],
         })
     }
