@@ -25,6 +25,7 @@ use crate::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
     },
+    plans::service::Plans,
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
@@ -229,10 +230,12 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let plans = Plans::new(Arc::clone(&books.plans), Arc::clone(&clock), Arc::clone(&entropy));
         let services = Services {
             verifier: Arc::new(verifier),
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
+            plans: Arc::new(plans),
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),

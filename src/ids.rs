@@ -80,6 +80,11 @@ public_id!(
     "key_"
 );
 public_id!(
+    /// A registered agent.
+    AgentId,
+    "agent_"
+);
+public_id!(
     /// An entry of the event log.
     EventId,
     "evt_"
@@ -92,6 +97,21 @@ impl EventId {
     }
 }
 
+public_id!(
+    /// What can be subscribed to.
+    PlanId,
+    "plan_"
+);
+public_id!(
+    /// An agent's subscription to a plan.
+    SubscriptionId,
+    "sub_"
+);
+public_id!(
+    /// Something that was used under a subscription.
+    UsageId,
+    "usage_"
+);
 public_id!(
     /// One HTTP request, as in `X-Request-Id`.
     RequestId,

@@ -35,7 +35,7 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`plans`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`] and [`schema`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -60,6 +60,7 @@ pub mod input;
 pub mod metrics;
 pub mod money;
 pub mod payments;
+pub mod plans;
 pub mod rate_limit;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
@@ -69,4 +70,5 @@ pub mod server_secrets;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;
+pub mod subscriptions;
 pub mod telemetry;

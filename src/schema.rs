@@ -42,6 +42,18 @@ pub enum Resource {}
 #[derive(Debug)]
 pub enum KeyName {}
 
+/// What a plan is called.
+#[derive(Debug)]
+pub enum PlanName {}
+
+/// What a plan is, for persons.
+#[derive(Debug)]
+pub enum PlanDescription {}
+
+/// Something a plan comes with.
+#[derive(Debug)]
+pub enum PlanFeature {}
+
 /// Something a key may do.
 #[derive(Debug)]
 pub enum Permission {}
@@ -117,6 +129,24 @@ impl PartialSchema for Resource {
 impl PartialSchema for KeyName {
     fn schema() -> RefOr<Schema> {
         line(100, "A name").examples(["checkout"]).into()
+    }
+}
+
+impl PartialSchema for PlanName {
+    fn schema() -> RefOr<Schema> {
+        line(100, "A name").examples(["pro"]).into()
+    }
+}
+
+impl PartialSchema for PlanDescription {
+    fn schema() -> RefOr<Schema> {
+        line(1000, "A description").examples(["For agents that work all day"]).into()
+    }
+}
+
+impl PartialSchema for PlanFeature {
+    fn schema() -> RefOr<Schema> {
+        line(200, "A feature").examples(["forecasts"]).into()
     }
 }
 
@@ -203,6 +233,9 @@ named! {
     Nonce => "Nonce",
     Resource => "Resource",
     KeyName => "KeyName",
+    PlanName => "PlanName",
+    PlanDescription => "PlanDescription",
+    PlanFeature => "PlanFeature",
     Permission => "Permission",
     OtherId => "OtherId",
     UnixMs => "UnixMs",

@@ -14,6 +14,7 @@ use crate::{
     chain::ChainError,
     input::{FieldError, FieldErrors},
     payments::{Refusal, proof::VerifyError},
+    plans::service::PlanError,
     requirements::service::IssueError,
     store_error::StoreError,
 };
@@ -240,6 +241,16 @@ impl From<IssueError> for ApiError {
         match error {
             IssueError::Malformed(errors) => errors.into(),
             IssueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Malformed(errors) => errors.into(),
+            PlanError::NotFound => Self::not_found("this plan"),
+            PlanError::Store(error) => error.into(),
         }
     }
 }

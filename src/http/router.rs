@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     admission::admission,
-    allowed::{KeysManage, Verify},
+    allowed::{KeysManage, PlansWrite, Verify},
     body::MAX_BODY,
     cors::{cors, rules},
     error::ApiError,
@@ -41,6 +41,7 @@ use crate::{
     ids::Entropy,
     metrics::Metrics,
     payments::{PaymentStore, proof::ProofVerifier},
+    plans::service::Plans,
     rate_limit::RateLimiter,
     requirements::service::Requirements,
 };
@@ -102,6 +103,7 @@ pub struct Services {
     pub verifier: Arc<ProofVerifier>,
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
+    pub plans: Arc<Plans>,
     pub keys: Arc<Authenticator>,
     pub api_keys: Arc<ApiKeys>,
     pub rate_limits: RateLimiter,
@@ -157,6 +159,12 @@ impl FromRef<AppState> for Arc<Requirements> {
     }
 }
 
+impl FromRef<AppState> for Arc<Plans> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.plans)
+    }
+}
+
 impl FromRef<AppState> for Arc<dyn PaymentStore> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.payments)
@@ -191,6 +199,10 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
+        .routes(routes!(routes::plans::list))
+        .routes(routes!(routes::plans::find, routes::plans::change, routes::plans::remove))
+        .routes(routes!(routes::plans::list_below_subscriptions))
+        .routes(routes!(routes::plans::find_below_subscriptions))
         .routes(routes!(routes::api_keys::list))
         .routes(routes!(routes::api_keys::revoke))
 }
@@ -205,6 +217,11 @@ fn once_for_callers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::requirements::issue))
 }
 
+/// Operations that take an `Idempotency-Key` and need an API key that may write plans.
+fn once_for_plan_writers() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::plans::create))
+}
+
 /// Operations that take an `Idempotency-Key` and need an API key that may manage keys.
 fn once_for_managers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head())
@@ -214,7 +231,7 @@ fn once_for_managers() -> OpenApiRouter<AppState> {
 
 /// Every operation, with what it says of itself.
 pub(super) fn operations() -> OpenApiRouter<AppState> {
-    plain().merge(once()).merge(once_for_callers()).merge(once_for_managers())
+    plain().merge(once()).merge(once_for_callers()).merge(once_for_plan_writers()).merge(once_for_managers())
 }
 
 /// The whole service.
@@ -228,11 +245,13 @@ pub fn router(services: Services) -> Router {
     let cors_rules = rules(&state.allowed_origins);
     let keep = from_fn_with_state(state.clone(), idempotent::<Verify>);
     let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers::<Verify>);
+    let keep_for_plan_writers = from_fn_with_state(state.clone(), idempotent_for_callers::<PlansWrite>);
     let keep_for_managers = from_fn_with_state(state.clone(), idempotent_for_callers::<KeysManage>);
     let routes = Router::new()
         .merge(plain())
         .merge(once().route_layer(keep))
         .merge(once_for_callers().route_layer(keep_for_callers))
+        .merge(once_for_plan_writers().route_layer(keep_for_plan_writers))
         .merge(once_for_managers().route_layer(keep_for_managers))
         .route("/docs", get(routes::docs::docs))
         .route("/docs/", get(routes::docs::docs_file))

@@ -3,16 +3,20 @@
 //! A body is first taken apart into raw members, then each member is parsed on its own; [`FieldErrors`] collects what
 //! is wrong. Numbers keep their digits, because no float is made of them.
 
+mod change;
+mod metadata;
 mod strict;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use solana_pubkey::Pubkey;
 use utoipa::ToSchema;
 
 use crate::money::{Amount, Currency};
+pub use change::Change;
+pub use metadata::{MAX_METADATA, merged_metadata, metadata};
 
 /// One thing wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -71,6 +75,14 @@ impl FieldErrors {
     }
 }
 
+/// For members that may be `null` on purpose: `null` is there, where serde would take it for absent.
+///
+/// # Errors
+/// When there is no value.
+pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
 /// Takes a JSON object apart. `T` is a struct of `Option<&RawValue>` members.
 ///
 /// # Errors
@@ -113,6 +125,12 @@ pub fn plain_text(text: String, max: usize) -> Result<String, String> {
 /// When it is anything else.
 pub fn integer(raw: &RawValue) -> Result<i64, &'static str> {
     raw.get().parse().map_err(|_| "must be a whole number")
+}
+
+/// # Errors
+/// When it is neither `true` nor `false`.
+pub fn boolean(raw: &RawValue) -> Result<bool, &'static str> {
+    raw.get().parse().map_err(|_| "must be true or false")
 }
 
 /// A number or a string holding one, as written.

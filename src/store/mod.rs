@@ -2,6 +2,7 @@
 
 mod lease;
 pub mod memory;
+pub mod plans;
 pub mod postgres;
 pub mod redis;
 mod rows;
@@ -18,6 +19,7 @@ use crate::{
     api_keys::ApiKeyStore,
     idempotency::IdempotencyStore,
     payments::{PaymentStore, settlement::SettlementStore},
+    plans::PlanStore,
     requirements::RequirementStore,
     server_secrets::ServerSecretStore,
     store_error::StoreError,
@@ -76,6 +78,7 @@ pub struct Books {
     pub payments: Arc<dyn PaymentStore>,
     pub settlements: Arc<dyn SettlementStore>,
     pub requirements: Arc<dyn RequirementStore>,
+    pub plans: Arc<dyn PlanStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
     pub secrets: Arc<dyn ServerSecretStore>,
@@ -88,6 +91,7 @@ impl Books {
             + PaymentStore
             + SettlementStore
             + RequirementStore
+            + PlanStore
             + IdempotencyStore
             + ApiKeyStore
             + ServerSecretStore
@@ -99,6 +103,7 @@ impl Books {
             payments: store.clone(),
             settlements: store.clone(),
             requirements: store.clone(),
+            plans: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
             secrets: store,

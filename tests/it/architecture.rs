@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 21] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -36,6 +36,36 @@ const DOORS: [(&str, &[&str]); 21] = [
             "store_error",
         ],
     ),
+    ("plans", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
+    (
+        "subscriptions",
+        &[
+            "agents",
+            "api_keys",
+            "clock",
+            "ids",
+            "input",
+            "money",
+            "plans",
+            "schema",
+            "shutdown",
+            "store_error",
+        ],
+    ),
+    (
+        "usage",
+        &[
+            "api_keys",
+            "clock",
+            "ids",
+            "input",
+            "plans",
+            "requirements",
+            "schema",
+            "store_error",
+            "subscriptions",
+        ],
+    ),
     ("idempotency", &["clock", "store_error"]),
     ("client_address", &[]),
     ("rate_limit", &["clock"]),
@@ -50,10 +80,13 @@ const DOORS: [(&str, &[&str]); 21] = [
             "metrics",
             "money",
             "payments",
+            "plans",
             "rate_limit",
             "requirements",
             "server_secrets",
             "store_error",
+            "subscriptions",
+            "usage",
         ],
     ),
     ("config", &["api_keys", "chain", "client_address", "money", "rate_limit"]),
@@ -70,11 +103,14 @@ const DOORS: [(&str, &[&str]); 21] = [
             "metrics",
             "money",
             "payments",
+            "plans",
             "rate_limit",
             "requirements",
             "schema",
             "shutdown",
             "store_error",
+            "subscriptions",
+            "usage",
         ],
     ),
     ("telemetry", &["config"]),
@@ -83,8 +119,17 @@ const DOORS: [(&str, &[&str]); 21] = [
 
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
-const DOMAINS: [&str; 7] =
-    ["payments", "requirements", "api_keys", "chain", "idempotency", "rate_limit", "server_secrets"];
+const DOMAINS: [&str; 10] = [
+    "payments",
+    "plans",
+    "subscriptions",
+    "requirements",
+    "api_keys",
+    "chain",
+    "idempotency",
+    "rate_limit",
+    "server_secrets",
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

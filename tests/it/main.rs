@@ -23,6 +23,8 @@ mod openapi;
 #[cfg(feature = "sandbox")]
 mod outage;
 #[cfg(feature = "sandbox")]
+mod plans;
+#[cfg(feature = "sandbox")]
 mod process;
 #[cfg(feature = "sandbox")]
 mod proof;

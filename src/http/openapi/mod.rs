@@ -23,10 +23,11 @@ const BEARER: &str = "bearer";
 /// The key as `X-API-Key`.
 const HEADER: &str = "apiKey";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("Verification", "Is this payment good?"),
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
     ("Payments", "The books."),
+    ("Plans", "What can be subscribed to."),
     ("Keys", "Who may call, and what for."),
     ("Operations", "For those who run the service."),
 ];

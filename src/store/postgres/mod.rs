@@ -6,6 +6,7 @@
 mod api_keys;
 mod idempotency;
 mod payments;
+mod plans;
 mod record;
 mod requirements;
 mod server_secrets;

@@ -3,6 +3,7 @@
 mod api_keys;
 mod idempotency;
 mod payments;
+mod plans;
 mod requirements;
 mod server_secrets;
 mod settlements;

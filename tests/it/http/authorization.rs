@@ -7,8 +7,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
 
-/// Operations that look at no key.
-const PUBLIC: [&str; 4] = ["GET /health", "GET /metrics", "GET /openapi.json", "GET /ready"];
+/// Operations that need no key.
+const PUBLIC: [&str; 8] = [
+    "GET /health",
+    "GET /metrics",
+    "GET /openapi.json",
+    "GET /plans",
+    "GET /plans/{id}",
+    "GET /ready",
+    "GET /subscriptions/plans",
+    "GET /subscriptions/plans/{id}",
+];
 /// Operations that may be called without a key, but not with a bad one.
 const OPTIONAL: [&str; 1] = ["POST /verify"];
 
@@ -45,7 +54,7 @@ impl Operation {
         let parts = self.path.split('/').map(|part| if part.starts_with('{') { name } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
         let request = app.http.request(self.method.parse().unwrap(), app.path(&path));
-        if self.method == "POST" { request.json(&json!({})) } else { request }
+        if ["POST", "PATCH"].contains(&self.method.as_str()) { request.json(&json!({})) } else { request }
     }
 }
 
@@ -140,7 +149,10 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     answer.assert_valid();
     let payment = answer.body["payment"]["id"].as_str().unwrap();
     let [revoked, rotated] = [make_key(app, json!(["verify"])).await, make_key(app, json!(["verify"])).await];
+    let [changed, removed] = [make_plan(app).await, make_plan(app).await];
     vec![
+        ("PATCH /plans/{id}", changed),
+        ("DELETE /plans/{id}", removed),
         ("GET /payments/{id}", payment.to_owned()),
         ("GET /requirements/{nonce}", nonce.to_owned()),
         ("DELETE /api-keys/{id}", revoked["id"].as_str().unwrap().to_owned()),
@@ -153,6 +165,14 @@ async fn make_key(app: &TestApp, permissions: Value) -> Value {
     let answer = app.post("/api-keys", Some(KEY), &json!({"name": "made", "permissions": permissions})).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.body
+}
+
+/// The id of a plan of KEY's user.
+async fn make_plan(app: &TestApp) -> String {
+    let plan = json!({"name": "pro", "pricePerMonth": 25, "currency": "USDC"});
+    let answer = app.post("/plans", Some(KEY), &plan).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
 }
 
 /// A key with every scope but the one an operation needs is refused there, and one with that scope alone is not.
