@@ -35,7 +35,7 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`plans`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`] and [`schema`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -72,3 +72,4 @@ pub mod store;
 pub mod store_error;
 pub mod subscriptions;
 pub mod telemetry;
+pub mod usage;

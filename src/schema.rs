@@ -54,6 +54,10 @@ pub enum PlanDescription {}
 #[derive(Debug)]
 pub enum PlanFeature {}
 
+/// What usage is counted under once.
+#[derive(Debug)]
+pub enum UsageKey {}
+
 /// Something a key may do.
 #[derive(Debug)]
 pub enum Permission {}
@@ -150,6 +154,12 @@ impl PartialSchema for PlanFeature {
     }
 }
 
+impl PartialSchema for UsageKey {
+    fn schema() -> RefOr<Schema> {
+        line(255, "A key").examples(["request-17"]).into()
+    }
+}
+
 impl PartialSchema for Permission {
     fn schema() -> RefOr<Schema> {
         let names = [
@@ -236,6 +246,7 @@ named! {
     PlanName => "PlanName",
     PlanDescription => "PlanDescription",
     PlanFeature => "PlanFeature",
+    UsageKey => "UsageKey",
     Permission => "Permission",
     OtherId => "OtherId",
     UnixMs => "UnixMs",

@@ -9,6 +9,8 @@ mod rows;
 pub mod settlements;
 pub mod sql;
 pub mod sqlite;
+pub mod subscriptions;
+pub mod usage;
 
 use std::{fmt, sync::Arc};
 
@@ -23,6 +25,8 @@ use crate::{
     requirements::RequirementStore,
     server_secrets::ServerSecretStore,
     store_error::StoreError,
+    subscriptions::SubscriptionStore,
+    usage::UsageStore,
 };
 
 /// A migration and whether the database has it.
@@ -79,6 +83,8 @@ pub struct Books {
     pub settlements: Arc<dyn SettlementStore>,
     pub requirements: Arc<dyn RequirementStore>,
     pub plans: Arc<dyn PlanStore>,
+    pub subscriptions: Arc<dyn SubscriptionStore>,
+    pub usage: Arc<dyn UsageStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
     pub secrets: Arc<dyn ServerSecretStore>,
@@ -92,6 +98,8 @@ impl Books {
             + SettlementStore
             + RequirementStore
             + PlanStore
+            + SubscriptionStore
+            + UsageStore
             + IdempotencyStore
             + ApiKeyStore
             + ServerSecretStore
@@ -104,6 +112,8 @@ impl Books {
             settlements: store.clone(),
             requirements: store.clone(),
             plans: store.clone(),
+            subscriptions: store.clone(),
+            usage: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
             secrets: store,

@@ -11,6 +11,8 @@ mod record;
 mod requirements;
 mod server_secrets;
 mod settlements;
+mod subscriptions;
+mod usage;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

@@ -7,6 +7,8 @@ mod plans;
 mod requirements;
 mod server_secrets;
 mod settlements;
+mod subscriptions;
+mod usage;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
