@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use settling::{FeePayerCheck, Settling};
 
 use crate::{
+    agents::service::Agents,
     api_keys::{
         Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
     },
@@ -38,6 +39,8 @@ use crate::{
         sqlite::SqliteStore,
     },
     store_error::StoreError,
+    subscriptions::{service::Subscriptions, worker::Worker},
+    usage::service::Usage,
 };
 
 /// How long a component may take to say how it is.
@@ -230,16 +233,32 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
+        let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
         let plans = Plans::new(Arc::clone(&books.plans), Arc::clone(&clock), Arc::clone(&entropy));
+        let subscriptions = Subscriptions::new(
+            Arc::clone(&books.subscriptions),
+            Arc::clone(&books.agents),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let usage = Usage::new(
+            Arc::clone(&books.usage),
+            Arc::clone(&books.subscriptions),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
         let services = Services {
             verifier: Arc::new(verifier),
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             plans: Arc::new(plans),
+            subscriptions: Arc::new(subscriptions),
+            usage: Arc::new(usage),
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
             api_keys: Arc::new(api_keys),
+            agents: Arc::new(agents),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
@@ -262,6 +281,12 @@ impl App {
             payments: Arc::clone(&books.payments),
             idempotency: Arc::clone(&books.idempotency),
             clock: Arc::clone(&services.clock),
+        }
+        .start(shutdown.clone());
+        Worker {
+            store: Arc::clone(&books.subscriptions),
+            clock: Arc::clone(&services.clock),
+            entropy: Arc::clone(&services.entropy),
         }
         .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());

@@ -35,7 +35,8 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`],
+//! [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`] and [`schema`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -45,6 +46,7 @@
 //! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
 //! to mainnet with.
 
+pub mod agents;
 pub mod api_keys;
 pub mod app;
 pub mod chain;

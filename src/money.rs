@@ -144,8 +144,17 @@ impl Amount {
     /// Never: digits around a point are JSON.
     #[must_use]
     pub fn to_json(self, decimals: u8) -> Box<RawValue> {
-        RawValue::from_string(decimal_text(self.0, decimals)).expect("a decimal number is JSON")
+        decimal_json(self.0, decimals)
     }
+}
+
+/// Atomic units in whole tokens as a JSON number, digit for digit.
+///
+/// # Panics
+/// Never: digits around a point are JSON.
+#[must_use]
+pub fn decimal_json(units: u64, decimals: u8) -> Box<RawValue> {
+    RawValue::from_string(decimal_text(units, decimals)).expect("a decimal number is JSON")
 }
 
 /// Atomic units in whole tokens, with no more digits than needed; also for the zero that an [`Amount`] cannot be.

@@ -38,6 +38,22 @@ pub enum Nonce {}
 #[derive(Debug)]
 pub enum Resource {}
 
+/// What an agent is called.
+#[derive(Debug)]
+pub enum AgentName {}
+
+/// What may be spent.
+#[derive(Debug)]
+pub enum LimitIn {}
+
+/// A limit or a sum, which may be nothing.
+#[derive(Debug)]
+pub enum SumOut {}
+
+/// What may be paid for.
+#[derive(Debug)]
+pub enum ServicePattern {}
+
 /// What a key is called.
 #[derive(Debug)]
 pub enum KeyName {}
@@ -89,11 +105,20 @@ fn line(max_bytes: usize, what: &str) -> ObjectBuilder {
 }
 
 fn tokens() -> ObjectBuilder {
+    tokens_or_none().exclusive_minimum(Some(Number::Int(0))).examples([0.05])
+}
+
+fn tokens_or_none() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Number).maximum(Some(Number::Float(MAX_TOKENS)))
+}
+
+/// A decimal number as text.
+fn tokens_text() -> ObjectBuilder {
     ObjectBuilder::new()
-        .schema_type(Type::Number)
-        .exclusive_minimum(Some(Number::Int(0)))
-        .maximum(Some(Number::Float(MAX_TOKENS)))
-        .examples([0.05])
+        .schema_type(Type::String)
+        .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"))
+        .max_length(Some(MAX_AMOUNT_TEXT))
+        .examples(["0.05"])
 }
 
 impl PartialSchema for PublicKey {
@@ -188,19 +213,60 @@ impl PartialSchema for OtherId {
 
 impl PartialSchema for AmountIn {
     fn schema() -> RefOr<Schema> {
-        let text = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"))
-            .max_length(Some(MAX_AMOUNT_TEXT))
-            .examples(["0.05"]);
         let description = "Whole tokens, as a number or a string, read digit by digit. More than 0, at most 2^63 - 1 \
                            atomic units, and a whole number of those: USDC, USDT and PYUSD have 6 digits after the \
                            point, SOL has 9. Never rounded.";
-        let any_of = [tokens().into(), text.into()];
-        let mut schema = AnyOf::new();
-        schema.items.extend(any_of);
-        schema.description = Some(description.to_owned());
-        Schema::AnyOf(schema).into()
+        either(tokens(), description)
+    }
+}
+
+fn either(number: ObjectBuilder, description: &str) -> RefOr<Schema> {
+    let mut schema = AnyOf::new();
+    schema.items.extend([number.into(), tokens_text().into()]);
+    schema.description = Some(description.to_owned());
+    Schema::AnyOf(schema).into()
+}
+
+impl PartialSchema for LimitIn {
+    fn schema() -> RefOr<Schema> {
+        let description = "Whole tokens, as a number or a string, read digit by digit. 0, which is nothing, or more, at \
+                           most 2^63 - 1 atomic units, and a whole number of those: USDC, USDT and PYUSD have 6 digits \
+                           after the point, SOL has 9.";
+        either(tokens_or_none().minimum(Some(Number::Int(0))).examples([10]), description)
+    }
+}
+
+impl PartialSchema for SumOut {
+    fn schema() -> RefOr<Schema> {
+        let description = "Whole tokens, exactly; 0 or more. Read it as a decimal, not as a float, where every digit \
+                           counts.";
+        ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(Number::Int(0)))
+            .examples([0.05])
+            .description(Some(description))
+            .into()
+    }
+}
+
+impl PartialSchema for AgentName {
+    fn schema() -> RefOr<Schema> {
+        line(200, "A name").examples(["research"]).into()
+    }
+}
+
+impl PartialSchema for ServicePattern {
+    fn schema() -> RefOr<Schema> {
+        let description = "A path such as `/v1/*` or a URL such as `https://api.example.com/*`: 1 to 512 bytes, without \
+                           user, query, dot segments or encoded slashes. `*` stands for any characters; `*.` may begin \
+                           a host.";
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(512))
+            .examples(["https://api.example.com/*"])
+            .description(Some(description))
+            .into()
     }
 }
 
@@ -242,6 +308,10 @@ named! {
     AmountOut => "AmountOut",
     Nonce => "Nonce",
     Resource => "Resource",
+    AgentName => "AgentName",
+    LimitIn => "LimitIn",
+    SumOut => "SumOut",
+    ServicePattern => "ServicePattern",
     KeyName => "KeyName",
     PlanName => "PlanName",
     PlanDescription => "PlanDescription",

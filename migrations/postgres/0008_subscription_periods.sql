@@ -40,7 +40,7 @@ ALTER TABLE analytics_events ADD COLUMN subscription_id TEXT COLLATE "C" REFEREN
 -- SHA-256 of what was said under the idempotency key.
 ALTER TABLE usage_records
     ADD COLUMN fingerprint BYTEA CHECK (length(fingerprint) = 32),
-    ADD CONSTRAINT usage_records_fingerprint_check CHECK ((fingerprint IS NULL) = (idempotency_key IS NULL));
+    ADD CONSTRAINT usage_records_keyed_check CHECK ((fingerprint IS NULL) = (idempotency_key IS NULL));
 
 -- Usage by UTC day, in days since the epoch; a day on which a period begins belongs to two.
 CREATE TABLE usage_days (

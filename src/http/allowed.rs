@@ -28,7 +28,16 @@ macro_rules! required_scopes {
     };
 }
 
-required_scopes!(Verify, PlansWrite, KeysManage);
+required_scopes!(
+    Verify,
+    AgentsRead,
+    AgentsWrite,
+    SubscriptionsRead,
+    SubscriptionsWrite,
+    PlansWrite,
+    UsageWrite,
+    KeysManage
+);
 
 /// A caller whose key has the scope. A handler that takes an `Option` of it is open to those without a key; a key without
 /// the scope is refused all the same.

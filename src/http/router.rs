@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     admission::admission,
-    allowed::{KeysManage, PlansWrite, Verify},
+    allowed::{AgentsWrite, KeysManage, PlansWrite, SubscriptionsWrite, UsageWrite, Verify},
     body::MAX_BODY,
     cors::{cors, rules},
     error::ApiError,
@@ -34,6 +34,7 @@ use super::{
     routes,
 };
 use crate::{
+    agents::service::Agents,
     api_keys::{Authenticator, Environment, service::ApiKeys},
     client_address::TrustedProxies,
     clock::Clock,
@@ -44,6 +45,8 @@ use crate::{
     plans::service::Plans,
     rate_limit::RateLimiter,
     requirements::service::Requirements,
+    subscriptions::service::Subscriptions,
+    usage::service::Usage,
 };
 
 /// Longest time a request may take. More than its parts may take together (body 10 s, twin 10 s, judging 15 s, recording
@@ -104,8 +107,11 @@ pub struct Services {
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub plans: Arc<Plans>,
+    pub subscriptions: Arc<Subscriptions>,
+    pub usage: Arc<Usage>,
     pub keys: Arc<Authenticator>,
     pub api_keys: Arc<ApiKeys>,
+    pub agents: Arc<Agents>,
     pub rate_limits: RateLimiter,
     pub trusted_proxies: TrustedProxies,
     pub idempotency: Arc<dyn IdempotencyStore>,
@@ -147,6 +153,12 @@ impl FromRef<AppState> for Arc<ApiKeys> {
     }
 }
 
+impl FromRef<AppState> for Arc<Agents> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.agents)
+    }
+}
+
 impl FromRef<AppState> for Environment {
     fn from_ref(state: &AppState) -> Self {
         state.key_environment
@@ -162,6 +174,18 @@ impl FromRef<AppState> for Arc<Requirements> {
 impl FromRef<AppState> for Arc<Plans> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.plans)
+    }
+}
+
+impl FromRef<AppState> for Arc<Subscriptions> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.subscriptions)
+    }
+}
+
+impl FromRef<AppState> for Arc<Usage> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.usage)
     }
 }
 
@@ -199,6 +223,13 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
+        .routes(routes!(routes::agents::list))
+        .routes(routes!(routes::agents::find, routes::agents::change, routes::agents::delete))
+        .routes(routes!(routes::agents::reputation))
+        .routes(routes!(routes::agents::spending))
+        .routes(routes!(routes::subscriptions::list))
+        .routes(routes!(routes::subscriptions::find))
+        .routes(routes!(routes::usage::report))
         .routes(routes!(routes::plans::list))
         .routes(routes!(routes::plans::find, routes::plans::change, routes::plans::remove))
         .routes(routes!(routes::plans::list_below_subscriptions))
@@ -217,9 +248,28 @@ fn once_for_callers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::requirements::issue))
 }
 
+/// Operations that take an `Idempotency-Key` and need an API key that may write agents.
+fn once_for_agents() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::agents::register))
+}
+
 /// Operations that take an `Idempotency-Key` and need an API key that may write plans.
-fn once_for_plan_writers() -> OpenApiRouter<AppState> {
+fn once_for_plans() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::plans::create))
+}
+
+/// Operations that take an `Idempotency-Key` and need an API key that may write subscriptions.
+fn once_for_subscriptions() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::subscriptions::create))
+        .routes(routes!(routes::subscriptions::cancel))
+}
+
+/// Operations that take an `Idempotency-Key` and need an API key that may write usage.
+fn once_for_usage() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::usage::record))
+        .routes(routes!(routes::usage::record_below_subscriptions))
 }
 
 /// Operations that take an `Idempotency-Key` and need an API key that may manage keys.
@@ -231,7 +281,14 @@ fn once_for_managers() -> OpenApiRouter<AppState> {
 
 /// Every operation, with what it says of itself.
 pub(super) fn operations() -> OpenApiRouter<AppState> {
-    plain().merge(once()).merge(once_for_callers()).merge(once_for_plan_writers()).merge(once_for_managers())
+    plain()
+        .merge(once())
+        .merge(once_for_callers())
+        .merge(once_for_agents())
+        .merge(once_for_plans())
+        .merge(once_for_subscriptions())
+        .merge(once_for_usage())
+        .merge(once_for_managers())
 }
 
 /// The whole service.
@@ -245,13 +302,20 @@ pub fn router(services: Services) -> Router {
     let cors_rules = rules(&state.allowed_origins);
     let keep = from_fn_with_state(state.clone(), idempotent::<Verify>);
     let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers::<Verify>);
-    let keep_for_plan_writers = from_fn_with_state(state.clone(), idempotent_for_callers::<PlansWrite>);
+    let keep_for_agents = from_fn_with_state(state.clone(), idempotent_for_callers::<AgentsWrite>);
+    let keep_for_plans = from_fn_with_state(state.clone(), idempotent_for_callers::<PlansWrite>);
+    let keep_for_subscriptions =
+        from_fn_with_state(state.clone(), idempotent_for_callers::<SubscriptionsWrite>);
+    let keep_for_usage = from_fn_with_state(state.clone(), idempotent_for_callers::<UsageWrite>);
     let keep_for_managers = from_fn_with_state(state.clone(), idempotent_for_callers::<KeysManage>);
     let routes = Router::new()
         .merge(plain())
         .merge(once().route_layer(keep))
         .merge(once_for_callers().route_layer(keep_for_callers))
-        .merge(once_for_plan_writers().route_layer(keep_for_plan_writers))
+        .merge(once_for_agents().route_layer(keep_for_agents))
+        .merge(once_for_plans().route_layer(keep_for_plans))
+        .merge(once_for_subscriptions().route_layer(keep_for_subscriptions))
+        .merge(once_for_usage().route_layer(keep_for_usage))
         .merge(once_for_managers().route_layer(keep_for_managers))
         .route("/docs", get(routes::docs::docs))
         .route("/docs/", get(routes::docs::docs_file))

@@ -1,5 +1,6 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
+pub mod agents;
 mod lease;
 pub mod memory;
 pub mod plans;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use crate::{
+    agents::AgentStore,
     api_keys::ApiKeyStore,
     idempotency::IdempotencyStore,
     payments::{PaymentStore, settlement::SettlementStore},
@@ -87,6 +89,7 @@ pub struct Books {
     pub usage: Arc<dyn UsageStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
+    pub agents: Arc<dyn AgentStore>,
     pub secrets: Arc<dyn ServerSecretStore>,
 }
 
@@ -102,6 +105,7 @@ impl Books {
             + UsageStore
             + IdempotencyStore
             + ApiKeyStore
+            + AgentStore
             + ServerSecretStore
             + 'static,
     {
@@ -116,6 +120,7 @@ impl Books {
             usage: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
+            agents: store.clone(),
             secrets: store,
         }
     }

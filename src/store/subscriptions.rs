@@ -30,13 +30,11 @@ macro_rules! subscribed {
 
 pub const FIND_SUBSCRIPTION: &str = subscribed!("WHERE s.id = $1 AND s.owner = $2");
 
-pub const LIST_SUBSCRIPTIONS: &str =
-    subscribed!("WHERE s.owner = $1 ORDER BY s.id DESC LIMIT $2 OFFSET $3");
+pub const LIST_SUBSCRIPTIONS: &str = subscribed!("WHERE s.owner = $1 ORDER BY s.id DESC LIMIT $2 OFFSET $3");
 
 pub const COUNT_SUBSCRIPTIONS: &str = "SELECT count(*) FROM subscriptions WHERE owner = $1";
 
-pub const DUE_SUBSCRIPTIONS: &str =
-    subscribed!("WHERE s.due_at_ms <= $1 ORDER BY s.due_at_ms LIMIT $2");
+pub const DUE_SUBSCRIPTIONS: &str = subscribed!("WHERE s.due_at_ms <= $1 ORDER BY s.due_at_ms LIMIT $2");
 
 /// Asked before anything is locked: mostly there is nothing to do.
 pub const ANY_DUE: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE due_at_ms <= $1)";
@@ -168,12 +166,11 @@ macro_rules! subscription_transactions {
         ) -> Result<Result<Begun, StoreError>, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             // Held against its removal.
-            let plan: Option<PlanRow> =
-                sqlx::query_as(sqlx::AssertSqlSafe([OWN_PLAN, $share].concat()))
-                    .bind(new.plan.as_str())
-                    .bind(&new.owner)
-                    .fetch_optional(&mut *transaction)
-                    .await?;
+            let plan: Option<PlanRow> = sqlx::query_as(sqlx::AssertSqlSafe([OWN_PLAN, $share].concat()))
+                .bind(new.plan.as_str())
+                .bind(&new.owner)
+                .fetch_optional(&mut *transaction)
+                .await?;
             let plan = match plan.map(Plan::try_from).transpose() {
                 Ok(Some(plan)) if plan.retired_at.is_some() => return Ok(Ok(Begun::PlanRetired)),
                 Ok(Some(plan)) => plan,
@@ -269,7 +266,10 @@ macro_rules! subscription_transactions {
                         count += 1;
                     }
                     Err(error) => {
-                        tracing::error!(error = &error as &dyn std::error::Error, "a subscription is left alone");
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "a subscription is left alone"
+                        );
                     }
                 }
             }

@@ -12,9 +12,7 @@ mod wire;
 pub mod worker;
 
 pub use calendar::{Anchor, Day, Period};
-pub use state::{
-    Advanced, GRACE, Happening, MAX_PERIODS_AHEAD, Money, PaidPeriod, Told, Unpayable, When,
-};
+pub use state::{Advanced, GRACE, Happening, MAX_PERIODS_AHEAD, Money, PaidPeriod, Told, Unpayable, When};
 pub use store::{Begun, SubscriptionPage, SubscriptionStore};
 pub use subscription::{NewSubscription, Price, Standing, Subscribed, Subscription};
 pub use wire::{CancelMembers, CreateMembers};

@@ -194,7 +194,11 @@ mod tests {
             records: 1,
         };
         let limits = Limits { requests_per_month: per_month, requests_per_day: per_day };
-        Meter::new(limits, PERIOD, &[count(10, 7, 3), count(10, PERIOD.start.0, 2), count(11, PERIOD.start.0, 4)])
+        Meter::new(
+            limits,
+            PERIOD,
+            &[count(10, 7, 3), count(10, PERIOD.start.0, 2), count(11, PERIOD.start.0, 4)],
+        )
     }
 
     #[test]

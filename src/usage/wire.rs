@@ -78,7 +78,6 @@ pub struct BatchMembers<'a> {
 #[derive(Debug, ToSchema)]
 #[schema(as = UsageBody)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "for the OpenAPI document; read as UsageMembers")]
 pub enum UsageBody<'a> {
     One(UsageMembers<'a>),
     Many(BatchMembers<'a>),
@@ -139,7 +138,10 @@ impl Batch {
         let usage: Vec<Option<NewUsage>> = match members.usage {
             None => vec![members.read("", now, entropy, &mut errors)],
             Some(_) if members.has_more_than_usage() => {
-                return Err(FieldErrors::one("usage", "holds all there is to count: leave the other members out"));
+                return Err(FieldErrors::one(
+                    "usage",
+                    "holds all there is to count: leave the other members out",
+                ));
             }
             Some(raw) => items(raw)?
                 .into_iter()

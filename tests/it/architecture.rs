@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: [(&str, &[&str]); 25] = [
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
@@ -19,10 +19,12 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("chain", &["clock", "ids", "metrics", "money", "shutdown"]),
     ("server_secrets", &["ids", "store_error"]),
     ("api_keys", &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "store_error"]),
+    ("agents", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -72,6 +74,7 @@ const DOORS: [(&str, &[&str]); 24] = [
     (
         "store",
         &[
+            "agents",
             "api_keys",
             "chain",
             "clock",
@@ -93,6 +96,7 @@ const DOORS: [(&str, &[&str]); 24] = [
     (
         "http",
         &[
+            "agents",
             "api_keys",
             "chain",
             "client_address",
@@ -120,6 +124,7 @@ const DOORS: [(&str, &[&str]); 24] = [
 /// Crates that domain code must not see.
 const BACKENDS: [&str; 5] = ["axum", "sqlx", "deadpool_redis", "hyper_util", "reqwest"];
 const DOMAINS: [&str; 10] = [
+    "agents",
     "payments",
     "plans",
     "subscriptions",

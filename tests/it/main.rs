@@ -1,6 +1,8 @@
 //! The one integration-test binary.
 
 #[cfg(feature = "sandbox")]
+mod agents;
+#[cfg(feature = "sandbox")]
 mod api_keys;
 mod architecture;
 #[cfg(feature = "sandbox")]
@@ -36,5 +38,7 @@ mod rpc;
 mod sandbox;
 #[cfg(feature = "sandbox")]
 mod settlement;
+#[cfg(feature = "sandbox")]
+mod subscriptions;
 #[cfg(feature = "sandbox")]
 mod x402;

@@ -7,7 +7,8 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 36] = [
+const CODES: [&str; 40] = [
+    "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
     "API_KEY_EXPIRED",
@@ -34,14 +35,17 @@ const CODES: [&str; 36] = [
     "OUTCOME_UNKNOWN",
     "OVERLOADED",
     "PAYMENT_EXPIRED",
+    "PLAN_RETIRED",
     "RATE_LIMIT_EXCEEDED",
     "RECIPIENT_MISMATCH",
     "REPLAY_ATTACK",
+    "SUBSCRIPTION_INACTIVE",
     "SUBSCRIPTION_NOT_FOUND",
     "TIMED_OUT",
     "TRANSACTION_FAILED",
     "TRANSACTION_NOT_FOUND",
     "UNSUPPORTED_MEDIA_TYPE",
+    "USAGE_LIMIT_EXCEEDED",
     "VALIDATION_FAILED",
     "VERIFICATION_IN_PROGRESS",
 ];

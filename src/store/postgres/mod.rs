@@ -3,6 +3,7 @@
 //! Statements end at the server by its own timeouts. Against a server that no longer answers, or a network that loses
 //! what is sent, every operation also ends on this side, and its connection with it.
 
+mod agents;
 mod api_keys;
 mod idempotency;
 mod payments;

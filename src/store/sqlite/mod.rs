@@ -1,5 +1,6 @@
 //! The books in SQLite: one writer, several readers, write-ahead log, every commit synced to the disk.
 
+mod agents;
 mod api_keys;
 mod idempotency;
 mod payments;

@@ -1,5 +1,6 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
+mod agents;
 mod api_keys;
 mod batches;
 mod constraints;
@@ -11,6 +12,7 @@ mod races;
 mod requirements;
 mod settlement_races;
 mod settlements;
+mod subscriptions;
 mod trouble;
 mod upgrade;
 
@@ -26,9 +28,10 @@ use pay402::{
 };
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::harness::postgres::PostgresServer;
+use crate::harness::{TestApp, postgres::PostgresServer};
 
 /// A database of the test's own, which instances can be opened on.
 #[derive(Debug)]
@@ -55,6 +58,35 @@ impl Backend {
             }
             Self::Postgres(server) => Books::new(PostgresStore::open(&server.url(), metrics).await.unwrap()),
         }
+    }
+
+    /// Where a service keeps it. A [`TestApp`](crate::harness::TestApp) has its own SQLite.
+    pub fn url(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(server) => Some(server.url()),
+        }
+    }
+
+    /// The service on this very database.
+    pub async fn app(&self) -> TestApp {
+        let url = match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        };
+        TestApp::with(|environment, _| environment.with("DATABASE_URL", url)).await
+    }
+
+    /// What a statement selects: a text and a number a row.
+    pub async fn select(&self, statement: &'static str) -> Vec<(String, i64)> {
+        let rows = match self {
+            Self::Sqlite(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
+                sqlx::query_as(statement).fetch_all(&mut file.connect().await.unwrap()).await
+            }
+            Self::Postgres(server) => sqlx::query_as(statement).fetch_all(&mut server.connect().await).await,
+        };
+        rows.unwrap()
     }
 
     pub async fn books(&self) -> Books {

@@ -1,6 +1,5 @@
 //! The real service on a sandbox chain, both on one clock that moves only when a test says so.
 
-pub mod databases;
 pub mod logs;
 pub mod postgres;
 pub mod process;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pay402::api_keys::Scope;
 use serde_json::{Value, json};
+use solana_pubkey::Pubkey;
 
 use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
 
@@ -54,7 +55,7 @@ impl Operation {
         let parts = self.path.split('/').map(|part| if part.starts_with('{') { name } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
         let request = app.http.request(self.method.parse().unwrap(), app.path(&path));
-        if ["POST", "PATCH"].contains(&self.method.as_str()) { request.json(&json!({})) } else { request }
+        if matches!(self.method.as_str(), "POST" | "PATCH") { request.json(&json!({})) } else { request }
     }
 }
 
@@ -150,14 +151,31 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     let payment = answer.body["payment"]["id"].as_str().unwrap();
     let [revoked, rotated] = [make_key(app, json!(["verify"])).await, make_key(app, json!(["verify"])).await];
     let [changed, removed] = [make_plan(app).await, make_plan(app).await];
+    let subscription = make_subscription(app).await;
     vec![
         ("PATCH /plans/{id}", changed),
         ("DELETE /plans/{id}", removed),
+        ("GET /subscriptions/{id}", subscription.clone()),
+        ("GET /subscriptions/{id}/usage", subscription.clone()),
+        ("POST /subscriptions/{id}/cancel", subscription),
+        ("GET /agents/{id}", make_agent(app, 1).await),
+        ("PATCH /agents/{id}", make_agent(app, 2).await),
+        ("DELETE /agents/{id}", make_agent(app, 3).await),
+        ("GET /agents/{id}/reputation", make_agent(app, 4).await),
+        ("GET /agents/{id}/spending", make_agent(app, 5).await),
         ("GET /payments/{id}", payment.to_owned()),
         ("GET /requirements/{nonce}", nonce.to_owned()),
         ("DELETE /api-keys/{id}", revoked["id"].as_str().unwrap().to_owned()),
         ("POST /api-keys/{id}/rotate", rotated["keyPrefix"].as_str().unwrap().to_owned()),
     ]
+}
+
+/// The id of an agent of KEY's user.
+async fn make_agent(app: &TestApp, number: u8) -> String {
+    let wallet = Pubkey::new_from_array([number; 32]).to_string();
+    let answer = app.post("/agents", Some(KEY), &json!({"name": "made", "publicKey": wallet})).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
 }
 
 /// A key of KEY's user with these permissions, in plain text and what is known of it.
@@ -171,6 +189,14 @@ async fn make_key(app: &TestApp, permissions: Value) -> Value {
 async fn make_plan(app: &TestApp) -> String {
     let plan = json!({"name": "pro", "pricePerMonth": 25, "currency": "USDC"});
     let answer = app.post("/plans", Some(KEY), &plan).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
+}
+
+/// The id of a subscription of KEY's user.
+async fn make_subscription(app: &TestApp) -> String {
+    let body = json!({"planId": make_plan(app).await, "agentId": make_agent(app, 6).await});
+    let answer = app.post("/subscriptions", Some(KEY), &body).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.body["id"].as_str().unwrap().to_owned()
 }

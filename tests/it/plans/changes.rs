@@ -6,16 +6,20 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use super::{change, make, pro};
-use crate::harness::{KEY, OTHER_KEY, TestApp, databases::on_both_databases, with};
+use crate::{
+    conformance::{Backend, on_both},
+    harness::{KEY, OTHER_KEY, with},
+};
 
-on_both_databases!(
+on_both!(
     members_change_one_by_one,
     what_cannot_be_changed_is_refused,
     anothers_plan_cannot_be_changed,
     changes_made_at_once_are_all_made,
 );
 
-async fn members_change_one_by_one(app: TestApp) {
+async fn members_change_one_by_one(backend: Backend) {
+    let app = backend.app().await;
     let mut plan = make(&app, &pro()).await;
     let created_at = app.now();
     let steps = [
@@ -54,7 +58,8 @@ async fn members_change_one_by_one(app: TestApp) {
     assert_eq!(plan["createdAt"], json!(created_at));
 }
 
-async fn what_cannot_be_changed_is_refused(app: TestApp) {
+async fn what_cannot_be_changed_is_refused(backend: Backend) {
+    let app = backend.app().await;
     let plan = make(&app, &with(pro(), "metadata", json!({"a": "x".repeat(3000)}))).await;
     let cases = [
         ("name", json!(null)),
@@ -84,7 +89,8 @@ async fn what_cannot_be_changed_is_refused(app: TestApp) {
     assert_eq!(found.body, plan);
 }
 
-async fn anothers_plan_cannot_be_changed(app: TestApp) {
+async fn anothers_plan_cannot_be_changed(backend: Backend) {
+    let app = backend.app().await;
     let plan = make(&app, &pro()).await;
     let unknown = with(plan.clone(), "id", "plan_00000000000000000000000000");
     for (key, plan) in [(OTHER_KEY, &plan), (KEY, &unknown)] {
@@ -95,7 +101,8 @@ async fn anothers_plan_cannot_be_changed(app: TestApp) {
     assert_eq!(found.body, plan);
 }
 
-async fn changes_made_at_once_are_all_made(app: TestApp) {
+async fn changes_made_at_once_are_all_made(backend: Backend) {
+    let app = backend.app().await;
     let plan = make(&app, &pro()).await;
     let changes =
         (0..16).map(|number| {

@@ -5,9 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{make, pro, remove};
-use crate::harness::{KEY, OTHER_KEY, TestApp, databases::on_both_databases, with};
+use crate::{
+    conformance::{Backend, on_both},
+    harness::{KEY, OTHER_KEY, with},
+};
 
-on_both_databases!(
+on_both!(
     a_plan_is_made_and_found,
     a_plan_with_everything,
     every_field_that_is_wrong_is_named,
@@ -17,7 +20,8 @@ on_both_databases!(
     the_same_request_makes_one_plan,
 );
 
-async fn a_plan_is_made_and_found(app: TestApp) {
+async fn a_plan_is_made_and_found(backend: Backend) {
+    let app = backend.app().await;
     let made = make(&app, &with(pro(), "future", 1)).await;
     assert!(made["id"].as_str().unwrap().starts_with("plan_"), "{made}");
     let expected = json!({
@@ -38,7 +42,8 @@ async fn a_plan_is_made_and_found(app: TestApp) {
     }
 }
 
-async fn a_plan_with_everything(app: TestApp) {
+async fn a_plan_with_everything(backend: Backend) {
+    let app = backend.app().await;
     let body = json!({
         "name": "é \u{1f680}", "description": "for all", "pricePerMonth": 0.000_000_001, "currency": "SOL",
         "features": ["a", "b c"], "limits": {"requestsPerMonth": 1_000_000_000_000_u64, "requestsPerDay": 1},
@@ -59,7 +64,8 @@ async fn a_plan_with_everything(app: TestApp) {
     assert!(text.contains("\"pricePerMonth\":9223372036854.775807,"), "to the digit: {text}");
 }
 
-async fn every_field_that_is_wrong_is_named(app: TestApp) {
+async fn every_field_that_is_wrong_is_named(backend: Backend) {
+    let app = backend.app().await;
     let cases = [
         ("name", json!(null)),
         ("name", json!("")),
@@ -103,7 +109,8 @@ async fn every_field_that_is_wrong_is_named(app: TestApp) {
     assert_eq!(app.get("/plans", None).await.body["total"], 0);
 }
 
-async fn lists_hold_everybodys_plans_newest_first(app: TestApp) {
+async fn lists_hold_everybodys_plans_newest_first(backend: Backend) {
+    let app = backend.app().await;
     let mut plans = Vec::new();
     for (number, key) in [KEY, OTHER_KEY, KEY].into_iter().enumerate() {
         app.chain.clock.advance(Duration::from_millis(5));
@@ -125,7 +132,8 @@ async fn lists_hold_everybodys_plans_newest_first(app: TestApp) {
     }
 }
 
-async fn a_plan_that_nobody_subscribed_to_is_deleted(app: TestApp) {
+async fn a_plan_that_nobody_subscribed_to_is_deleted(backend: Backend) {
+    let app = backend.app().await;
     let made = make(&app, &pro()).await;
     let removed = remove(&app, KEY, &made).await;
     assert_eq!((removed.status, &removed.body), (200, &with(made.clone(), "deleted", true)));
@@ -135,7 +143,8 @@ async fn a_plan_that_nobody_subscribed_to_is_deleted(app: TestApp) {
     }
 }
 
-async fn anothers_plan_can_be_read_and_not_removed(app: TestApp) {
+async fn anothers_plan_can_be_read_and_not_removed(backend: Backend) {
+    let app = backend.app().await;
     let made = make(&app, &pro()).await;
     let removed = remove(&app, OTHER_KEY, &made).await;
     assert_eq!((removed.status, removed.code()), (404, "NOT_FOUND"), "{removed:?}");
@@ -143,7 +152,8 @@ async fn anothers_plan_can_be_read_and_not_removed(app: TestApp) {
     assert_eq!(listed.body["plans"], json!([made]));
 }
 
-async fn the_same_request_makes_one_plan(app: TestApp) {
+async fn the_same_request_makes_one_plan(backend: Backend) {
+    let app = backend.app().await;
     let post = async |body: &Value| {
         let request = app.http.post(app.path("/plans")).header("idempotency-key", "once").json(body);
         app.send(request, Some(KEY)).await

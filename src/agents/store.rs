@@ -1,0 +1,95 @@
+//! Where agents are kept.
+
+use async_trait::async_trait;
+
+use super::{Agent, AgentPatch, DaySpending};
+use crate::{
+    clock::UnixMs,
+    ids::{AgentId, EventId},
+    input::FieldErrors,
+    store_error::StoreError,
+};
+
+/// What became of a new agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    Kept,
+    /// Nothing was written: the owner has this agent with the wallet.
+    WalletTaken(AgentId),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Updated {
+    Changed(Box<Agent>),
+    NotFound,
+    /// Nothing was written: what would come of it is not an agent.
+    Refused(FieldErrors),
+}
+
+/// One page of a user's agents, newest first.
+#[derive(Clone, Debug)]
+pub struct AgentPage {
+    pub agents: Vec<Agent>,
+    /// How many there are on all pages.
+    pub total: u64,
+}
+
+/// What a day comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spending {
+    pub stable: DaySpending,
+    pub sol: DaySpending,
+}
+
+/// Deleted agents are kept for the books and are not found any more.
+#[async_trait]
+pub trait AgentStore: std::fmt::Debug + Send + Sync {
+    /// Keeps a new agent, and that it was registered.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn create(&self, agent: &Agent, event: &EventId) -> Result<Created, StoreError>;
+
+    /// The owner's agent with this id or public key.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn find(&self, owner: &str, id_or_public_key: &str) -> Result<Option<Agent>, StoreError>;
+
+    /// # Errors
+    /// When the database does not answer.
+    async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<AgentPage, StoreError>;
+
+    /// Changes the owner's agent with this id or public key. Changes made at a time come one after the other, so that
+    /// none undoes another's members.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn update(
+        &self,
+        owner: &str,
+        id_or_public_key: &str,
+        patch: &AgentPatch,
+        at: UnixMs,
+        event: &EventId,
+    ) -> Result<Updated, StoreError>;
+
+    /// Deletes the owner's agent with this id or public key; what it was.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn delete(
+        &self,
+        owner: &str,
+        id_or_public_key: &str,
+        at: UnixMs,
+        event: &EventId,
+    ) -> Result<Option<Agent>, StoreError>;
+
+    /// What the UTC day of `at` comes to.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError>;
+}

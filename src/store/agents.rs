@@ -1,0 +1,307 @@
+//! Agents in both databases: the statements, what their rows mean, and the database transactions made of them, which read
+//! the same in both.
+
+use sqlx::FromRow;
+
+use super::rows::{column, corrupt};
+use crate::{
+    agents::{Agent, AgentPage, AllowedServices, DaySpending, Limits, Reputation, Spending, UnitLimits},
+    clock::UnixMs,
+    ids::AgentId,
+    money::Amount,
+    store_error::StoreError,
+};
+
+pub(super) const AGENTS: &str = "agents";
+pub(super) const SPENDING: &str = "agent_spending";
+
+macro_rules! agent_columns {
+    () => {
+        "id, owner, name, public_key, daily_limit, per_transaction_limit, sol_daily_limit, \
+         sol_per_transaction_limit, allowed_services, reputation_score, transaction_count, metadata, created_at_ms, \
+         updated_at_ms"
+    };
+}
+pub(super) use agent_columns;
+
+/// The unique constraint decides whether the owner has the wallet.
+pub(super) const CREATE_AGENT: &str = "\
+    INSERT INTO agents (id, owner, name, public_key, daily_limit, per_transaction_limit, sol_daily_limit, \
+        sol_per_transaction_limit, allowed_services, metadata, created_at_ms, updated_at_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) ON CONFLICT DO NOTHING";
+
+pub const FIND_AGENT: &str = concat!(
+    "SELECT ",
+    agent_columns!(),
+    " FROM agents WHERE (id = $1 OR public_key = $1) AND owner = $2 AND deleted_at_ms IS NULL"
+);
+
+pub const LIST_AGENTS: &str = concat!(
+    "SELECT ",
+    agent_columns!(),
+    " FROM agents WHERE owner = $1 AND deleted_at_ms IS NULL ORDER BY id DESC LIMIT $2 OFFSET $3"
+);
+
+pub const COUNT_AGENTS: &str = "SELECT count(*) FROM agents WHERE owner = $1 AND deleted_at_ms IS NULL";
+
+pub(super) const CHANGE_AGENT: &str = "\
+    UPDATE agents SET name = $2, daily_limit = $3, per_transaction_limit = $4, sol_daily_limit = $5, \
+        sol_per_transaction_limit = $6, allowed_services = $7, metadata = $8, updated_at_ms = $9 \
+    WHERE id = $1";
+
+pub(super) const DELETE_AGENT: &str =
+    "UPDATE agents SET deleted_at_ms = $2, updated_at_ms = $2 WHERE id = $1";
+
+pub(super) const TELL_OF_AGENT: &str = "\
+    INSERT INTO analytics_events (id, type, owner, agent_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
+
+/// What was spent on a day, and what is held then.
+pub const SPENDING_OF_DAY: &str = "\
+    SELECT u.unit, \
+        coalesce((SELECT spent FROM agent_spending s WHERE s.agent_id = $1 AND s.day = $2 AND s.unit = u.unit), 0), \
+        (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM agent_holds h \
+         WHERE h.agent_id = $1 AND h.day = $2 AND h.unit = u.unit \
+             AND (h.expires_at_ms IS NULL OR h.expires_at_ms > $3)) \
+    FROM (SELECT 'stable' AS unit UNION ALL SELECT 'sol') u";
+
+#[derive(FromRow)]
+pub(super) struct AgentRow {
+    id: String,
+    owner: String,
+    name: String,
+    public_key: String,
+    daily_limit: Option<i64>,
+    per_transaction_limit: Option<i64>,
+    sol_daily_limit: Option<i64>,
+    sol_per_transaction_limit: Option<i64>,
+    allowed_services: Option<String>,
+    reputation_score: i64,
+    transaction_count: i64,
+    metadata: Option<String>,
+    created_at_ms: i64,
+    updated_at_ms: i64,
+}
+
+impl TryFrom<AgentRow> for Agent {
+    type Error = StoreError;
+
+    fn try_from(row: AgentRow) -> Result<Self, StoreError> {
+        let limit = |units: Option<i64>| units.map(unsigned).transpose();
+        Ok(Self {
+            id: AgentId::from_stored(row.id),
+            owner: row.owner,
+            name: row.name,
+            public_key: column(AGENTS, &row.public_key)?,
+            limits: Limits {
+                stable: UnitLimits {
+                    daily: limit(row.daily_limit)?,
+                    per_transaction: limit(row.per_transaction_limit)?,
+                },
+                sol: UnitLimits {
+                    daily: limit(row.sol_daily_limit)?,
+                    per_transaction: limit(row.sol_per_transaction_limit)?,
+                },
+            },
+            allowed_services: row.allowed_services.as_deref().map(services).transpose()?,
+            reputation: Reputation {
+                score: u16::try_from(row.reputation_score).map_err(|error| corrupt(AGENTS, &error))?,
+                transaction_count: unsigned(row.transaction_count)?,
+            },
+            metadata: row.metadata,
+            created_at: UnixMs(row.created_at_ms),
+            updated_at: UnixMs(row.updated_at_ms),
+        })
+    }
+}
+
+fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|error| corrupt(AGENTS, &error))
+}
+
+fn services(text: &str) -> Result<AllowedServices, StoreError> {
+    let texts = serde_json::from_str(text).map_err(|error| corrupt(AGENTS, &error))?;
+    AllowedServices::parse(texts).map_err(|problem| corrupt(AGENTS, &problem))
+}
+
+/// A page of rows, and how many there are on all pages.
+pub(super) fn page(rows: Vec<AgentRow>, total: i64) -> Result<AgentPage, StoreError> {
+    let agents = rows.into_iter().map(Agent::try_from).collect::<Result<_, _>>()?;
+    Ok(AgentPage { agents, total: unsigned(total)? })
+}
+
+/// The patterns as a column holds them.
+pub(super) fn services_text(agent: &Agent) -> Option<String> {
+    let services = agent.allowed_services.as_ref()?;
+    Some(serde_json::Value::from_iter(services.texts()).to_string())
+}
+
+/// A limit as a column holds it; none is larger than [`Amount::MAX`].
+pub(super) fn limit(units: Option<u64>) -> Option<i64> {
+    units.map(|units| i64::try_from(units.min(Amount::MAX)).unwrap_or(i64::MAX))
+}
+
+/// By unit: spent, and reserved.
+pub(super) fn spending(rows: Vec<(String, i64, i64)>) -> Result<Spending, StoreError> {
+    let mut spending = Spending::default();
+    for (unit, spent, reserved) in rows {
+        let day = DaySpending { spent: unsigned(spent)?, reserved: unsigned(reserved)? };
+        match unit.as_str() {
+            "stable" => spending.stable = day,
+            "sol" => spending.sol = day,
+            other => return Err(corrupt(SPENDING, &format!("unit {other}"))),
+        }
+    }
+    Ok(spending)
+}
+
+/// The database transactions. `$begin` takes the locks that they need, `$lock` an agent that is to be changed.
+macro_rules! agent_transactions {
+    ($connection:ty, $begin:literal, $lock:literal) => {
+        use sqlx::Connection;
+
+        use $crate::{
+            agents::{Agent, AgentPatch, Created, Updated},
+            clock::UnixMs,
+            ids::{AgentId, EventId},
+            store::agents::{self, AgentRow, limit, services_text},
+            store_error::StoreError,
+        };
+
+        /// Locked, so that changes come one after the other.
+        const FIND_AND_LOCK: &str = concat!(
+            "SELECT ",
+            $crate::store::agents::agent_columns!(),
+            " FROM agents WHERE (id = $1 OR public_key = $1) AND owner = $2 AND deleted_at_ms IS NULL ",
+            $lock
+        );
+
+        pub(super) async fn create(
+            connection: &mut $connection,
+            agent: &Agent,
+            event: &EventId,
+        ) -> Result<Created, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let inserted = sqlx::query(agents::CREATE_AGENT)
+                .bind(agent.id.as_str())
+                .bind(&agent.owner)
+                .bind(&agent.name)
+                .bind(agent.public_key.to_string())
+                .bind(limit(agent.limits.stable.daily))
+                .bind(limit(agent.limits.stable.per_transaction))
+                .bind(limit(agent.limits.sol.daily))
+                .bind(limit(agent.limits.sol.per_transaction))
+                .bind(services_text(agent))
+                .bind(&agent.metadata)
+                .bind(agent.created_at.0)
+                .execute(&mut *transaction)
+                .await?;
+            if inserted.rows_affected() == 0 {
+                let taken: Option<AgentRow> = sqlx::query_as(agents::FIND_AGENT)
+                    .bind(agent.public_key.to_string())
+                    .bind(&agent.owner)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+                transaction.rollback().await?;
+                // Deleted in this moment: whoever tries again finds the wallet free.
+                let by = taken.map_or_else(|| agent.id.clone(), |row| AgentId::from_stored(row.id()));
+                return Ok(Created::WalletTaken(by));
+            }
+            tell(&mut transaction, "agent.created", agent, agent.created_at, event).await?;
+            transaction.commit().await?;
+            Ok(Created::Kept)
+        }
+
+        /// The outer failure is the database's, the inner one that of a row which makes no sense.
+        pub(super) async fn update(
+            connection: &mut $connection,
+            owner: &str,
+            name: &str,
+            patch: &AgentPatch,
+            at: UnixMs,
+            event: &EventId,
+        ) -> Result<Result<Updated, StoreError>, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let found = find_and_lock(&mut transaction, owner, name).await?.map(Agent::try_from);
+            let updated = match found.map(|agent| agent.map(|agent| patch.applied_to(agent))) {
+                None => Ok(Updated::NotFound),
+                Some(Err(error)) => Err(error),
+                Some(Ok(Err(errors))) => Ok(Updated::Refused(errors)),
+                Some(Ok(Ok(agent))) => {
+                    let agent = Agent { updated_at: at, ..agent };
+                    write(&mut transaction, &agent).await?;
+                    tell(&mut transaction, "agent.updated", &agent, at, event).await?;
+                    Ok(Updated::Changed(Box::new(agent)))
+                }
+            };
+            transaction.commit().await?;
+            Ok(updated)
+        }
+
+        async fn write(connection: &mut $connection, changed: &Agent) -> Result<(), sqlx::Error> {
+            sqlx::query(agents::CHANGE_AGENT)
+                .bind(changed.id.as_str())
+                .bind(&changed.name)
+                .bind(limit(changed.limits.stable.daily))
+                .bind(limit(changed.limits.stable.per_transaction))
+                .bind(limit(changed.limits.sol.daily))
+                .bind(limit(changed.limits.sol.per_transaction))
+                .bind(services_text(changed))
+                .bind(&changed.metadata)
+                .bind(changed.updated_at.0)
+                .execute(connection)
+                .await
+                .map(drop)
+        }
+
+        pub(super) async fn delete(
+            connection: &mut $connection,
+            owner: &str,
+            name: &str,
+            at: UnixMs,
+            event: &EventId,
+        ) -> Result<Result<Option<Agent>, StoreError>, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let found = find_and_lock(&mut transaction, owner, name).await?.map(Agent::try_from).transpose();
+            if let Ok(Some(agent)) = &found {
+                // A clock that went back does not make it end before it began.
+                let at = at.max(agent.created_at);
+                let delete = sqlx::query(agents::DELETE_AGENT).bind(agent.id.as_str()).bind(at.0);
+                delete.execute(&mut *transaction).await?;
+                tell(&mut transaction, "agent.deleted", agent, at, event).await?;
+            }
+            transaction.commit().await?;
+            Ok(found)
+        }
+
+        async fn find_and_lock(
+            connection: &mut $connection,
+            owner: &str,
+            name: &str,
+        ) -> Result<Option<AgentRow>, sqlx::Error> {
+            sqlx::query_as(FIND_AND_LOCK).bind(name).bind(owner).fetch_optional(connection).await
+        }
+
+        async fn tell(
+            connection: &mut $connection,
+            what: &str,
+            agent: &Agent,
+            at: UnixMs,
+            event: &EventId,
+        ) -> Result<(), sqlx::Error> {
+            let insert = sqlx::query(agents::TELL_OF_AGENT)
+                .bind(event.as_str())
+                .bind(what)
+                .bind(&agent.owner)
+                .bind(agent.id.as_str())
+                .bind(at.0);
+            insert.execute(connection).await.map(drop)
+        }
+    };
+}
+pub(super) use agent_transactions;
+
+impl AgentRow {
+    pub(super) fn id(self) -> String {
+        self.id
+    }
+}

@@ -1,0 +1,114 @@
+//! [`AgentStore`] in PostgreSQL.
+
+use async_trait::async_trait;
+use sqlx::{Connection, PgConnection};
+
+use super::{Lease, PostgresStore, unstorable};
+use crate::{
+    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Spending, Updated, UtcDay},
+    clock::UnixMs,
+    ids::{AgentId, EventId},
+    store::agents::{self, AGENTS, AgentRow, SPENDING},
+    store_error::StoreError,
+};
+
+mod transactions {
+    use sqlx::PgConnection;
+
+    crate::store::agents::agent_transactions!(PgConnection, "BEGIN", "FOR NO KEY UPDATE");
+}
+
+#[async_trait]
+impl AgentStore for PostgresStore {
+    async fn create(&self, agent: &Agent, event: &EventId) -> Result<Created, StoreError> {
+        self.timed("insert", AGENTS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let created = transactions::create(&mut lease, agent, event).await;
+            lease.end(created)
+        })
+        .await
+    }
+
+    async fn find(&self, owner: &str, id_or_public_key: &str) -> Result<Option<Agent>, StoreError> {
+        if unstorable(id_or_public_key) {
+            return Ok(None);
+        }
+        let select = sqlx::query_as::<_, AgentRow>(agents::FIND_AGENT).bind(id_or_public_key).bind(owner);
+        self.row(AGENTS, select).await?.map(Agent::try_from).transpose()
+    }
+
+    async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<AgentPage, StoreError> {
+        let found = self.timed("select", AGENTS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let found = list(&mut lease, owner, limit, offset).await;
+            lease.end(found)
+        });
+        let (rows, total) = found.await?;
+        agents::page(rows, total)
+    }
+
+    async fn update(
+        &self,
+        owner: &str,
+        id_or_public_key: &str,
+        patch: &AgentPatch,
+        at: UnixMs,
+        event: &EventId,
+    ) -> Result<Updated, StoreError> {
+        if unstorable(id_or_public_key) {
+            return Ok(Updated::NotFound);
+        }
+        let updated = self.timed("update", AGENTS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let updated = transactions::update(&mut lease, owner, id_or_public_key, patch, at, event).await;
+            lease.end(updated)
+        });
+        updated.await?
+    }
+
+    async fn delete(
+        &self,
+        owner: &str,
+        id_or_public_key: &str,
+        at: UnixMs,
+        event: &EventId,
+    ) -> Result<Option<Agent>, StoreError> {
+        if unstorable(id_or_public_key) {
+            return Ok(None);
+        }
+        let deleted = self.timed("update", AGENTS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let deleted = transactions::delete(&mut lease, owner, id_or_public_key, at, event).await;
+            lease.end(deleted)
+        });
+        deleted.await?
+    }
+
+    async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError> {
+        let rows = self.timed("select", SPENDING, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let select = sqlx::query_as::<_, (String, i64, i64)>(agents::SPENDING_OF_DAY)
+                .bind(agent.as_str())
+                .bind(UtcDay::of(at).0)
+                .bind(at.0);
+            let rows = select.fetch_all(&mut *lease).await;
+            lease.end(rows)
+        });
+        agents::spending(rows.await?)
+    }
+}
+
+/// Rows and total of the same moment.
+async fn list(
+    connection: &mut PgConnection,
+    owner: &str,
+    limit: u32,
+    offset: u32,
+) -> Result<(Vec<AgentRow>, i64), sqlx::Error> {
+    let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let rows = sqlx::query_as(agents::LIST_AGENTS).bind(owner);
+    let rows = rows.bind(i64::from(limit)).bind(i64::from(offset)).fetch_all(&mut *snapshot).await?;
+    let total = sqlx::query_scalar(agents::COUNT_AGENTS).bind(owner).fetch_one(&mut *snapshot).await?;
+    snapshot.commit().await?;
+    Ok((rows, total))
+}
