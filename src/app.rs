@@ -1,6 +1,6 @@
 //! The composition root: the one place that names concrete backends.
 
-pub mod settling;
+mod settling;
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
-use settling::{FeePayerCheck, Settling};
+use settling::{FeePayerCheck, Parts};
 
 use crate::{
     agents::service::Agents,
@@ -17,11 +17,12 @@ use crate::{
     },
     chain::{Chain, assets::Network, solana::SolanaRpc},
     clock::{Clock, SystemClock},
-    config::{Config, DatabaseUrl},
+    config::{Config, DatabaseUrl, HttpConfig},
     housekeeping::Housekeeping,
-    http::{self, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services},
+    http::{self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services, Slots},
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
+    open_files::room_for_connections,
     payments::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
@@ -30,7 +31,7 @@ use crate::{
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
-    shutdown::Shutdown,
+    shutdown::{CLOSE_TIMEOUT, Shutdown},
     store::{
         Books, Database,
         memory::{MemoryClaims, MemoryRateLimits},
@@ -48,10 +49,6 @@ const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4)
 
 /// How many verifications may run at a time; further ones are told to come back.
 const MAX_VERIFICATIONS: usize = 1024;
-
-/// How many requests with an idempotency key may be handled at a time. Each writes to the database twice besides what it
-/// is for.
-const MAX_ATTEMPTS: usize = 256;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -163,9 +160,9 @@ impl FastState {
 /// The service, ready to be served.
 pub struct App {
     services: Services,
-    settling: Option<Settling>,
     database: Arc<dyn Database>,
     last_used: Arc<LastUsed>,
+    http: HttpConfig,
     shutdown: Shutdown,
 }
 
@@ -207,11 +204,20 @@ impl App {
         let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
-        let settling = Settling::start(config, &rpc, &clock, &metrics, &shutdown);
+        let (facilitator, funds) = Parts {
+            config,
+            rpc: &rpc,
+            store: Arc::clone(&books.settlements),
+            clock: &clock,
+            entropy: &entropy,
+            metrics: &metrics,
+            shutdown: &shutdown,
+        }
+        .start();
 
         let FastState { redis, claims, counts } =
             FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
-        let recorder = Recorder::start(Arc::clone(&books.payments));
+        let recorder = Recorder::start(&books.payments);
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -221,6 +227,8 @@ impl App {
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
+            agents: Arc::clone(&books.agents),
+            subscriptions: Arc::clone(&books.subscriptions),
             claims,
             tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
@@ -249,6 +257,7 @@ impl App {
         );
         let services = Services {
             verifier: Arc::new(verifier),
+            facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             plans: Arc::new(plans),
@@ -264,40 +273,32 @@ impl App {
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
                 Box::new(RedisCheck(redis)),
                 Box::new(SolanaCheck(chain)),
-                Box::new(FeePayerCheck(settling.as_ref().map(|settling| Arc::clone(&settling.funds)))),
+                Box::new(FeePayerCheck(funds)),
             ]),
             metrics,
             clock,
             entropy,
             environment: config.app_env.as_str(),
             allowed_origins: config.http.allowed_origins.clone(),
+            require_api_key: config.http.require_api_key,
             load: Arc::default(),
             key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),
-            attempts: Arc::new(Semaphore::new(MAX_ATTEMPTS)),
+            attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
         Housekeeping {
             payments: Arc::clone(&books.payments),
             idempotency: Arc::clone(&books.idempotency),
+            agents: Arc::clone(&books.agents),
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
-        Worker {
-            store: Arc::clone(&books.subscriptions),
-            clock: Arc::clone(&services.clock),
-            entropy: Arc::clone(&services.entropy),
-        }
-        .start(shutdown.clone());
+        Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&services.clock) }
+            .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
-        Ok(Self { services, settling, database: books.database, last_used, shutdown })
-    }
-
-    /// What settles, where a fee payer is configured.
-    #[must_use]
-    pub const fn settling(&self) -> Option<&Settling> {
-        self.settling.as_ref()
+        Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 
     /// What ends the service when it is told to begin.
@@ -309,10 +310,21 @@ impl App {
     /// Serves until the shutdown begins, then drains and closes the database.
     pub async fn serve(self, listener: TcpListener) {
         let metrics = Arc::clone(&self.services.metrics);
+        let slots = Slots::new(
+            room_for_connections(self.http.max_connections),
+            self.http.max_connections_per_address,
+            self.services.trusted_proxies.clone(),
+        );
+        let limits = ConnectionLimits { idle: self.http.idle_timeout, ..ConnectionLimits::default() };
         let (app, shutdown) = (http::router(self.services), self.shutdown.clone());
-        http::serve(listener, app, metrics, shutdown, ConnectionLimits::default()).await;
-        self.last_used.finish().await;
-        self.database.close().await;
+        http::serve(listener, app, metrics, shutdown, limits, slots).await;
+        let closed = async {
+            self.last_used.finish().await;
+            self.database.close().await;
+        };
+        if self.shutdown.within(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
     }
 }
 

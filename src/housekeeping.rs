@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    agents::AgentStore,
     clock::Clock,
     idempotency::{self, IdempotencyStore},
     payments::PaymentStore,
@@ -19,10 +20,14 @@ const BATCHES: u32 = 20;
 /// How long a used nonce is kept apart from its payment, which keeps it for ever.
 const NONCE_LIFETIME: Duration = Duration::from_hours(24);
 
+/// How long it is known for which bad payments an agent has answered.
+const FAILURE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+
 #[derive(Clone, Debug)]
 pub struct Housekeeping {
     pub payments: Arc<dyn PaymentStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
+    pub agents: Arc<dyn AgentStore>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -52,8 +57,9 @@ impl Housekeeping {
         for _ in 0..BATCHES {
             let answers = self.idempotency.purge(now - idempotency::LIFETIME, BATCH).await?;
             let nonces = self.payments.purge_nonces(now - NONCE_LIFETIME, BATCH).await?;
-            removed += answers + nonces;
-            if answers + nonces == 0 {
+            let agents = self.agents.forget(now, now - FAILURE_LIFETIME, BATCH).await?;
+            removed += answers + nonces + agents;
+            if answers + nonces + agents == 0 {
                 break;
             }
         }

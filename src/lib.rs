@@ -38,7 +38,7 @@
 //! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`],
 //! [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
-//! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`] and [`schema`] are the
+//! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
 //! wire's types say of themselves is the OpenAPI document (`http::openapi`). `tests/it/architecture.rs` lists which room may
 //! use which.
@@ -61,6 +61,7 @@ pub mod ids;
 pub mod input;
 pub mod metrics;
 pub mod money;
+pub mod open_files;
 pub mod payments;
 pub mod plans;
 pub mod rate_limit;
@@ -69,6 +70,7 @@ pub mod requirements;
 pub mod sandbox;
 pub mod schema;
 pub mod server_secrets;
+pub mod shares;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;

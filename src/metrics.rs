@@ -1,8 +1,11 @@
 //! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
 //! `docs/metrics.md` says the same in prose.
 
+pub mod agents;
 pub mod settlement;
+mod snapshot;
 pub mod solana;
+pub mod x402;
 
 use std::time::Duration;
 
@@ -68,10 +71,13 @@ pub struct Metrics {
     http_duration: HistogramVec,
     http_panics: IntCounter,
     active_connections: IntGauge,
+    connections_refused: IntCounter,
     verifications: IntCounterVec,
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
     pub settlements: settlement::SettlementMetrics,
+    pub agents: agents::AgentMetrics,
+    pub x402: x402::X402Metrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
     database_queries: IntCounterVec,
@@ -88,6 +94,7 @@ pub struct Metrics {
     api_key_bcrypt: HistogramVec,
     errors: IntCounterVec,
     pub solana: solana::SolanaMetrics,
+    last_text: snapshot::LastText,
 }
 
 impl Metrics {
@@ -117,6 +124,11 @@ impl Metrics {
                     .expect("the metric is well formed"),
             ),
             active_connections: gauge(&registry, "active_connections", "Open HTTP connections"),
+            connections_refused: total(
+                &registry,
+                "connections_refused_total",
+                "Connections closed at once because their client had too many",
+            ),
             verifications: counter(
                 &registry,
                 "payment_verification_total",
@@ -138,6 +150,8 @@ impl Metrics {
                 .expect("the metric is well formed"),
             ),
             settlements: settlement::SettlementMetrics::new(&registry),
+            agents: agents::AgentMetrics::new(&registry),
+            x402: x402::X402Metrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
                 "blockchain_request_total",
@@ -211,6 +225,7 @@ impl Metrics {
             ),
             errors: counter(&registry, "errors_total", "Requests answered with an error", &["type", "code"]),
             solana: solana::SolanaMetrics::new(&registry),
+            last_text: snapshot::LastText::default(),
             registry,
         }
     }
@@ -235,16 +250,18 @@ impl Metrics {
         self.active_connections.dec();
     }
 
+    /// A client had too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+
     pub fn verification(&self, status: VerificationStatus, currency: Currency, elapsed: Duration) {
         self.verifications.with_label_values(&[status.as_str(), currency.as_str()]).inc();
         self.verification_duration.with_label_values(&[currency.as_str()]).observe(elapsed.as_secs_f64());
     }
 
-    /// The one place where an amount becomes a float: Prometheus knows no other number, and nothing reads it back.
     pub fn payment_accepted(&self, amount: Amount, currency: Currency) {
-        #[expect(clippy::cast_precision_loss, reason = "for display only")]
-        let tokens = amount.atomic() as f64 / 10_f64.powi(i32::from(currency.decimals()));
-        self.payment_amount.with_label_values(&[currency.as_str()]).inc_by(tokens);
+        self.payment_amount.with_label_values(&[currency.as_str()]).inc_by(tokens(amount, currency));
     }
 
     /// `method` is an RPC method's name.
@@ -318,6 +335,13 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The one place where an amount becomes a float: Prometheus knows no other number, and nothing reads it back.
+fn tokens(amount: Amount, currency: Currency) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "for display only")]
+    let units = amount.atomic() as f64;
+    units / 10_f64.powi(i32::from(currency.decimals()))
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {

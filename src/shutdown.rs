@@ -1,17 +1,29 @@
 //! Ending in order: intake stops at once, work in flight may finish, and after a deadline nothing is waited for.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, error::Elapsed, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long work in flight may take to finish: within the 30 seconds that orchestrators commonly grant.
+/// How long after the beginning work in flight may finish. This and what follows stay within the 30 seconds that
+/// orchestrators commonly grant.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long after the beginning the last is written and the database closed.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(28);
+/// How long what still runs then, in threads that nothing can interrupt, is waited for.
+pub const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One shutdown, shared by everything that has to hear of it.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     intake: CancellationToken,
+    begun_at: Arc<OnceLock<Instant>>,
     /// Work that is waited for.
     pub tasks: TaskTracker,
 }
@@ -19,6 +31,7 @@ pub struct Shutdown {
 impl Shutdown {
     /// Stops intake.
     pub fn begin(&self) {
+        self.begun_at.get_or_init(Instant::now);
         self.intake.cancel();
     }
 
@@ -43,6 +56,15 @@ impl Shutdown {
             shutdown.begin();
         });
         Ok(())
+    }
+
+    /// What `work` comes to by so long after the beginning.
+    ///
+    /// # Errors
+    /// When it takes longer.
+    pub async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+        let begun_at = *self.begun_at.get_or_init(Instant::now);
+        timeout_at(begun_at + limit, work).await
     }
 
     /// Waits for the work in flight.

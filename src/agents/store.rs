@@ -42,6 +42,16 @@ pub struct Spending {
     pub sol: DaySpending,
 }
 
+/// A payment of an agent's that was bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub agent: AgentId,
+    /// Names the payment, in 1 to 200 characters: shown again, it is the same failure.
+    pub attempt: String,
+    pub at: UnixMs,
+    pub event: EventId,
+}
+
 /// Deleted agents are kept for the books and are not found any more.
 #[async_trait]
 pub trait AgentStore: std::fmt::Debug + Send + Sync {
@@ -92,4 +102,17 @@ pub trait AgentStore: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the database does not answer.
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError>;
+
+    /// Lets a failure cost its agent reputation, once; whether it had not yet.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError>;
+
+    /// Removes up to `limit` holds that have run out by `now`, and as many failures from before `failed_before`; how many
+    /// rows they were. A hold that has run out counts no more anyway.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn forget(&self, now: UnixMs, failed_before: UnixMs, limit: u32) -> Result<u64, StoreError>;
 }

@@ -9,27 +9,58 @@ use crate::metrics::Metrics;
 
 /// bcrypt's work factor.
 const COST: u32 = 12;
-/// How many keys may be compared at a time. Further ones wait, in the order they came.
+/// How many keys may be compared at a time.
 const COMPARED: usize = 2;
 /// How many keys may be hashed at a time: making many must not keep others' keys from being checked.
 const HASHED: usize = 1;
 
+/// How many more may wait to be compared: half a minute's work.
+const COMPARE_QUEUE: usize = 256;
+/// How many more may wait to be hashed: some seconds' work.
+const HASH_QUEUE: usize = 16;
+
 /// A hash could not be made or compared, which says nothing about the key.
 #[derive(Debug, thiserror::Error)]
-#[error("bcrypt did not come to its end")]
-pub struct HashFailure(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub enum HashFailure {
+    #[error("too many keys wait for bcrypt")]
+    Busy,
+    #[error("bcrypt did not come to its end")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
 #[derive(Debug)]
 pub struct Hasher {
-    comparing: Arc<Semaphore>,
-    hashing: Arc<Semaphore>,
+    comparing: Pool,
+    hashing: Pool,
     metrics: Arc<Metrics>,
+}
+
+/// Runs at a time, in the order they came, and a queue that ends.
+#[derive(Debug)]
+struct Pool {
+    runs: Arc<Semaphore>,
+    /// Those that run and those that wait.
+    inside: Arc<Semaphore>,
+}
+
+impl Pool {
+    fn new(runs: usize, queue: usize) -> Self {
+        let [runs, inside] = [runs, runs + queue].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { runs, inside }
+    }
+
+    /// To be held until bcrypt is done.
+    async fn turn(&self) -> Result<impl Send + 'static, HashFailure> {
+        let inside = Arc::clone(&self.inside).try_acquire_owned().map_err(|_| HashFailure::Busy)?;
+        let run = Arc::clone(&self.runs).acquire_owned().await;
+        Ok((run.map_err(|error| HashFailure::Failed(error.into()))?, inside))
+    }
 }
 
 impl Hasher {
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        let [comparing, hashing] = [COMPARED, HASHED].map(|runs| Arc::new(Semaphore::new(runs)));
+        let (comparing, hashing) = (Pool::new(COMPARED, COMPARE_QUEUE), Pool::new(HASHED, HASH_QUEUE));
         Self { comparing, hashing, metrics }
     }
 
@@ -59,25 +90,25 @@ impl Hasher {
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
-        slots: &Arc<Semaphore>,
+        pool: &Pool,
         work: impl FnOnce() -> Result<T, bcrypt::BcryptError> + Send + 'static,
     ) -> Result<T, HashFailure> {
-        let slot = Arc::clone(slots).acquire_owned().await.map_err(|error| HashFailure(error.into()))?;
+        let turn = pool.turn().await?;
         let started = Instant::now();
         let done = tokio::task::spawn_blocking(move || {
             // Held until bcrypt is done, also when the caller is gone by then.
-            let _slot = slot;
+            let _turn = turn;
             work()
         });
-        let done = done.await.map_err(|error| HashFailure(error.into()))?;
+        let done = done.await?;
         self.metrics.api_key_bcrypt(operation, started.elapsed());
-        done.map_err(|error| HashFailure(error.into()))
+        done.map_err(|error| HashFailure::Failed(error.into()))
     }
 }
 
 /// A task that did not come to its end either.
 impl From<tokio::task::JoinError> for HashFailure {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self(error.into())
+        Self::Failed(error.into())
     }
 }

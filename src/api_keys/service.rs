@@ -11,11 +11,15 @@ use crate::{
     clock::{Clock, UnixMs},
     ids::{ApiKeyId, Entropy, EventId},
     input::FieldErrors,
+    shares::Shares,
     store_error::StoreError,
 };
 
 /// How often a key is drawn. Even among a million keys, the prefix of a new one is taken once in 10^8 times.
 const DRAWS: u32 = 5;
+
+/// How many keys may be in the making, each a quarter of a second of a thread's time: all, and a user's.
+const IN_THE_MAKING: (usize, usize) = (64, 4);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,9 @@ pub enum KeyError {
     Expired,
     #[error("the key was rotated before")]
     Rotated,
+    /// Too many are being made.
+    #[error("too many keys are being made")]
+    Busy,
     #[error("no prefix is free")]
     NoPrefix,
     #[error(transparent)]
@@ -96,6 +103,7 @@ pub struct ApiKeys {
     environment: Environment,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    making: Arc<Shares>,
     /// Hears of changes; there is none at the command line.
     authenticator: Option<Arc<Authenticator>>,
 }
@@ -108,7 +116,8 @@ impl ApiKeys {
         authenticator: Option<Arc<Authenticator>>,
     ) -> Self {
         let Foundations { store, tags, hasher, environment, clock, metrics: _ } = foundations;
-        Self { store, tags, hasher, environment, clock, entropy, authenticator }
+        let making = Shares::new(IN_THE_MAKING.0, IN_THE_MAKING.1);
+        Self { store, tags, hasher, environment, clock, entropy, making, authenticator }
     }
 
     /// Makes the key that a caller asks for.
@@ -127,6 +136,7 @@ impl ApiKeys {
     /// When it would have more than `actor`, or the database does not take it.
     pub async fn issue(&self, new: NewKey, actor: Actor<'_>) -> Result<NewlyMade, KeyError> {
         check_scopes(new.scopes, actor)?;
+        let _share = self.making.take(&new.user).ok_or(KeyError::Busy)?;
         for _ in 0..DRAWS {
             let (key, stored) = self.draw(&new).await?;
             let created = self.event(&stored.record.id, KeyEventKind::Created, actor);
@@ -196,6 +206,7 @@ impl ApiKeys {
         let old = self.find(actor, id_or_prefix).await?;
         self.check_rotatable(&old)?;
         check_scopes(old.scopes, actor)?;
+        let _share = self.making.take(&old.user).ok_or(KeyError::Busy)?;
         let new = NewKey {
             name: old.name.clone(),
             user: old.user.clone(),

@@ -1,4 +1,6 @@
-//! What settling needs of the chain, where a fee payer is configured.
+//! x402 put together: the rules, the fee payers where some are configured, and the engine that settles.
+//!
+//! The engine runs without a fee payer too: what was signed by one that is gone has to be finished all the same.
 
 use std::sync::Arc;
 
@@ -9,49 +11,87 @@ use crate::{
     chain::{
         funds::{FeePayerFunds, Funds},
         hints::{LandingHints, NoHints},
-        solana::{SolanaRpc, hints::WebSocketHints, signer::FeePayers},
+        solana::{SolanaRpc, hints::WebSocketHints, rules::Rules},
     },
     clock::Clock,
     config::Config,
     http::{Readiness, ReadinessCheck},
+    ids::Entropy,
     metrics::Metrics,
+    payments::{
+        settlement::{Policy, SettlementStore, Settlements},
+        x402::{Facilitator, Signing},
+    },
     shutdown::Shutdown,
 };
 
-/// The fee payers, what they hold, and who tells what landed.
-#[derive(Clone, Debug)]
-pub struct Settling {
-    pub fee_payers: FeePayers,
-    pub funds: Arc<FeePayerFunds>,
-    pub hints: Arc<dyn LandingHints>,
+/// What settling is made of.
+pub(super) struct Parts<'a> {
+    pub config: &'a Config,
+    pub rpc: &'a SolanaRpc,
+    pub store: Arc<dyn SettlementStore>,
+    pub clock: &'a Arc<dyn Clock>,
+    pub entropy: &'a Arc<dyn Entropy>,
+    pub metrics: &'a Arc<Metrics>,
+    pub shutdown: &'a Shutdown,
 }
 
-impl Settling {
-    /// `None` without a fee payer.
-    pub(super) fn start(
-        config: &Config,
-        rpc: &SolanaRpc,
-        clock: &Arc<dyn Clock>,
-        metrics: &Arc<Metrics>,
-        shutdown: &Shutdown,
-    ) -> Option<Self> {
-        let fee_payers = config.fee_payer.keys.clone()?;
-        let funds = Arc::new(FeePayerFunds::new(
-            fee_payers.addresses().collect(),
-            config.fee_payer.min_lamports,
+impl Parts<'_> {
+    /// Starts the engine, and the watch over the fee payers' balances.
+    pub(super) fn start(self) -> (Facilitator, Option<Arc<FeePayerFunds>>) {
+        let Parts { config, rpc, store, clock, entropy, metrics, shutdown } = self;
+        let signing = signing(config, rpc, clock, metrics, shutdown);
+        let funds = signing.as_ref().map(|signing| Arc::clone(&signing.funds));
+        let fee_payers = signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
+        let network = config.solana.network;
+        let rules = Rules::new(network, config.solana.assets.clone(), fee_payers, config.x402.rules.clone());
+        let policy = Policy { bar: config.x402.commitment, ..Policy::new(config.x402.caps) };
+        let settlements = Settlements::start(
+            policy,
+            store,
             Arc::new(rpc.clone()),
             Arc::clone(clock),
+            Arc::clone(entropy),
             Arc::clone(metrics),
-        ));
-        funds.start(shutdown.clone());
-        let ws_urls = &config.solana.ws_urls;
-        let hints: Arc<dyn LandingHints> = if ws_urls.is_empty() {
-            Arc::new(NoHints)
-        } else {
-            Arc::new(WebSocketHints::start(ws_urls.clone(), Arc::clone(metrics), shutdown.clone()))
-        };
-        Some(Self { fee_payers, funds, hints })
+            shutdown.clone(),
+        );
+        let facilitator = Facilitator::new(
+            network,
+            rules,
+            signing,
+            Arc::new(rpc.clone()),
+            settlements,
+            Arc::clone(clock),
+            Arc::clone(metrics),
+        );
+        (facilitator, funds)
     }
+}
+
+/// `None` without a fee payer.
+fn signing(
+    config: &Config,
+    rpc: &SolanaRpc,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    shutdown: &Shutdown,
+) -> Option<Signing> {
+    let fee_payers = config.fee_payer.keys.clone()?;
+    let funds = Arc::new(FeePayerFunds::new(
+        fee_payers.addresses().collect(),
+        config.fee_payer.min_lamports,
+        Arc::new(rpc.clone()),
+        Arc::clone(clock),
+        Arc::clone(metrics),
+    ));
+    funds.start(shutdown.clone());
+    let ws_urls = &config.solana.ws_urls;
+    let hints: Arc<dyn LandingHints> = if ws_urls.is_empty() {
+        Arc::new(NoHints)
+    } else {
+        Arc::new(WebSocketHints::start(ws_urls.clone(), Arc::clone(metrics), shutdown.clone()))
+    };
+    Some(Signing { fee_payers, funds, hints })
 }
 
 /// Payments are verified with or without it, so it is never more than degraded.

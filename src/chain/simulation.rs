@@ -8,9 +8,23 @@ use solana_transaction::versioned::VersionedTransaction;
 
 use super::{ChainError, accounts::Account};
 
+/// What kind of failure it is, as far as that makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Its blockhash is not known, or not any more.
+    UnknownBlockhash,
+    /// It is on the chain already.
+    AlreadyLanded,
+    /// Account 0 cannot pay the transaction's fee.
+    FeePayerShort,
+    /// It runs, and fails.
+    Other,
+}
+
 /// Why a simulated transaction failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulationFailure {
+    pub kind: FailureKind,
     /// The chain's own words.
     pub error: String,
     /// The last thing a program said. Anybody's words, cut short.

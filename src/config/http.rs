@@ -1,4 +1,6 @@
-//! Who may call from a browser.
+//! Who may call, and how many connections clients may hold for how long.
+
+use std::{num::NonZeroUsize, time::Duration};
 
 use url::{Origin, Url};
 
@@ -7,10 +9,27 @@ use super::Environment;
 /// Stands for every origin.
 const ANY: &str = "*";
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+const DEFAULT_CONNECTIONS: usize = 10_000;
+/// A NAT's worth of clients, and far from what there is in all.
+const DEFAULT_CONNECTIONS_PER_ADDRESS: usize = 256;
+/// The most that may be asked for.
+const MOST_CONNECTIONS: usize = 1_000_000;
+/// Longer than the 60 s after which common load balancers give up an idle connection.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const MAX_IDLE_TIMEOUT_SECS: u64 = 3600;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Origins whose pages may read the answers, as browsers write them; `*` for all. None: no page may.
     pub allowed_origins: Vec<String>,
+    /// Whether payments are verified and settled for callers with an API key only.
+    pub require_api_key: bool,
+    /// Connections open at a time, if the limit of open files allows.
+    pub max_connections: usize,
+    /// Of one client address, or /64 network. `None` for no limit.
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
 }
 
 impl HttpConfig {
@@ -18,8 +37,34 @@ impl HttpConfig {
         let allowed_origins = env.list("ALLOWED_ORIGINS", |text| {
             origin(text).ok_or("must be * or origins such as https://shop.example, separated by commas")
         });
-        Self { allowed_origins }
+        let require_api_key = env.parsed("REQUIRE_API_KEY", false, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        });
+        let max_connections = env.parsed("MAX_CONNECTIONS", DEFAULT_CONNECTIONS, |text| {
+            connections(text).filter(|most| *most > 0).ok_or("must be from 1 to 1000000")
+        });
+        let per_address =
+            env.parsed("MAX_CONNECTIONS_PER_ADDRESS", DEFAULT_CONNECTIONS_PER_ADDRESS, |text| {
+                connections(text).ok_or("must be from 1 to 1000000, or 0 for no limit")
+            });
+        let idle_timeout = env.parsed("IDLE_TIMEOUT_SECONDS", DEFAULT_IDLE_TIMEOUT, |text| {
+            let secs = text.parse().ok().filter(|secs| (1..=MAX_IDLE_TIMEOUT_SECS).contains(secs));
+            secs.map(Duration::from_secs).ok_or("must be seconds, from 1 to 3600")
+        });
+        Self {
+            allowed_origins,
+            require_api_key,
+            max_connections,
+            max_connections_per_address: NonZeroUsize::new(per_address),
+            idle_timeout,
+        }
     }
+}
+
+fn connections(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|connections| *connections <= MOST_CONNECTIONS)
 }
 
 /// The origin as browsers write it: in lower case, without the scheme's own port, without a path.

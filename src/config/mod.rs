@@ -6,6 +6,7 @@ mod fee_payer;
 mod http;
 mod log;
 mod rate_limit;
+mod x402;
 
 use std::{
     fmt,
@@ -22,6 +23,7 @@ pub use fee_payer::FeePayerConfig;
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use rate_limit::RateLimitConfig;
+pub use x402::X402Config;
 
 use crate::{
     api_keys::{BootstrapKey, Environment as KeyEnvironment},
@@ -59,6 +61,7 @@ pub struct Config {
     pub redis: Option<SecretString>,
     pub solana: SolanaConfig,
     pub fee_payer: FeePayerConfig,
+    pub x402: X402Config,
     pub merchant_wallets: Vec<Pubkey>,
     pub api_keys: Vec<BootstrapKey>,
     pub rate_limit: RateLimitConfig,
@@ -149,6 +152,7 @@ impl Config {
         });
         let solana = read_solana(env, app_env);
         let fee_payer = FeePayerConfig::read(env);
+        let x402 = X402Config::read(env);
         let merchant_wallets = env.list("MERCHANT_WALLETS", |text| {
             text.parse::<Pubkey>().map_err(|_| "must be Solana public keys, separated by commas")
         });
@@ -164,6 +168,7 @@ impl Config {
             redis,
             solana,
             fee_payer,
+            x402,
             merchant_wallets,
             api_keys,
             rate_limit,

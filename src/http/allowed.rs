@@ -7,7 +7,7 @@ use axum::{
     http::request::Parts,
 };
 
-use super::error::ApiError;
+use super::{error::ApiError, router::AppState};
 use crate::api_keys::{Caller, Scope};
 
 /// A scope as a type.
@@ -30,6 +30,7 @@ macro_rules! required_scopes {
 
 required_scopes!(
     Verify,
+    Settle,
     AgentsRead,
     AgentsWrite,
     SubscriptionsRead,
@@ -39,8 +40,7 @@ required_scopes!(
     KeysManage
 );
 
-/// A caller whose key has the scope. A handler that takes an `Option` of it is open to those without a key; a key without
-/// the scope is refused all the same.
+/// A caller whose key has the scope.
 #[derive(Debug)]
 pub(super) struct Allowed<R> {
     pub caller: Caller,
@@ -70,16 +70,23 @@ where
     }
 }
 
-impl<S, R> OptionalFromRequestParts<S> for Allowed<R>
-where
-    S: Send + Sync,
-    R: RequiredScope,
-    Caller: OptionalFromRequestParts<S, Rejection = ApiError>,
-{
+/// A caller whose key has the scope, or one without a key, unless the operator demands keys (`REQUIRE_API_KEY`). A key
+/// without the scope is refused in any case.
+#[derive(Debug)]
+pub(super) struct Admitted<R> {
+    pub caller: Option<Caller>,
+    scope: PhantomData<R>,
+}
+
+impl<R: RequiredScope> FromRequestParts<AppState> for Admitted<R> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, ApiError> {
-        let caller = <Caller as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
-        caller.map(Self::of).transpose()
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let caller = <Caller as OptionalFromRequestParts<AppState>>::from_request_parts(parts, state).await?;
+        let caller = match caller {
+            None if !state.require_api_key => None,
+            _ => Some(Allowed::<R>::from_request_parts(parts, state).await?.caller),
+        };
+        Ok(Self { caller, scope: PhantomData })
     }
 }

@@ -6,18 +6,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
 use crate::{
     agents::service::AgentError,
-    api_keys::{KeyCheckError, service::KeyError},
+    api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
     clock::UnixMs,
     input::{FieldError, FieldErrors},
-    payments::{Refusal, proof::VerifyError},
+    money::decimal_json,
+    payments::{LimitFacts, Refusal, proof::VerifyError, x402::Undecided},
     plans::service::PlanError,
     requirements::service::IssueError,
+    schema,
     store_error::StoreError,
     subscriptions::{Standing, service::SubscriptionError},
     usage::{OverLimit, Refused, service::UsageError},
@@ -33,6 +36,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
+    limit: Option<LimitFacts>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
@@ -95,6 +99,30 @@ pub(super) struct Envelope {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<QuotaView>,
+    /// The limit that is in the way, with `SPENDING_LIMIT_EXCEEDED`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<LimitView>,
+}
+
+/// What a limit leaves, and until when.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = LimitLeft)]
+struct LimitView {
+    /// The most that could be paid now, in whole tokens.
+    #[schema(value_type = schema::SumOut)]
+    left: Box<RawValue>,
+    /// When it will be more. Left out: waiting does not help.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<UnixMs>,
+}
+
+impl From<LimitFacts> for LimitView {
+    fn from(facts: LimitFacts) -> Self {
+        Self { left: decimal_json(facts.left, facts.decimals), resets_at: facts.resets_at }
+    }
 }
 
 impl ApiError {
@@ -104,6 +132,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: Vec::new(),
+            limit: None,
             refused: false,
             retry_after_secs: None,
             quota: None,
@@ -143,8 +172,20 @@ impl ApiError {
         )
     }
 
+    pub(super) fn repeated_header(name: &str) -> Self {
+        let message = format!("the header {name} is there more than once: send it once");
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
+    }
+
     pub(super) fn timed_out() -> Self {
         Self::unavailable("TIMED_OUT", "the request took too long")
+    }
+
+    /// For what may have been done all the same.
+    pub(super) fn outcome_unknown() -> Self {
+        let message = "it is not known whether this was done: send it again under the same Idempotency-Key, or look \
+                       it up";
+        Self::unavailable("OUTCOME_UNKNOWN", message)
     }
 
     pub(super) fn overloaded() -> Self {
@@ -198,8 +239,13 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The answer with what `body` makes of the envelope.
+    pub(super) fn respond_with<B: Serialize>(self, body: impl FnOnce(Envelope) -> B) -> Response {
         let envelope = Envelope {
             valid: self.refused.then_some(false),
             error: self.message,
@@ -207,8 +253,9 @@ impl IntoResponse for ApiError {
             request_id: current_request_id(),
             details: self.details,
             quota: self.quota,
+            limit: self.limit.map(LimitView::from),
         };
-        let mut response = (self.status, Json(envelope)).into_response();
+        let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
         if let Some(secs) = self.retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
@@ -218,6 +265,12 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(ErrorCode(self.code));
         response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.respond_with(|envelope| envelope)
     }
 }
 
@@ -235,7 +288,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, ..error }
+        Self { refused: true, limit: refusal.limit, ..error }
     }
 }
 
@@ -243,9 +296,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
         if error.is_unknown() {
-            let message = "it is not known whether the payment was booked: send it again under the same \
-                           Idempotency-Key, or look it up under GET /payments";
-            Self::unavailable("OUTCOME_UNKNOWN", message)
+            Self::outcome_unknown()
         } else if error.is_temporary() {
             Self::unavailable("DATABASE_UNAVAILABLE", "the books cannot be reached: try again")
         } else {
@@ -274,6 +325,31 @@ impl From<VerifyError> for ApiError {
                 Self::unavailable("VERIFICATION_IN_PROGRESS", "the same proof is being verified: try again")
             }
             VerifyError::TimedOut => Self::timed_out(),
+        }
+    }
+}
+
+impl From<Undecided> for ApiError {
+    fn from(error: Undecided) -> Self {
+        match error {
+            Undecided::Chain(error) => error.into(),
+            Undecided::FeePayerShort(fee_payer) => {
+                tracing::error!(%fee_payer, "the fee payer cannot pay: nothing is settled with it");
+                let message = format!(
+                    "the fee payer {fee_payer} of this service is out of SOL, so that nothing can be settled with it: \
+                     try again later"
+                );
+                Self::unavailable("FEE_PAYER_UNAVAILABLE", &message)
+            }
+            Undecided::Busy => Self::overloaded(),
+            Undecided::Unavailable => Self::unavailable(
+                "SETTLEMENT_UNAVAILABLE",
+                "nothing was sent, because the books or the chain cannot be reached: send the same request again",
+            ),
+            Undecided::Sign(_) | Undecided::Encoding(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");
+                Self::internal()
+            }
         }
     }
 }
@@ -369,6 +445,7 @@ impl From<KeyCheckError> for ApiError {
             KeyCheckError::Away => {
                 Self::unavailable("DATABASE_UNAVAILABLE", "the API keys cannot be read: try again")
             }
+            KeyCheckError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyCheckError::Hash(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be checked");
                 Self::internal()
@@ -405,6 +482,7 @@ impl From<KeyError> for ApiError {
                 "the API key was rotated before: rotate the one in its replacedBy",
             ),
             KeyError::Store(error) => error.into(),
+            KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyError::NoPrefix | KeyError::Hash(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");
                 Self::internal()

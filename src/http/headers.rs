@@ -10,15 +10,23 @@ use axum::{
     response::Response,
 };
 
+macro_rules! content_policy {
+    () => {
+        "default-src 'self';base-uri 'self';font-src 'self' https: data:;form-action 'self';\
+         frame-ancestors 'self';img-src 'self' data:;object-src 'none';script-src 'self';\
+         script-src-attr 'none';style-src 'self' https: 'unsafe-inline'"
+    };
+}
+
+/// Of a page that may be served over plain HTTP: there `upgrade-insecure-requests` would have browsers ask for its files
+/// over HTTPS, except on localhost. Over HTTPS they are asked for over HTTPS without it.
+pub(super) const PAGE_CONTENT_POLICY: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("content-security-policy"), HeaderValue::from_static(content_policy!()));
+
 /// A handler that sets one of these itself has its reasons.
 const DEFAULTS: [(&str, &str); 13] = [
     ("cache-control", "no-store"),
-    (
-        "content-security-policy",
-        "default-src 'self';base-uri 'self';font-src 'self' https: data:;form-action 'self';\
-         frame-ancestors 'self';img-src 'self' data:;object-src 'none';script-src 'self';\
-         script-src-attr 'none';style-src 'self' https: 'unsafe-inline';upgrade-insecure-requests",
-    ),
+    ("content-security-policy", concat!(content_policy!(), ";upgrade-insecure-requests")),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("origin-agent-cluster", "?1"),

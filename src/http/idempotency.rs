@@ -16,15 +16,16 @@ use utoipa::IntoParams;
 
 use super::{
     admission::ClientAddress,
-    allowed::{Allowed, RequiredScope},
+    allowed::{Admitted, Allowed, RequiredScope},
     error::ApiError,
     extract::JsonBody,
     middleware::{current_request_id, with_request_id},
     panics::caught,
     router::AppState,
+    routes::verify,
 };
 use crate::{
-    api_keys::Caller,
+    api_keys::{Caller, Scope},
     idempotency::{Attempt, Begun, MAX_KEY, StoredAnswer},
     ids::RequestId,
     input::FieldErrors,
@@ -68,14 +69,18 @@ impl KeptInstead {
     }
 }
 
-/// For routes that are open to all, also to keys that have the scope.
+/// Marks a decision that is not kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unkept;
+
+/// For routes that are open to those without a key too, unless the operator demands keys.
 pub(super) async fn idempotent<R: RequiredScope>(
     state: State<AppState>,
-    allowed: Option<Allowed<R>>,
+    Admitted { caller, .. }: Admitted<R>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    handle(state, allowed.map(|allowed| allowed.caller), request, next).await
+    handle(state, caller, R::SCOPE, request, next).await
 }
 
 /// For routes that need a key with the scope: without one, nothing is looked up or kept.
@@ -85,33 +90,44 @@ pub(super) async fn idempotent_for_callers<R: RequiredScope>(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    handle(state, Some(caller), request, next).await
+    handle(state, Some(caller), R::SCOPE, request, next).await
 }
 
 async fn handle(
     State(state): State<AppState>,
     caller: Option<Caller>,
+    scope: Scope,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
     let (mut parts, body) = request.into_parts();
     let JsonBody(body) = JsonBody::from_request(Request::from_parts(parts.clone(), body), &state).await?;
-    let caller =
-        caller.map_or_else(|| ClientAddress::of(&parts.extensions).to_string(), |caller| caller.user);
-    let now = state.clock.now();
     parts.extensions.insert(JsonBody(body.clone()));
+    if caller.is_none() && !passes_free_checks(parts.uri.path(), &body) {
+        // The handler says what is wrong, at no cost. Nothing is looked up or kept for it.
+        return Ok(next.run(Request::from_parts(parts, Body::empty())).await);
+    }
+    let address = ClientAddress::of(&parts.extensions);
+    let user = caller.map(|caller| caller.user);
+    let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);
-    let attempt = Attempt::new(caller, key, request_line, holder, now);
-    let slot = Arc::clone(&state.attempts).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
+    let name = user.clone().unwrap_or_else(|| address.to_string());
+    let attempt = Attempt::new(name, key, request_line, holder, now);
+    let place = match (&user, scope) {
+        (Some(user), Scope::KeysManage) => state.attempts.of_manager(user),
+        (Some(user), _) => state.attempts.of_user(user),
+        (None, _) => state.attempts.of_stranger(address, &attempt.fingerprint),
+    };
+    let place = place.ok_or_else(ApiError::overloaded)?;
     // In a task of its own: a caller who hangs up must not leave the key held.
     let (tasks, metrics) = (state.tasks.clone(), Arc::clone(&state.metrics));
     let handled = tasks.spawn(with_request_id(
         current_request_id(),
         async move {
             let answer = once(&state, attempt, Request::from_parts(parts, Body::empty()), next).await;
-            drop(slot);
+            drop(place);
             answer
         }
         .in_current_span(),
@@ -138,6 +154,12 @@ async fn once(
     Ok(keep(state, &attempt, response).await)
 }
 
+/// Whether a request without a key is worth a look into the database. What is asked here costs nothing and does not change
+/// with time: an answer that was kept is given again for as long as it is kept.
+fn passes_free_checks(path: &str, body: &[u8]) -> bool {
+    path != "/verify" || verify::passes_free_checks(body)
+}
+
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let good =
@@ -155,6 +177,7 @@ async fn keep(state: &AppState, attempt: &Attempt, response: Response) -> Respon
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ANSWER).await.ok();
     let decided = parts.status.is_success() || parts.status == StatusCode::PAYMENT_REQUIRED;
+    let decided = decided && parts.extensions.get::<Unkept>().is_none();
     let kept = match &body {
         Some(body) if decided => {
             let instead = parts.extensions.get::<KeptInstead>().map(|kept| kept.0.clone());

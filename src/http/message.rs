@@ -2,19 +2,30 @@
 
 use axum::{
     extract::Request,
-    http::{Version, header},
+    http::{HeaderMap, Version, header},
     middleware::Next,
     response::Response,
 };
 
 use super::error::ApiError;
 
-/// Refuses HTTP/1.1 requests without a Host header or with several: proxies may disagree about whom they are for.
+/// Headers that say one thing. A proxy may have looked at the first line and this service at the last.
+const SINGLE: [&str; 4] = ["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"];
+
+/// Refuses HTTP/1.1 requests without a Host header or with several, as proxies may disagree about whom they are for, and
+/// requests that say twice who asks or what is sent.
 pub(super) async fn refuse_ambiguous(request: Request, next: Next) -> Result<Response, ApiError> {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let hosts = lines(request.headers(), header::HOST.as_str());
     let needed = usize::from(request.version() == Version::HTTP_11);
     if hosts > 1 || hosts < needed {
         return Err(ApiError::host_missing());
     }
+    if let Some(name) = SINGLE.into_iter().find(|name| lines(request.headers(), name) > 1) {
+        return Err(ApiError::repeated_header(name));
+    }
     Ok(next.run(request).await)
+}
+
+fn lines(headers: &HeaderMap, name: &str) -> usize {
+    headers.get_all(name).iter().count()
 }

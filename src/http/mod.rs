@@ -2,10 +2,12 @@
 
 mod admission;
 mod allowed;
+mod attempts;
 mod authentication;
 mod body;
 mod connection;
 mod cors;
+mod deadline;
 mod error;
 mod extract;
 mod headers;
@@ -18,9 +20,13 @@ mod panics;
 mod router;
 mod routes;
 mod server;
+mod slots;
+mod x402;
 
+pub use attempts::Attempts;
 pub use connection::ConnectionLimits;
 pub use load::Load;
 pub use openapi::openapi_json;
 pub use router::{Readiness, ReadinessBoard, ReadinessCheck, Services, router};
 pub use server::serve;
+pub use slots::Slots;

@@ -5,15 +5,14 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRef, Request},
-    middleware::{Next, from_fn, from_fn_with_state},
-    response::{IntoResponse, Response},
+    extract::{DefaultBodyLimit, FromRef},
+    middleware::{from_fn, from_fn_with_state},
     routing::get,
 };
 use futures_util::future::join_all;
 use tokio::{
     sync::{Mutex, Semaphore},
-    time::{Instant, timeout},
+    time::Instant,
 };
 use tokio_util::task::TaskTracker;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -21,8 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     admission::admission,
     allowed::{AgentsWrite, KeysManage, PlansWrite, SubscriptionsWrite, UsageWrite, Verify},
+    attempts::Attempts,
     body::MAX_BODY,
     cors::{cors, rules},
+    deadline::{REQUEST_TIMEOUT, keep_deadline, set_deadline},
     error::ApiError,
     headers::add_headers,
     idempotency::{idempotent, idempotent_for_callers},
@@ -32,6 +33,7 @@ use super::{
     openapi,
     panics::catch_panics,
     routes,
+    x402::add_shape,
 };
 use crate::{
     agents::service::Agents,
@@ -41,7 +43,7 @@ use crate::{
     idempotency::IdempotencyStore,
     ids::Entropy,
     metrics::Metrics,
-    payments::{PaymentStore, proof::ProofVerifier},
+    payments::{PaymentStore, proof::ProofVerifier, x402::Facilitator},
     plans::service::Plans,
     rate_limit::RateLimiter,
     requirements::service::Requirements,
@@ -49,9 +51,6 @@ use crate::{
     usage::service::Usage,
 };
 
-/// Longest time a request may take. More than its parts may take together (body 10 s, twin 10 s, judging 15 s, recording
-/// 20 s), so that a verification's own end comes first.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a readiness check's finding stands.
 const READINESS_LIFETIME: Duration = Duration::from_secs(1);
 
@@ -104,6 +103,7 @@ impl ReadinessBoard {
 #[derive(Debug)]
 pub struct Services {
     pub verifier: Arc<ProofVerifier>,
+    pub facilitator: Facilitator,
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub plans: Arc<Plans>,
@@ -123,14 +123,16 @@ pub struct Services {
     pub environment: &'static str,
     /// Pages of these origins may call from a browser; `*` for all.
     pub allowed_origins: Vec<String>,
+    /// Whether payments are verified and settled for callers with an API key only.
+    pub require_api_key: bool,
     /// What bounds the requests in flight and their bodies.
     pub load: Arc<Load>,
     /// Whether real money moves.
     pub key_environment: Environment,
     /// Work that goes on when its caller has gone, and that a shutdown waits for.
     pub tasks: TaskTracker,
-    /// How many requests with an idempotency key may be handled at a time.
-    pub attempts: Arc<Semaphore>,
+    /// Room for requests with an idempotency key.
+    pub attempts: Attempts,
     /// How many verifications may run at a time.
     pub verifications: Arc<Semaphore>,
 }
@@ -156,6 +158,12 @@ impl FromRef<AppState> for Arc<ApiKeys> {
 impl FromRef<AppState> for Arc<Agents> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.agents)
+    }
+}
+
+impl FromRef<AppState> for Facilitator {
+    fn from_ref(state: &AppState) -> Self {
+        state.facilitator.clone()
     }
 }
 
@@ -220,6 +228,8 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::health::ready))
         .routes(routes!(routes::health::metrics))
         .routes(routes!(routes::docs::openapi))
+        .routes(routes!(routes::x402::supported))
+        .routes(routes!(routes::x402::settle))
         .routes(routes!(routes::requirements::find))
         .routes(routes!(routes::payments::list))
         .routes(routes!(routes::payments::find))
@@ -294,9 +304,10 @@ pub(super) fn operations() -> OpenApiRouter<AppState> {
 /// The whole service.
 ///
 /// Layers from the outside in: the request's id and metrics see everything, panics included; every answer gets the
-/// security headers; preflights need no key and cost nothing; a panic becomes an answer; what is ambiguous or too much is
-/// turned away; who may not ask is turned away before anything is read; the deadline and the body limit hold for the
-/// handlers.
+/// security headers; preflights need no key and cost nothing; what goes wrong on x402's routes is told in its shape too; a
+/// panic becomes an answer; what is ambiguous or too much is turned away; who may not ask is turned away before anything
+/// is read; the deadline holds for all that is waited for, the body limit for the handlers. Deadline and panics are minded
+/// inside as well, so that their answers tell the rate limit.
 pub fn router(services: Services) -> Router {
     let state = AppState(Arc::new(services));
     let cors_rules = rules(&state.allowed_origins);
@@ -318,25 +329,22 @@ pub fn router(services: Services) -> Router {
         .merge(once_for_usage().route_layer(keep_for_usage))
         .merge(once_for_managers().route_layer(keep_for_managers))
         .route("/docs", get(routes::docs::docs))
-        .route("/docs/", get(routes::docs::docs_file))
+        .route("/docs/", get(routes::docs::docs_page))
         .route("/docs/{file}", get(routes::docs::docs_file))
         .fallback(async || ApiError::not_found("this path"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(deadline))
+        .layer(catch_panics(Arc::clone(&state.metrics)))
+        .layer(from_fn(keep_deadline))
         .layer(from_fn_with_state(state.clone(), admission))
+        .layer(from_fn_with_state(REQUEST_TIMEOUT, set_deadline))
         .layer(from_fn_with_state(Arc::clone(&state.load), shed))
         .layer(from_fn(refuse_ambiguous))
-        .layer(catch_panics(Arc::clone(&state.metrics)));
+        .layer(catch_panics(Arc::clone(&state.metrics)))
+        .layer(from_fn(add_shape));
     let routes = match cors_rules {
         Some(rules) => routes.layer(from_fn_with_state(rules, cors)),
         None => routes,
     };
     routes.layer(from_fn(add_headers)).layer(from_fn_with_state(state.clone(), observe)).with_state(state)
-}
-
-async fn deadline(request: Request, next: Next) -> Response {
-    timeout(REQUEST_TIMEOUT, next.run(request))
-        .await
-        .unwrap_or_else(|_| ApiError::timed_out().into_response())
 }

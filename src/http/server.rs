@@ -5,42 +5,46 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    sync::OwnedSemaphorePermit,
 };
 use tokio_util::task::TaskTracker;
 
 use super::{
     admission::Peer,
     connection::{ConnectionLimits, serve_connection},
+    slots::Slots,
 };
 use crate::{
     metrics::Metrics,
     shutdown::{DRAIN_TIMEOUT, Shutdown},
 };
 
-/// Connections open at a time. Further ones wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 10_000;
 /// Pause after a failed accept, which usually means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `app` until the shutdown begins and its connections have ended.
+/// Serves `app` until the shutdown begins and its connections have ended. Connections beyond the total wait in the
+/// kernel's backlog; those that one client has too many are closed.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     limits: ConnectionLimits,
+    slots: Slots,
 ) {
     let connections = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
             () = shutdown.begun() => break,
         };
-        let Ok((stream, address, slot)) = accepted else {
+        let Ok((stream, address, free)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Some(slot) = slots.take(free, address.ip()) else {
+            metrics.connection_refused();
+            tracing::debug!(client = %address.ip(), "too many connections from one client");
             continue;
         };
         let (app, metrics, shutdown) = (app.clone(), Arc::clone(&metrics), shutdown.clone());
@@ -60,7 +64,7 @@ pub async fn serve(
         connections.wait().await;
         shutdown.drained().await;
     };
-    if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+    if shutdown.within(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("some requests did not end in time");
     }
 }
@@ -83,12 +87,12 @@ impl Drop for OpenConnection {
 
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    slots: &Slots,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let free = slots.free().await;
     let (stream, address) = listener.accept().await.inspect_err(|error| {
         tracing::warn!(error = error as &dyn std::error::Error, "a connection could not be accepted");
     })?;
     stream.set_nodelay(true)?;
-    Ok((stream, address, slot))
+    Ok((stream, address, free))
 }

@@ -1,6 +1,7 @@
 //! The implementations of the domains' store traits. Nothing but the composition root names them.
 
 pub mod agents;
+mod consequences;
 mod lease;
 pub mod memory;
 pub mod plans;

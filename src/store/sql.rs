@@ -5,17 +5,30 @@
 
 use crate::idempotency::{Attempt, Begun, StoredAnswer};
 
+/// The subscription that a payment has paid a period of.
+macro_rules! paid_subscription {
+    () => {
+        "(SELECT p.subscription_id FROM subscription_periods p WHERE p.payment_id = transactions.id) AS subscription_id"
+    };
+}
+
 macro_rules! payment_columns {
     () => {
-        "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
-         network, slot, block_time_ms, verified_at_ms, request_tag"
+        concat!(
+            "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
+             network, slot, block_time_ms, verified_at_ms, request_tag, agent_id, ",
+            paid_subscription!()
+        )
     };
 }
 
 macro_rules! entry_columns {
     () => {
-        "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, network, \
-         slot, block_time_ms, verified_at_ms, last_valid_height"
+        concat!(
+            "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, \
+             network, slot, block_time_ms, verified_at_ms, last_valid_height, agent_id, ",
+            paid_subscription!()
+        )
     };
 }
 
@@ -30,19 +43,37 @@ macro_rules! requirement_columns {
     };
 }
 
-/// Whether a nonce, whether a signature is in the books, and the requirement issued under the nonce, if any.
+/// Whether a nonce, whether a signature is in the books; the requirement issued under the nonce, if any; the user's agent
+/// with a wallet, if any, and what it has spent of a unit on a day.
 pub const ON_RECORD: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1) AS nonce_used, \
      EXISTS (SELECT 1 FROM transactions WHERE signature = $2) AS transaction_used, ",
     requirement_columns!(),
-    " FROM (SELECT 1) one_row LEFT JOIN payment_requirements r ON r.nonce = $1 \
-     LEFT JOIN transactions t ON t.requirement_nonce = r.nonce"
+    ", ",
+    super::agents::agent_columns!(),
+    ", coalesce((SELECT s.spent FROM agent_spending s \
+         WHERE s.agent_id = a.id AND s.unit = $5 AND s.day = $6), 0) AS agent_spent \
+     FROM (SELECT 1) one_row LEFT JOIN payment_requirements r ON r.nonce = $1 \
+     LEFT JOIN transactions t ON t.requirement_nonce = r.nonce \
+     LEFT JOIN agents a ON a.public_key = $3 AND a.owner = $4 AND a.deleted_at_ms IS NULL"
 );
+
+pub(super) const USED: &str = "\
+    SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1), \
+        EXISTS (SELECT 1 FROM transactions WHERE signature = $2)";
+
+pub(super) const IS_BOOKED: &str = "SELECT EXISTS (SELECT 1 FROM transactions WHERE id = $1)";
 
 pub const FIND_PAYMENT: &str = concat!(
     "SELECT ",
     entry_columns!(),
     " FROM transactions WHERE (id = $1 OR signature = $1) AND owner = $2"
+);
+
+pub const FIND_ANONYMOUS_SETTLEMENT: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM transactions WHERE signature = $1 AND owner IS NULL AND source = 'x402'"
 );
 
 pub const FIND_PAYMENT_BY_NONCE: &str =

@@ -51,7 +51,12 @@ pub(super) const CHANGE_SUBSCRIPTION: &str = "\
         updated_at_ms = $10 WHERE id = $1";
 
 pub(super) const TELL: &str = "\
-    INSERT INTO analytics_events (id, type, owner, subscription_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
+    INSERT INTO analytics_events (id, type, owner, subscription_id, agent_id, payment_id, occurred_at_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
+pub(super) const NOTE_PAID: &str = "\
+    INSERT INTO subscription_periods (subscription_id, start_ms, end_ms, price, payment_id, paid_at_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// A subscription and what its plan says now.
 #[derive(FromRow)]
@@ -147,7 +152,8 @@ macro_rules! subscription_transactions {
 
         use $crate::{
             clock::UnixMs,
-            ids::{Entropy, EventId},
+            ids::{EventId, PaymentId, SubscriptionId},
+            payments::Payment,
             plans::Plan,
             store::{
                 plans::{OWN_PLAN, PlanRow},
@@ -155,14 +161,16 @@ macro_rules! subscription_transactions {
                 subscriptions::{self, SubscribedRow},
             },
             store_error::StoreError,
-            subscriptions::{Advanced, Begun, NewSubscription, Price, Subscribed, Subscription, Told, When},
+            subscriptions::{
+                Advanced, Begun, Happening, NewSubscription, PaidPeriod, Price, Subscribed, Subscription,
+                Told, When,
+            },
         };
 
         pub(in $crate::store) async fn begin(
             connection: &mut $connection,
             new: &NewSubscription,
             at: UnixMs,
-            entropy: &dyn Entropy,
         ) -> Result<Result<Begun, StoreError>, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             // Held against its removal.
@@ -180,7 +188,7 @@ macro_rules! subscription_transactions {
             let price = Price { amount: plan.price_per_month, currency: plan.currency };
             let Advanced { subscription, told } = Subscription::begin(new.clone(), at, price.amount);
             insert(&mut transaction, &subscription).await?;
-            tell(&mut transaction, &subscription, &told, entropy).await?;
+            tell(&mut transaction, &subscription, &told, None).await?;
             transaction.commit().await?;
             Ok(Ok(Begun::Kept(Box::new(Subscribed { subscription, price, limits: plan.limits }))))
         }
@@ -226,7 +234,6 @@ macro_rules! subscription_transactions {
             id: &str,
             when: When,
             now: UnixMs,
-            entropy: &dyn Entropy,
         ) -> Result<Result<Option<Subscribed>, StoreError>, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             let held = match hold(&mut transaction, owner, id).await? {
@@ -238,7 +245,7 @@ macro_rules! subscription_transactions {
             let cancelled = subscription.cancel(when, now);
             told.extend(cancelled.told);
             let cancelled = Advanced { subscription: cancelled.subscription, told };
-            write(&mut transaction, &cancelled, entropy).await?;
+            write(&mut transaction, &cancelled, None).await?;
             transaction.commit().await?;
             Ok(Ok(Some(Subscribed { subscription: cancelled.subscription, ..held })))
         }
@@ -248,7 +255,6 @@ macro_rules! subscription_transactions {
             connection: &mut $connection,
             now: UnixMs,
             limit: u32,
-            entropy: &dyn Entropy,
         ) -> Result<u32, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             let lock = [subscriptions::DUE_SUBSCRIPTIONS, $skip_locked].concat();
@@ -262,7 +268,7 @@ macro_rules! subscription_transactions {
                 match Subscribed::try_from(row) {
                     Ok(due) => {
                         let advanced = due.subscription.advance(now, due.price.amount);
-                        write(&mut transaction, &advanced, entropy).await?;
+                        write(&mut transaction, &advanced, None).await?;
                         count += 1;
                     }
                     Err(error) => {
@@ -277,11 +283,11 @@ macro_rules! subscription_transactions {
             Ok(count)
         }
 
-        /// Writes down what has happened; nothing, where nothing has.
+        /// Writes down what has happened, `payment` being what paid; nothing, where nothing has.
         pub(in $crate::store) async fn write(
             connection: &mut $connection,
             advanced: &Advanced,
-            entropy: &dyn Entropy,
+            payment: Option<&PaymentId>,
         ) -> Result<(), sqlx::Error> {
             if advanced.told.is_empty() {
                 return Ok(());
@@ -300,7 +306,26 @@ macro_rules! subscription_transactions {
                 .bind(subscription.updated_at.0)
                 .execute(&mut *connection)
                 .await?;
-            tell(connection, subscription, &advanced.told, entropy).await
+            tell(connection, subscription, &advanced.told, payment).await
+        }
+
+        /// A period is paid once.
+        pub(in $crate::store) async fn note_paid(
+            connection: &mut $connection,
+            subscription: &SubscriptionId,
+            paid: &PaidPeriod,
+            payment: &Payment,
+        ) -> Result<(), sqlx::Error> {
+            sqlx::query(subscriptions::NOTE_PAID)
+                .bind(subscription.as_str())
+                .bind(paid.period.start.0)
+                .bind(paid.period.end.0)
+                .bind(units(paid.price))
+                .bind(payment.id.as_str())
+                .bind(payment.verified_at.0)
+                .execute(connection)
+                .await
+                .map(drop)
         }
 
         async fn insert(
@@ -334,14 +359,19 @@ macro_rules! subscription_transactions {
             connection: &mut $connection,
             subscription: &Subscription,
             told: &[Told],
-            entropy: &dyn Entropy,
+            payment: Option<&PaymentId>,
         ) -> Result<(), sqlx::Error> {
             for Told { what, at } in told {
+                let payment = payment.filter(|_| *what == Happening::Paid).map(PaymentId::as_str);
+                let kind = what.event_type();
+                let about = [subscription.id.as_str(), kind, payment.unwrap_or_default()];
                 sqlx::query(subscriptions::TELL)
-                    .bind(EventId::new(*at, entropy).as_str())
-                    .bind(what.event_type())
+                    .bind(EventId::about(*at, &about).as_str())
+                    .bind(kind)
                     .bind(&subscription.owner)
                     .bind(subscription.id.as_str())
+                    .bind(subscription.agent.as_str())
+                    .bind(payment)
                     .bind(at.0)
                     .execute(&mut *connection)
                     .await?;

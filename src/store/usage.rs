@@ -141,7 +141,7 @@ macro_rules! usage_transactions {
 
         use $crate::{
             clock::UnixMs,
-            ids::{Entropy, SubscriptionId},
+            ids::SubscriptionId,
             store::usage::{self, DayRow, ResourceRow, UsageRow, count, day_counts},
             store_error::StoreError,
             subscriptions::{Day, Period},
@@ -161,7 +161,6 @@ macro_rules! usage_transactions {
             owner: &str,
             batch: &[NewUsage],
             now: UnixMs,
-            entropy: &dyn Entropy,
         ) -> Result<Result<Outcome, StoreError>, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             let mut held: BTreeMap<&str, Held> = BTreeMap::new();
@@ -187,7 +186,7 @@ macro_rules! usage_transactions {
             }
             for held in held.values() {
                 add(&mut transaction, held).await?;
-                subscriptions::write(&mut transaction, &held.advanced, entropy).await?;
+                subscriptions::write(&mut transaction, &held.advanced, None).await?;
             }
             transaction.commit().await?;
             Ok(Ok(Outcome::Counted(counted)))

@@ -66,7 +66,7 @@ impl Subscriptions {
             require_payment: wanted.require_payment,
             metadata: wanted.metadata,
         };
-        match self.store.begin_subscription(&new, now, self.entropy.as_ref()).await? {
+        match self.store.begin_subscription(&new, now).await? {
             Begun::Kept(subscribed) => Ok(*subscribed),
             Begun::NoPlan => Err(SubscriptionError::NoPlan),
             Begun::PlanRetired => Err(SubscriptionError::PlanRetired),
@@ -108,7 +108,7 @@ impl Subscriptions {
     ) -> Result<Subscribed, SubscriptionError> {
         let when = wire::when(body).map_err(SubscriptionError::Malformed)?;
         let (user, now) = (&caller.user, self.clock.now());
-        let cancelled = self.store.cancel_subscription(user, id, when, now, self.entropy.as_ref()).await?;
+        let cancelled = self.store.cancel_subscription(user, id, when, now).await?;
         cancelled.ok_or(SubscriptionError::NotFound)
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{NewSubscription, Subscribed, When};
-use crate::{clock::UnixMs, ids::Entropy, store_error::StoreError};
+use crate::{clock::UnixMs, store_error::StoreError};
 
 /// What became of a new subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct SubscriptionPage {
     pub total: u64,
 }
 
-/// What is written is written with its events, which get their ids from `entropy`. Whatever changes a subscription brings
+/// What is written is written with its events. Whatever changes a subscription brings
 /// it to the present first.
 #[async_trait]
 pub trait SubscriptionStore: std::fmt::Debug + Send + Sync {
@@ -31,12 +31,7 @@ pub trait SubscriptionStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the database did not confirm the commit.
-    async fn begin_subscription(
-        &self,
-        new: &NewSubscription,
-        at: UnixMs,
-        entropy: &dyn Entropy,
-    ) -> Result<Begun, StoreError>;
+    async fn begin_subscription(&self, new: &NewSubscription, at: UnixMs) -> Result<Begun, StoreError>;
 
     /// The owner's subscription, as it was left.
     ///
@@ -63,7 +58,6 @@ pub trait SubscriptionStore: std::fmt::Debug + Send + Sync {
         id: &str,
         when: When,
         now: UnixMs,
-        entropy: &dyn Entropy,
     ) -> Result<Option<Subscribed>, StoreError>;
 
     /// Brings up to `limit` subscriptions to the present, those first that are due the longest; how many they were. One
@@ -71,5 +65,5 @@ pub trait SubscriptionStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the database did not confirm the commit.
-    async fn advance_due(&self, now: UnixMs, limit: u32, entropy: &dyn Entropy) -> Result<u32, StoreError>;
+    async fn advance_due(&self, now: UnixMs, limit: u32) -> Result<u32, StoreError>;
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::SubscriptionStore;
-use crate::{clock::Clock, ids::Entropy, shutdown::Shutdown, store_error::StoreError};
+use crate::{clock::Clock, shutdown::Shutdown, store_error::StoreError};
 
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -16,7 +16,6 @@ const BATCHES: u32 = 50;
 pub struct Worker {
     pub store: Arc<dyn SubscriptionStore>,
     pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<dyn Entropy>,
 }
 
 impl Worker {
@@ -47,7 +46,7 @@ impl Worker {
         let now = self.clock.now();
         let mut advanced = 0;
         for _ in 0..BATCHES {
-            let batch = self.store.advance_due(now, BATCH, self.entropy.as_ref()).await?;
+            let batch = self.store.advance_due(now, BATCH).await?;
             advanced += batch;
             if batch < BATCH {
                 break;

@@ -72,7 +72,7 @@ impl Usage {
         let now = self.clock.now();
         let entropy = self.entropy.as_ref();
         let batch = Batch::parse(body, now, entropy).map_err(UsageError::Malformed)?;
-        match self.store.record_usage(&caller.user, &batch.usage, now, entropy).await? {
+        match self.store.record_usage(&caller.user, &batch.usage, now).await? {
             Outcome::Counted(counted) => Ok(counted),
             Outcome::Refused { index, why } => {
                 Err(UsageError::Refused { index: batch.is_batch.then_some(index), why, now })

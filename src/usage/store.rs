@@ -3,12 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Counted, DayCount, NewUsage, Refused, UsageRecord};
-use crate::{
-    clock::UnixMs,
-    ids::{Entropy, SubscriptionId},
-    store_error::StoreError,
-    subscriptions::Period,
-};
+use crate::{clock::UnixMs, ids::SubscriptionId, store_error::StoreError, subscriptions::Period};
 
 /// What became of usage that was to be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +40,8 @@ pub trait UsageStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the database did not confirm the commit.
-    async fn record_usage(
-        &self,
-        owner: &str,
-        batch: &[NewUsage],
-        now: UnixMs,
-        entropy: &dyn Entropy,
-    ) -> Result<Outcome, StoreError>;
+    async fn record_usage(&self, owner: &str, batch: &[NewUsage], now: UnixMs)
+    -> Result<Outcome, StoreError>;
 
     /// What was used in a period.
     ///

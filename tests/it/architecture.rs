@@ -7,18 +7,23 @@ use std::{
 };
 
 /// What each room may use of the others. Rooms not listed are open to all of them.
-const DOORS: [(&str, &[&str]); 25] = [
+const DOORS: [(&str, &[&str]); 27] = [
+    ("open_files", &[]),
     ("clock", &[]),
     ("ids", &["clock"]),
     ("money", &[]),
     ("metrics", &["money"]),
     ("store_error", &[]),
     ("schema", &["clock", "money"]),
+    ("shares", &[]),
     ("shutdown", &[]),
     ("input", &["money"]),
     ("chain", &["clock", "ids", "metrics", "money", "shutdown"]),
     ("server_secrets", &["ids", "store_error"]),
-    ("api_keys", &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "store_error"]),
+    (
+        "api_keys",
+        &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "shares", "store_error"],
+    ),
     ("agents", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
@@ -36,6 +41,7 @@ const DOORS: [(&str, &[&str]); 25] = [
             "schema",
             "shutdown",
             "store_error",
+            "subscriptions",
         ],
     ),
     ("plans", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
@@ -92,7 +98,7 @@ const DOORS: [(&str, &[&str]); 25] = [
             "usage",
         ],
     ),
-    ("config", &["api_keys", "chain", "client_address", "money", "rate_limit"]),
+    ("config", &["api_keys", "chain", "client_address", "money", "payments", "rate_limit"]),
     (
         "http",
         &[
@@ -111,6 +117,7 @@ const DOORS: [(&str, &[&str]); 25] = [
             "rate_limit",
             "requirements",
             "schema",
+            "shares",
             "shutdown",
             "store_error",
             "subscriptions",

@@ -31,7 +31,11 @@ const ENDINGS: [&str; 8] = [
 
 #[test]
 fn every_metric_is_in_the_table() {
-    let source = ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs"].map(read).concat();
+    let source =
+        ["metrics.rs", "metrics/agents.rs", "metrics/settlement.rs", "metrics/solana.rs", "metrics/x402.rs"]
+            .map(|file| format!("src/{file}"))
+            .map(|file| read(&file))
+            .concat();
     let declared: BTreeSet<String> = source
         .split('"')
         .skip(1)
@@ -62,7 +66,9 @@ fn the_example_environment_is_complete() {
     let variables: Vec<(&str, &str)> = example
         .lines()
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
-        .filter(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase() || character == '_'))
+        .filter(|(name, _)| {
+            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        })
         .collect();
     let config = config_sources();
     for (name, _) in &variables {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::chain::{
     ChainError,
-    simulation::{Simulation, SimulationFailure, Simulator},
+    simulation::{FailureKind, Simulation, SimulationFailure, Simulator},
 };
 
 /// How long a simulation may take on all endpoints together.
@@ -54,12 +54,25 @@ fn read_simulated(answer: Response<Simulated>) -> Answer<Finding> {
     let error = err.map(TransactionError::from);
     let unknown_blockhash = error == Some(TransactionError::BlockhashNotFound);
     let failure = error.map(|error| SimulationFailure {
+        kind: kind_of(&error),
         error: error.to_string(),
         log: last_words(&logs.unwrap_or_default()),
     });
     let slot = answer.context.slot;
     let simulation = Simulation { slot, failure, units_consumed, accounts: Vec::new() };
     Answer::at(slot, Finding { simulation, unknown_blockhash })
+}
+
+/// A fee payer without an account has nothing to pay with either.
+fn kind_of(error: &TransactionError) -> FailureKind {
+    match error {
+        TransactionError::BlockhashNotFound => FailureKind::UnknownBlockhash,
+        TransactionError::AlreadyProcessed => FailureKind::AlreadyLanded,
+        TransactionError::InsufficientFundsForFee
+        | TransactionError::AccountNotFound
+        | TransactionError::InsufficientFundsForRent { account_index: 0 } => FailureKind::FeePayerShort,
+        _ => FailureKind::Other,
+    }
 }
 
 /// The last thing a program said, else the last failure the runtime told.

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{RefOr, Schema, Type, schema::ObjectBuilder},
 };
 
-const CODES: [&str; 40] = [
+const CODES: [&str; 45] = [
     "AGENT_EXISTS",
     "AGENT_NOT_FOUND",
     "AMOUNT_MISMATCH",
@@ -20,6 +20,7 @@ const CODES: [&str; 40] = [
     "BODY_UNREADABLE",
     "CURRENCY_MISMATCH",
     "DATABASE_UNAVAILABLE",
+    "FEE_PAYER_UNAVAILABLE",
     "IDEMPOTENCY_CONFLICT",
     "IDEMPOTENCY_IN_PROGRESS",
     "INSUFFICIENT_AMOUNT",
@@ -39,6 +40,10 @@ const CODES: [&str; 40] = [
     "RATE_LIMIT_EXCEEDED",
     "RECIPIENT_MISMATCH",
     "REPLAY_ATTACK",
+    "SERVICE_NOT_ALLOWED",
+    "SETTLEMENT_UNAVAILABLE",
+    "SPENDING_LIMIT_EXCEEDED",
+    "SUBSCRIPTION_ALREADY_PAID",
     "SUBSCRIPTION_INACTIVE",
     "SUBSCRIPTION_NOT_FOUND",
     "TIMED_OUT",

@@ -23,8 +23,9 @@ const BEARER: &str = "bearer";
 /// The key as `X-API-Key`.
 const HEADER: &str = "apiKey";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("Verification", "Is this payment good?"),
+    ("x402", "Payments that the service makes final itself."),
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
     ("Payments", "The books."),
     ("Agents", "Wallets that pay on their own, and what they may spend."),

@@ -7,13 +7,12 @@ use std::{
 
 use axum::{
     body::Bytes,
-    extract::Path,
-    http::{HeaderName, header},
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
 use utoipa_swagger_ui::Config;
 
-use crate::http::{error::ApiError, openapi::openapi_json};
+use crate::http::{error::ApiError, extract::PathName, headers::PAGE_CONTENT_POLICY, openapi::openapi_json};
 
 /// Whatever this page is shown with comes from this service: no validator of somebody else's is asked.
 static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
@@ -37,10 +36,17 @@ pub(in crate::http) async fn docs() -> Redirect {
     Redirect::permanent("/docs/")
 }
 
+pub(in crate::http) async fn docs_page() -> Result<Response, ApiError> {
+    file("")
+}
+
+pub(in crate::http) async fn docs_file(PathName(name): PathName) -> Result<Response, ApiError> {
+    file(&name)
+}
+
 /// A file of the page; the page itself where none is named.
-pub(in crate::http) async fn docs_file(name: Option<Path<String>>) -> Result<Response, ApiError> {
-    let name = name.map(|Path(name)| name).unwrap_or_default();
-    let file = utoipa_swagger_ui::serve(&name, Arc::clone(&PAGE)).map_err(|error| {
+fn file(name: &str) -> Result<Response, ApiError> {
+    let file = utoipa_swagger_ui::serve(name, Arc::clone(&PAGE)).map_err(|error| {
         tracing::error!(error = &*error, "the page for the OpenAPI document cannot be made");
         ApiError::internal()
     })?;
@@ -49,5 +55,6 @@ pub(in crate::http) async fn docs_file(name: Option<Path<String>>) -> Result<Res
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => Bytes::from(bytes),
     };
-    Ok(([(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
+    let content_type = HeaderValue::try_from(file.content_type).map_err(|_| ApiError::internal())?;
+    Ok(([(header::CONTENT_TYPE, content_type), PAGE_CONTENT_POLICY], bytes).into_response())
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
+    body::Bytes,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
@@ -115,6 +116,15 @@ pub(in crate::http) async fn ready(State(state): State<AppState>) -> (StatusCode
     (code, Json(report))
 }
 
+/// Shared by those who are being sent it.
+struct Text(Arc<String>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 /// Prometheus' text format.
 #[utoipa::path(
     get,
@@ -126,9 +136,9 @@ pub(in crate::http) async fn ready(State(state): State<AppState>) -> (StatusCode
 pub(in crate::http) async fn metrics(
     State(metrics): State<Arc<Metrics>>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let text = metrics.render().map_err(|error| {
+    let text = metrics.text().map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "the metrics cannot be written");
         ApiError::internal()
     })?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], Bytes::from_owner(Text(text))))
 }

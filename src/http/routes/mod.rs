@@ -10,3 +10,4 @@ pub(super) mod requirements;
 pub(super) mod subscriptions;
 pub(super) mod usage;
 pub(super) mod verify;
+pub(super) mod x402;

@@ -1,8 +1,11 @@
 //! The 402pay payment proof: a payer's signature over a nonce, and the Solana transaction that paid.
 //!
-//! `wire` reads it, `judge` holds the rules that need no network, `verify` asks the chain and the books.
+//! `wire` reads it, `judge` holds the rules that need no network, `verify` asks the chain and the books, `agent` knows whose
+//! limits it counts against, `subscription` what it pays.
 
+mod agent;
 mod judge;
+mod subscription;
 mod verify;
 mod wire;
 
@@ -45,6 +48,14 @@ pub struct ProofRequest {
     pub requirement: Option<Requirement>,
     /// SHA-256 of the body: requests with the same one are twins.
     pub digest: [u8; 32],
+}
+
+impl ProofRequest {
+    /// The second of the free checks.
+    #[must_use]
+    pub fn is_signed_by_payer(&self) -> bool {
+        judge::check_signature(&self.proof).is_ok()
+    }
 }
 
 /// A proof as it is echoed to the caller.

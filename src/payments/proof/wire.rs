@@ -34,9 +34,6 @@ const MAX_ID: usize = 64;
 )]
 #[serde(rename_all = "camelCase", expecting = "a JSON object")]
 pub struct ProofMembers<'a> {
-    #[schema(ignore)]
-    #[serde(borrow, rename = "x402Version")]
-    x402_version: Option<&'a RawValue>,
     /// By `payer`, over the UTF-8 bytes of `nonce`.
     #[schema(value_type = schema::Signature, required)]
     #[serde(borrow)]
@@ -72,11 +69,12 @@ pub struct ProofMembers<'a> {
     #[schema(value_type = Option<schema::Resource>)]
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
-    /// The agent that paid. None can be registered yet.
+    /// The agent that paid, by its id or public key. Left out, it is the caller's agent with the payer's wallet, if there is
+    /// one.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     agent_id: Option<&'a RawValue>,
-    /// The subscription it belongs to. None can be made yet.
+    /// The caller's subscription that it pays: the first of its periods that is not paid.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     subscription_id: Option<&'a RawValue>,
@@ -87,12 +85,6 @@ impl ProofRequest {
     /// Every field that is wrong.
     pub fn parse(body: &[u8]) -> Result<Self, FieldErrors> {
         let members: ProofMembers = input::object(body)?;
-        if members.x402_version.is_some() {
-            return Err(FieldErrors::one(
-                "x402Version",
-                "marks an x402 request, which this version does not serve: send a 402pay payment proof",
-            ));
-        }
         let mut errors = FieldErrors::default();
         let signature = errors.required("signature", members.signature, signature);
         let payer = errors.required("payer", members.payer, input::public_key);

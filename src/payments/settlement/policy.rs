@@ -15,6 +15,9 @@ pub struct Caps {
 pub struct Policy {
     /// From where on a transaction has landed.
     pub bar: Commitment,
+    /// For how long after its journal entry no settlement is given up, whatever heights the chain tells: no blockhash
+    /// dies sooner, and a node that lies about heights can do no harm by it.
+    pub least_life: Duration,
     pub caps: Caps,
     /// A request gets an answer within this: clients give up after 30 seconds.
     pub answer_within: Duration,
@@ -51,6 +54,8 @@ impl Policy {
     pub const fn new(caps: Caps) -> Self {
         Self {
             bar: Commitment::Confirmed,
+            // 150 blocks from the journal entry on, of 400 ms each when all goes well. Honest heights take longer.
+            least_life: Duration::from_secs(60),
             caps,
             answer_within: Duration::from_secs(25),
             claim_lease: Duration::from_secs(15),

@@ -3,19 +3,29 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use utoipa::ToSchema;
 
 use super::{Malformed, Reason, Version};
-use crate::chain::{assets::Network, solana::rules::Refusal};
+use crate::{
+    chain::{assets::Network, solana::rules::Refusal},
+    schema,
+};
 
 /// The answer to `/verify`: `payer` is always there when the payment is good, `invalidReason` when it is not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = X402Verified)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyReply {
     is_valid: bool,
+    /// For programs.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     invalid_reason: Option<&'static str>,
+    /// For people: what was found, and what is needed.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     invalid_message: Option<String>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     payer: Option<String>,
 }
@@ -54,14 +64,20 @@ impl VerifyReply {
 }
 
 /// The answer to `/settle`: `transaction` and `network` are always there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = X402Settled)]
 #[serde(rename_all = "camelCase")]
 pub struct SettleReply {
     success: bool,
+    /// For programs.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     error_reason: Option<&'static str>,
+    /// For people: what was found, and what is needed.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     payer: Option<String>,
     /// Base58, or empty when nothing was broadcast.
@@ -69,6 +85,7 @@ pub struct SettleReply {
     /// As the request spells it.
     network: String,
     /// Atomic units that were moved.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<String>,
 }
@@ -128,14 +145,19 @@ impl SettleReply {
 
 /// The answer to `/supported`: `exact` on one network in both versions, advertised with one fee payer; `signers` are
 /// all whose payments are accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = X402Supported)]
 pub struct Supported {
     kinds: Vec<SupportedKind>,
+    #[schema(value_type = Vec<String>)]
     extensions: [&'static str; 0],
+    /// By network: `solana:*`.
+    #[schema(value_type = BTreeMap<String, Vec<schema::PublicKey>>)]
     signers: Signers,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = X402Kind)]
 #[serde(rename_all = "camelCase")]
 struct SupportedKind {
     #[serde(rename = "x402Version")]
@@ -145,10 +167,14 @@ struct SupportedKind {
     extra: KindExtra,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = X402KindExtra)]
 #[serde(rename_all = "camelCase")]
 struct KindExtra {
+    #[schema(value_type = schema::PublicKey)]
     fee_payer: String,
+    /// `legacy` and 0.
+    #[schema(value_type = Vec<Object>)]
     transaction_versions: TransactionVersions,
 }
 

@@ -12,6 +12,7 @@ use base64::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use super::{
     Version,
@@ -153,6 +154,26 @@ impl X402Request {
             }
             _ => Err(Malformed { errors, network: spelled_network(&body, members.as_ref()) }),
         }
+    }
+
+    /// What is paid for, where it is said.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.requirements.resource.as_deref().or(self.payload.resource.as_deref())
+    }
+
+    /// SHA-256 over all that the request says about what is to be paid, and what for: two settlements of one transaction
+    /// with the same fingerprint are the same settlement. Version 2 names the resource in the payload.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let resource = self.payload.resource.as_deref();
+        let length = resource.map_or(u64::MAX, |resource| resource.len() as u64);
+        Sha256::new()
+            .chain_update(self.requirements.fingerprint())
+            .chain_update(length.to_le_bytes())
+            .chain_update(resource.unwrap_or_default())
+            .finalize()
+            .into()
     }
 
     /// What the rules are asked with.

@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
     clock::UnixMs,
-    ids::Entropy,
     store::subscriptions::{self, SUBSCRIPTIONS, SubscribedRow, subscription_page},
     store_error::StoreError,
     subscriptions::{Begun, NewSubscription, Subscribed, SubscriptionPage, SubscriptionStore, When},
@@ -26,15 +25,10 @@ pub(super) mod transactions {
 
 #[async_trait]
 impl SubscriptionStore for PostgresStore {
-    async fn begin_subscription(
-        &self,
-        new: &NewSubscription,
-        at: UnixMs,
-        entropy: &dyn Entropy,
-    ) -> Result<Begun, StoreError> {
+    async fn begin_subscription(&self, new: &NewSubscription, at: UnixMs) -> Result<Begun, StoreError> {
         self.timed("insert", SUBSCRIPTIONS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let begun = transactions::begin(&mut lease, new, at, entropy).await;
+            let begun = transactions::begin(&mut lease, new, at).await;
             lease.end(begun)
         })
         .await?
@@ -70,24 +64,23 @@ impl SubscriptionStore for PostgresStore {
         id: &str,
         when: When,
         now: UnixMs,
-        entropy: &dyn Entropy,
     ) -> Result<Option<Subscribed>, StoreError> {
         self.timed("update", SUBSCRIPTIONS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let cancelled = transactions::cancel(&mut lease, owner, id, when, now, entropy).await;
+            let cancelled = transactions::cancel(&mut lease, owner, id, when, now).await;
             lease.end(cancelled)
         })
         .await?
     }
 
-    async fn advance_due(&self, now: UnixMs, limit: u32, entropy: &dyn Entropy) -> Result<u32, StoreError> {
+    async fn advance_due(&self, now: UnixMs, limit: u32) -> Result<u32, StoreError> {
         let any = sqlx::query_as::<_, (bool,)>(subscriptions::ANY_DUE).bind(now.0);
         if !self.row(SUBSCRIPTIONS, any).await?.is_some_and(|(any,)| any) {
             return Ok(0);
         }
         self.timed("update", SUBSCRIPTIONS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let advanced = transactions::advance_due(&mut lease, now, limit, entropy).await;
+            let advanced = transactions::advance_due(&mut lease, now, limit).await;
             lease.end(advanced)
         })
         .await

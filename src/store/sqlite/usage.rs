@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Lease, SqliteStore};
 use crate::{
     clock::UnixMs,
-    ids::{Entropy, SubscriptionId},
+    ids::SubscriptionId,
     store::usage::{USAGE, usage_page},
     store_error::StoreError,
     subscriptions::Period,
@@ -30,11 +30,10 @@ impl UsageStore for SqliteStore {
         owner: &str,
         batch: &[NewUsage],
         now: UnixMs,
-        entropy: &dyn Entropy,
     ) -> Result<Outcome, StoreError> {
         self.timed("insert", USAGE, async {
             let mut lease = Lease::from(&self.writer).await?;
-            let counted = transactions::record(&mut lease, owner, batch, now, entropy).await;
+            let counted = transactions::record(&mut lease, owner, batch, now).await;
             lease.end(counted)
         })
         .await?

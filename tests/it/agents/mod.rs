@@ -1,5 +1,7 @@
 //! Agents: registering and changing them, and what they may spend. On both databases.
 
+mod limits;
+mod races;
 mod routes;
 
 use pay402::config::Environment;

@@ -110,7 +110,7 @@ async fn a_database_of_the_level_before_is_upgraded_with_its_rows(backend: Backe
     for before in &payments {
         let after = books.payments.find(OWNER, before.id.as_str()).await.unwrap();
         assert_eq!(after, Some(before.clone().into()));
-        let used = books.payments.on_record(&before.nonce, &before.transaction).await.unwrap().used;
+        let used = books.payments.on_record(&before.nonce, &before.transaction, None).await.unwrap().used;
         assert!(used.is_some());
     }
     assert_eq!(books.payments.list(OWNER, 50, 0).await.unwrap().total, 2);

@@ -1,6 +1,6 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
-mod agents;
+pub mod agents;
 mod api_keys;
 mod batches;
 mod constraints;
@@ -49,8 +49,16 @@ impl Backend {
         Self::Postgres(Box::new(PostgresServer::start().await))
     }
 
+    /// What a service is configured with to use it.
+    pub fn database_url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        }
+    }
+
     /// Another instance's access to the database, whatever the state that is in.
-    async fn open(&self) -> Books {
+    pub async fn open(&self) -> Books {
         let metrics = Arc::new(Metrics::new());
         match self {
             Self::Sqlite(folder) => {
@@ -119,7 +127,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-const OWNER: &str = "merchant";
+pub const OWNER: &str = "merchant";
 
 fn signature(number: u64) -> Signature {
     let mut bytes = [7; 64];
@@ -128,7 +136,7 @@ fn signature(number: u64) -> Signature {
 }
 
 /// The payment of this number: no two have anything in common that must be unique.
-fn payment(number: u64) -> Payment {
+pub fn payment(number: u64) -> Payment {
     Payment {
         id: PaymentId::from_stored(format!("pay_{number:026}")),
         state: PaymentState::Settled,
@@ -145,6 +153,8 @@ fn payment(number: u64) -> Payment {
         slot: 7,
         block_time: UnixMs(1_700_000_000_000),
         verified_at: UnixMs(1_700_000_001_234),
+        agent: None,
+        subscription: None,
         request_tag: None,
     }
 }

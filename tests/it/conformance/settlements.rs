@@ -263,7 +263,10 @@ async fn a_transaction_is_settled_or_proved_but_not_both(backend: Backend) {
         }
         let proved = Payment { transaction: entry.settlement.signature, ..payment(u64::from(message)) };
         let used = Some(Used::Transaction);
-        assert_eq!(books.payments.on_record(&proved.nonce, &proved.transaction).await.unwrap().used, used);
+        assert_eq!(
+            books.payments.on_record(&proved.nonce, &proved.transaction, None).await.unwrap().used,
+            used
+        );
         let outcomes = books.payments.record_all(&[proved, payment(100 + u64::from(message))]).await.unwrap();
         assert_eq!(outcomes, [RecordOutcome::AlreadyUsed(Used::Transaction), RecordOutcome::Recorded]);
     }

@@ -8,15 +8,16 @@ use pay402::{
     clock::UnixMs,
     ids::{AgentId, EventId, OsEntropy, PlanId, SubscriptionId, UsageId},
     money::{Amount, Currency},
+    payments::{Objection, Payment, RecordOutcome},
     plans::{Limits, Plan, Removed},
     store::Books,
-    subscriptions::{Begun, NewSubscription, Standing, When},
+    subscriptions::{Begun, MAX_PERIODS_AHEAD, NewSubscription, Standing, Unpayable, When},
     usage::{NewUsage, Outcome, Refused},
 };
 use solana_pubkey::Pubkey;
 use tokio::sync::Barrier;
 
-use super::{Backend, OWNER, on_both};
+use super::{Backend, OWNER, on_both, payment};
 
 on_both!(
     sixty_four_at_once_on_two_instances_stay_within_the_limit,
@@ -24,6 +25,7 @@ on_both!(
     batches_that_cross_over_all_get_through,
     a_plan_is_removed_or_subscribed_to,
     one_of_many_cancellations_is_told,
+    two_instances_pay_each_period_once,
 );
 
 const START: UnixMs = UnixMs(1_790_000_000_000);
@@ -80,7 +82,7 @@ async fn two_instances(backend: &Backend, subscriptions: u64, limit: Option<u64>
     let plan = plan(1, limit);
     books[0].plans.create_plan(&plan).await.unwrap();
     for number in 1..=subscriptions {
-        let begun = books[0].subscriptions.begin_subscription(&new(number, &plan), START, &OsEntropy).await;
+        let begun = books[0].subscriptions.begin_subscription(&new(number, &plan), START).await;
         assert!(matches!(begun, Ok(Begun::Kept(_))), "{begun:?}");
     }
     books
@@ -105,7 +107,7 @@ async fn record(books: &[Arc<Books>; 2], batches: Vec<Vec<NewUsage>>) -> Vec<Out
         let (books, together) = (Arc::clone(&books[number % 2]), Arc::clone(&together));
         tokio::spawn(async move {
             together.wait().await;
-            books.usage.record_usage(OWNER, &batch, START, &OsEntropy).await.unwrap()
+            books.usage.record_usage(OWNER, &batch, START).await.unwrap()
         })
     });
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
@@ -174,7 +176,7 @@ async fn a_plan_is_removed_or_subscribed_to(backend: Backend) {
         books[0].plans.create_plan(&plan).await.unwrap();
         let new = new(number, &plan);
         let (begun, removed) = tokio::join!(
-            books[0].subscriptions.begin_subscription(&new, START, &OsEntropy),
+            books[0].subscriptions.begin_subscription(&new, START),
             books[1].plans.remove_plan(OWNER, &plan.id, START),
         );
         match (begun.unwrap(), removed.unwrap()) {
@@ -188,7 +190,7 @@ async fn one_of_many_cancellations_is_told(backend: Backend) {
     let books = two_instances(&backend, 1, None).await;
     let cancel = |n: usize| {
         let books = &books[n % 2];
-        books.subscriptions.cancel_subscription(OWNER, "sub_001", When::Now, START, &OsEntropy)
+        books.subscriptions.cancel_subscription(OWNER, "sub_001", When::Now, START)
     };
     for cancelled in join_all((0..16).map(cancel)).await {
         let standing = cancelled.unwrap().unwrap().subscription.standing;
@@ -198,4 +200,45 @@ async fn one_of_many_cancellations_is_told(backend: Backend) {
         .select("SELECT type, count(*) FROM analytics_events WHERE type LIKE 'subscription.%' GROUP BY type ORDER BY type")
         .await;
     assert_eq!(told, [("subscription.cancelled".to_owned(), 1), ("subscription.created".to_owned(), 1)]);
+}
+
+/// Payments in batches that cross over, for two subscriptions; what is not taken is not booked.
+async fn two_instances_pay_each_period_once(backend: Backend) {
+    let books = two_instances(&backend, 2, None).await;
+    let paying = |number: u64| Payment {
+        amount: Amount::from_atomic(10_000_000).unwrap(),
+        verified_at: START,
+        subscription: Some(SubscriptionId::from_stored(format!("sub_{:03}", 1 + number % 2))),
+        ..payment(number)
+    };
+    let batches = (0..10_u64).map(|batch| {
+        let mut payments: Vec<Payment> = (batch * 4..batch * 4 + 4).map(paying).collect();
+        if batch % 2 == 1 {
+            payments.reverse();
+        }
+        let books = Arc::clone(&books[usize::try_from(batch % 2).unwrap()]);
+        tokio::spawn(async move { books.payments.record_with_consequences(&payments).await.unwrap() })
+    });
+    let outcomes: Vec<RecordOutcome> = join_all(batches).await.into_iter().flat_map(Result::unwrap).collect();
+    let recorded = outcomes.iter().filter(|outcome| **outcome == RecordOutcome::Recorded).count();
+    // The first period is free of charge; twelve more may be paid, of each.
+    let most = MAX_PERIODS_AHEAD as usize;
+    assert_eq!(recorded, 2 * most, "{outcomes:?}");
+    let ahead = |outcome: &&RecordOutcome| {
+        matches!(outcome, RecordOutcome::Refused(Objection::Subscription(Unpayable::PaidAhead { .. })))
+    };
+    assert_eq!(outcomes.iter().filter(ahead).count(), 40 - 2 * most);
+    assert_eq!(books[0].payments.list(OWNER, 50, 0).await.unwrap().total, 2 * most as u64);
+    let periods = backend
+        .select("SELECT subscription_id, count(DISTINCT start_ms) FROM subscription_periods GROUP BY subscription_id")
+        .await;
+    assert!(periods.iter().all(|(_, count)| *count == i64::from(MAX_PERIODS_AHEAD)), "{periods:?}");
+
+    // Nobody's, and another's.
+    for (number, owner) in [(100, None), (101, Some("other".to_owned()))] {
+        let stray = Payment { owner, ..paying(number) };
+        let outcome = books[0].payments.record_with_consequences(std::slice::from_ref(&stray)).await.unwrap();
+        assert_eq!(outcome, [RecordOutcome::Refused(Objection::SubscriptionGone)]);
+        assert_eq!(books[0].payments.find_by_nonce(&stray.nonce).await.unwrap(), None);
+    }
 }

@@ -6,6 +6,7 @@ pub mod process;
 pub mod redis;
 pub mod secrets;
 pub mod wire;
+pub mod x402;
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::sandbox::setup::{Fixture, start};
 
 /// Tests send all they have from one address, so unless they are about limits they have high ones.
-const HIGH_LIMITS: [(&str, &str); 3] = [
+const HIGH_LIMITS: [(&str, &str); 4] = [
+    ("MAX_CONNECTIONS_PER_ADDRESS", "0"),
     ("RATE_LIMIT_PUBLIC", "1000000"),
     ("RATE_LIMIT_AUTHENTICATED", "1000000"),
     ("RATE_LIMIT_VERIFICATION", "1000000"),

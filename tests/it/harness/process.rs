@@ -2,12 +2,16 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::{sleep, timeout},
+};
 
 use super::{HIGH_LIMITS, logs, secrets};
 
@@ -32,6 +36,19 @@ impl Drop for Running {
 }
 
 impl Running {
+    /// Waits until it has ended by itself; how.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let ended = async {
+            loop {
+                if let Some(status) = self.0.try_wait().unwrap() {
+                    return status;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(within, ended).await.expect("it ends in time")
+    }
+
     pub fn signal(&self, name: &str) {
         let sent =
             Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();

@@ -50,6 +50,13 @@ impl Wire {
         String::from_utf8_lossy(&read).into_owned()
     }
 
+    /// What is there next; nothing where the other side has ended or broken the connection.
+    pub async fn read_some(&mut self) -> String {
+        let mut buffer = [0; 4096];
+        let read = timeout(PATIENCE, self.0.read(&mut buffer)).await.expect("an answer, or an end");
+        String::from_utf8_lossy(&buffer[..read.unwrap_or_default()]).into_owned()
+    }
+
     /// Reads until this has arrived.
     pub async fn read_until(&mut self, end: &str) -> String {
         let mut read = Vec::new();

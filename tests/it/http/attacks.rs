@@ -1,7 +1,7 @@
 //! Heads that no client sends, byte by byte.
 
 use crate::harness::{
-    KEY, TestApp,
+    KEY, OTHER_KEY, TestApp,
     wire::{Wire, exchange, status},
 };
 
@@ -112,6 +112,28 @@ async fn hosts_and_targets() {
     ] {
         let answer = raw(head).await;
         assert!(answer.is_empty() || status(&answer) == 400, "{head:?}: {answer}");
+    }
+}
+
+/// What says who asks or what is sent is there once: who looks at the first line and who looks at the last must not see
+/// different requests.
+#[tokio::test]
+async fn headers_that_contradict_each_other() {
+    let app = TestApp::start().await;
+    for (name, values) in [
+        ("Authorization", [format!("Bearer {KEY}"), format!("Bearer {OTHER_KEY}")]),
+        ("X-API-Key", [KEY.to_owned(), OTHER_KEY.to_owned()]),
+        ("X-API-Key", [KEY.to_owned(), KEY.to_owned()]),
+        ("Idempotency-Key", ["a".to_owned(), "b".to_owned()]),
+        ("Content-Type", ["application/json".to_owned(), "text/plain".to_owned()]),
+    ] {
+        let mut request = app.http.get(app.path("/payments"));
+        for value in &values {
+            request = request.header(name, value);
+        }
+        let answer = app.send(request, None).await;
+        assert_eq!((answer.status, answer.code()), (400, "INVALID_REQUEST"), "{name}: {answer:?}");
+        assert!(answer.body["error"].as_str().unwrap().contains(name), "{answer:?}");
     }
 }
 

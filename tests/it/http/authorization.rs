@@ -9,7 +9,7 @@ use solana_pubkey::Pubkey;
 use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
 
 /// Operations that need no key.
-const PUBLIC: [&str; 8] = [
+const PUBLIC: [&str; 9] = [
     "GET /health",
     "GET /metrics",
     "GET /openapi.json",
@@ -18,9 +18,10 @@ const PUBLIC: [&str; 8] = [
     "GET /ready",
     "GET /subscriptions/plans",
     "GET /subscriptions/plans/{id}",
+    "GET /supported",
 ];
 /// Operations that may be called without a key, but not with a bad one.
-const OPTIONAL: [&str; 1] = ["POST /verify"];
+const OPTIONAL: [&str; 3] = ["GET /payments/{id}", "POST /settle", "POST /verify"];
 
 /// An operation as the document has it.
 struct Operation {
@@ -231,7 +232,7 @@ async fn a_key_needs_the_scope_of_the_operation() {
 async fn another_users_key_finds_nothing() {
     let app = TestApp::start().await;
     let belongings = belongings(&app).await;
-    for operation in operations(&app).await.iter().filter(|one| !one.is_open()) {
+    for operation in operations(&app).await.iter().filter(|one| one.takes_a_key()) {
         if operation.path.contains('{') {
             let found = belongings.iter().find(|(label, _)| *label == operation.label);
             let (_, name) = found.unwrap_or_else(|| panic!("what does {} find?", operation.label));
@@ -239,6 +240,10 @@ async fn another_users_key_finds_nothing() {
             assert_eq!((other.status, other.code()), (404, "NOT_FOUND"), "{}: {other:?}", operation.label);
             let own = app.send(operation.request(&app, name), Some(KEY)).await;
             assert!(own.status < 300, "{}: {own:?}", operation.label);
+            if operation.is_open() {
+                let anonymous = app.send(operation.request(&app, name), None).await;
+                assert_eq!((anonymous.status, anonymous.code()), (404, "NOT_FOUND"), "{}", operation.label);
+            }
         } else if operation.method == "GET" {
             let other = app.send(operation.request(&app, ""), Some(OTHER_KEY)).await;
             assert_eq!((other.status, &other.body["total"]), (200, &json!(0)), "{}", operation.label);

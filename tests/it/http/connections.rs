@@ -2,21 +2,44 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
-use pay402::{http::ConnectionLimits, metrics::Metrics, shutdown::Shutdown};
-use tokio::{net::TcpListener, time::sleep};
+use axum::{Router, http::StatusCode, routing::get};
+use pay402::{
+    client_address::TrustedProxies,
+    http::{ConnectionLimits, Slots},
+    metrics::Metrics,
+    shutdown::Shutdown,
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
 
-use crate::harness::wire::{PREFACE, Wire, status};
+use crate::harness::wire::{PATIENCE, PREFACE, Wire, status};
 
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_hours(1);
-const PATIENT: ConnectionLimits = ConnectionLimits { head: LONG, idle: LONG, age: LONG, ending: LONG };
+const PATIENT: ConnectionLimits = ConnectionLimits {
+    head: LONG,
+    idle: LONG,
+    stall: LONG,
+    answer: LONG,
+    age: LONG,
+    ending: LONG,
+    linger: LONG,
+};
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 /// A request for `/`: `:method GET`, `:scheme http`, `:path /`, all from HPACK's static table.
 const GET_ROOT: &[u8] = &[0x82, 0x86, 0x84];
+/// The same for `/large`.
+const GET_LARGE: &[u8] = b"\x82\x86\x04\x06/large";
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -26,7 +49,7 @@ struct Server {
 }
 
 impl Server {
-    /// `/` answers at once, `/slow` after a while, `/large` much.
+    /// `/` answers at once, `/slow` after a while, `/large` much, `/many` that it was too many.
     async fn start(limits: ConnectionLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -34,13 +57,24 @@ impl Server {
         let app = Router::new()
             .route("/", get(async || "ok"))
             .route("/slow", get(async || sleep(5 * SHORT).await))
+            .route("/many", get(async || StatusCode::TOO_MANY_REQUESTS))
             .route("/large", get(async || "x".repeat(64 * 1024 * 1024)));
-        tokio::spawn(pay402::http::serve(listener, app, Arc::clone(&metrics), Shutdown::default(), limits));
+        let slots = Slots::new(100, None, TrustedProxies::default());
+        let (counted, shutdown) = (Arc::clone(&metrics), Shutdown::default());
+        tokio::spawn(pay402::http::serve(listener, app, counted, shutdown, limits, slots));
         Self { url, metrics }
     }
 
     async fn wire(&self) -> Wire {
         Wire::to(&self.url).await
+    }
+
+    async fn all_ended(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.open_connections() {
+            assert!(Instant::now() < until, "it is open for ever");
+            sleep(SHORT / 10).await;
+        }
     }
 
     fn open_connections(&self) -> bool {
@@ -56,10 +90,38 @@ async fn silence_before_the_version_is_known_ends() {
         wire.send(sent).await;
         wire.read_to_end().await;
     }
-    // Between requests too.
+}
+
+/// Load balancers keep connections for a minute: between requests there is more time than for a head, which has to come
+/// quickly all the same once it has begun.
+#[tokio::test]
+async fn between_requests_there_is_more_time_than_for_a_head() {
+    let server = Server::start(ConnectionLimits { head: SHORT, ..PATIENT }).await;
+    let mut wire = server.wire().await;
+    for _ in 0..2 {
+        wire.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert_eq!(status(&wire.read_until("ok").await), 200);
+        sleep(3 * SHORT).await;
+    }
+    wire.send("GET / HTTP/1.1\r\nhost: ").await;
+    assert_eq!(wire.read_to_end().await, "");
+    let server = Server::start(ConnectionLimits { idle: SHORT, ..PATIENT }).await;
     let mut wire = server.wire().await;
     wire.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(status(&wire.read_to_end().await), 200);
+}
+
+/// Asking too often keeps no connection open.
+#[tokio::test]
+async fn who_is_only_turned_away_is_idle() {
+    let server = Server::start(ConnectionLimits { idle: SHORT, ..PATIENT }).await;
+    let mut wire = server.wire().await;
+    let mut asked = 0;
+    while wire.try_send("GET /many HTTP/1.1\r\nhost: x\r\n\r\n").await {
+        sleep(SHORT / 10).await;
+        asked += 1;
+        assert!(asked < 3000, "it is open for ever");
+    }
 }
 
 #[tokio::test]
@@ -84,9 +146,7 @@ async fn idle_http2_connections_end() {
     let server = Server::start(ConnectionLimits { idle: SHORT, ..PATIENT }).await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     assert_eq!(client.get(&server.url).send().await.unwrap().text().await.unwrap(), "ok");
-    while server.open_connections() {
-        sleep(SHORT / 10).await;
-    }
+    server.all_ended().await;
     // A request in flight is no idleness.
     assert_eq!(client.get(format!("{}/slow", server.url)).send().await.unwrap().status(), 200);
 }
@@ -94,7 +154,7 @@ async fn idle_http2_connections_end() {
 /// A client that says nothing after the preface, or begins a head and does not end it, answers no GOAWAY either.
 #[tokio::test]
 async fn http2_without_a_request_ends() {
-    let server = Server::start(ConnectionLimits { idle: SHORT, ending: SHORT, ..PATIENT }).await;
+    let server = Server::start(ConnectionLimits { idle: SHORT, linger: SHORT, ..PATIENT }).await;
     let mut silent = server.wire().await;
     silent.send(PREFACE).await;
     silent.read_to_end().await;
@@ -104,16 +164,78 @@ async fn http2_without_a_request_ends() {
     half.read_to_end().await;
 }
 
-/// A client that does not read its answers.
+/// Clients that do not read their answers: one, or many asked for at once.
 #[tokio::test]
 async fn answers_that_are_not_read_end() {
-    let server = Server::start(ConnectionLimits { idle: SHORT, ending: SHORT, ..PATIENT }).await;
-    let mut deaf = server.wire().await;
-    deaf.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    deaf.read_until("HTTP/1.1 200").await;
-    while server.open_connections() {
-        sleep(SHORT / 10).await;
+    let server = Server::start(ConnectionLimits { stall: SHORT, ..PATIENT }).await;
+    for requests in [1, 2, 50] {
+        let mut deaf = server.wire().await;
+        deaf.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n".repeat(requests)).await;
+        deaf.read_until("HTTP/1.1 200").await;
+        server.all_ended().await;
     }
+    // Small answers, more than the kernel keeps.
+    let mut deaf = server.wire().await;
+    let requests = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let until = Instant::now() + PATIENCE;
+    while timeout(SHORT * 10, deaf.try_send(&requests)).await == Ok(true) {
+        assert!(Instant::now() < until, "they are taken for ever");
+    }
+    server.all_ended().await;
+}
+
+/// A client of HTTP/2 that reads the connection, but makes no room for the answer.
+#[tokio::test]
+async fn http2_answers_for_which_no_room_is_made_end() {
+    let server = Server::start(ConnectionLimits { stall: SHORT, ..PATIENT }).await;
+    let mut deaf = server.wire().await;
+    deaf.send(PREFACE).await;
+    deaf.send_frame(HEADERS, END_STREAM | END_HEADERS, 1, GET_LARGE).await;
+    deaf.read_to_end().await;
+    // Nor any for the first byte.
+    let mut deaf = server.wire().await;
+    deaf.send(&PREFACE[..24]).await;
+    deaf.send_frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    for stream in 0..50 {
+        deaf.send_frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * stream, GET_ROOT).await;
+    }
+    deaf.read_to_end().await;
+    assert!(!server.open_connections());
+}
+
+/// Byte by byte is progress, but not for ever.
+#[tokio::test]
+async fn answers_that_are_read_byte_by_byte_end() {
+    let server = Server::start(ConnectionLimits { answer: 3 * SHORT, ..PATIENT }).await;
+    let mut slow = server.wire().await;
+    slow.send(PREFACE).await;
+    slow.send_frame(HEADERS, END_STREAM | END_HEADERS, 1, GET_LARGE).await;
+    let one = 1_u32.to_be_bytes();
+    let mut taken = 0;
+    while slow.send_frame(WINDOW_UPDATE, 0, 0, &one).await && slow.send_frame(WINDOW_UPDATE, 0, 1, &one).await
+    {
+        sleep(SHORT / 20).await;
+        taken += 1;
+        assert!(taken < 3000, "it is waited for for ever");
+    }
+}
+
+/// Slow, and longer in all than one may read nothing.
+#[tokio::test]
+async fn answers_that_are_read_slowly_are_sent_whole() {
+    let server = Server::start(ConnectionLimits { stall: 5 * SHORT, idle: SHORT, ..PATIENT }).await;
+    let mut slow = server.wire().await;
+    slow.send("GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let (mut read, mut buffer) = (0, vec![0; 8 * 1024 * 1024]);
+    loop {
+        let more = slow.0.read_exact(&mut buffer).await;
+        if more.is_err() {
+            break;
+        }
+        read += buffer.len();
+        sleep(SHORT).await;
+    }
+    assert!(read >= 64 * 1024 * 1024, "{read}");
 }
 
 #[tokio::test]
@@ -151,6 +273,13 @@ async fn http2_floods() {
         _ => (CONTINUATION, 0, 1, literal.clone()),
     })
     .await;
+    // Headers beyond all measure, in one frame after the other, compressed: each entry names one that was sent before.
+    let bomb = [&[0x40, 0x01, b'x', 0x7f, 0x81, 0x1e][..], &[b'y'; 4000], &[0xbe; 12_000]].concat();
+    flooded(&mut |n| match n {
+        0 => (HEADERS, END_STREAM, 1, GET_ROOT.to_vec()),
+        _ => (CONTINUATION, 0, 1, bomb.clone()),
+    })
+    .await;
     // Rapid reset.
     flooded(&mut |n| {
         let stream = 1 + 2 * (n / 2);
@@ -163,4 +292,28 @@ async fn http2_floods() {
     let mut wire = server.wire().await;
     wire.send("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert_eq!(status(&wire.read_to_end().await), 200);
+}
+
+/// Frames that ask for an answer each, from a client that reads none: they are not kept.
+#[tokio::test]
+async fn http2_control_frames_of_a_client_that_does_not_read() {
+    let server = Server::start(ConnectionLimits { stall: SHORT, ..PATIENT }).await;
+    for (kind, payload) in [(SETTINGS, &[0, 3, 0, 0, 0, 9][..]), (PING, &[7; 8]), (DATA, &[])] {
+        let mut deaf = server.wire().await;
+        deaf.send(PREFACE).await;
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = [&length[1..], &[kind, 0, 0, 0, 0, 0], payload].concat();
+        if kind == DATA {
+            // Of a request that is open.
+            deaf.send_frame(HEADERS, END_HEADERS, 1, GET_ROOT).await;
+            frame[8] = 1;
+        }
+        let frames = frame.repeat(1000);
+        let until = Instant::now() + PATIENCE;
+        while timeout(SHORT * 10, deaf.try_send(&frames)).await == Ok(true) {
+            assert!(Instant::now() < until, "frame type {kind} is taken for ever");
+        }
+        drop(deaf);
+        server.all_ended().await;
+    }
 }

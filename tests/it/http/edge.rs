@@ -23,7 +23,9 @@ fn assert_envelope(answer: &Answer, status: u16, code: &str) {
 #[tokio::test]
 async fn unknown_paths_and_methods() {
     let app = TestApp::start().await;
-    for path in ["/", "/nothing", "/verify/", "/payments/a/b", "/%ff", "/payments/%ff%fe"] {
+    for path in
+        ["/", "/nothing", "/verify/", "/payments/a/b", "/%ff", "/payments/%ff%fe", "/docs/%ff", "/docs/%00"]
+    {
         assert_envelope(&app.get(path, Some(KEY)).await, 404, "NOT_FOUND");
     }
     let answer = app.get("/verify", None).await;

@@ -5,7 +5,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use crate::{
         Answer, KEY, TestApp, logs, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer,
         secrets, wire::PATIENCE, with,
     },
-    sandbox::setup::start,
+    sandbox::setup::{Fixture, start},
 };
 
 const LEAK: &str = "a-secret-that-is-leaked-on-purpose";
@@ -226,12 +226,25 @@ async fn a_node_that_is_gone_is_not_described() {
 #[derive(Debug)]
 struct BrokenClock {
     clock: Arc<dyn Clock>,
-    broken: AtomicBool,
+    /// How often it still works.
+    left: AtomicUsize,
+}
+
+impl BrokenClock {
+    /// On a chain's clock; not broken yet.
+    fn of(chain: &Fixture) -> Arc<Self> {
+        Arc::new(Self { clock: chain.clock.clone(), left: AtomicUsize::new(usize::MAX) })
+    }
+
+    fn works(&self, times: usize) {
+        self.left.store(times, Ordering::SeqCst);
+    }
 }
 
 impl Clock for BrokenClock {
     fn now(&self) -> UnixMs {
-        assert!(!self.broken.load(Ordering::SeqCst), "the clock is broken");
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_ok(), "the clock is broken");
         self.clock.now()
     }
 }
@@ -240,7 +253,7 @@ impl Clock for BrokenClock {
 #[tokio::test]
 async fn panics_are_answered_and_counted() {
     let chain = start().await;
-    let clock = Arc::new(BrokenClock { clock: chain.clock.clone(), broken: AtomicBool::new(false) });
+    let clock = BrokenClock::of(&chain);
     let folder = Arc::new(tempfile::tempdir().unwrap());
     // Without limits, which take the clock before any handler does.
     let limits = ["RATE_LIMIT_PUBLIC", "RATE_LIMIT_AUTHENTICATED", "RATE_LIMIT_VERIFICATION"];
@@ -251,7 +264,7 @@ async fn panics_are_answered_and_counted() {
     // With an id of its own, since making one takes the clock.
     let get = |path: &str| app.http.get(app.path(path)).header("x-request-id", "own");
     let post = |path: &str| app.http.post(app.path(path)).header("x-request-id", "own").json(&proof);
-    clock.broken.store(true, Ordering::SeqCst);
+    clock.works(0);
     let answers = [
         app.send(get("/health"), None).await,
         app.send(post("/verify"), Some(KEY)).await,
@@ -265,6 +278,25 @@ async fn panics_are_answered_and_counted() {
     }
     let metrics = app.send(get("/metrics"), None).await.body.as_str().unwrap().to_owned();
     assert!(metrics.contains(&format!("http_panics_total {}", answers.len())), "{metrics}");
-    clock.broken.store(false, Ordering::SeqCst);
+    clock.works(usize::MAX);
     app.verify(&proof).await.assert_valid();
+}
+
+/// A panic in a handler comes after the limits were asked: its answer tells them like any other.
+#[tokio::test]
+async fn answers_to_panics_tell_the_rate_limit() {
+    let chain = start().await;
+    let clock = BrokenClock::of(&chain);
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let app = TestApp::on_clock(clock.clone(), chain, folder, |environment, _| environment).await;
+    let mut told = 0;
+    for times in 0..5 {
+        clock.works(times);
+        let request = app.http.get(app.path("/health")).header("x-request-id", "own");
+        let answer = app.send(request, None).await;
+        if answer.status == 500 && answer.headers.contains_key("ratelimit-limit") {
+            told += 1;
+        }
+    }
+    assert!(told > 0, "no answer to a panic tells the limit");
 }

@@ -1,9 +1,11 @@
 //! The HTTP surface around the payments.
 
 mod attacks;
+mod attempts;
 mod authorization;
 mod books;
 mod browser;
+mod capacity;
 mod connections;
 mod edge;
 mod h2c;

@@ -1,12 +1,13 @@
 //! Ending in order: what is in flight is answered, over either version.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tokio::time::sleep;
 
 use super::h2c::post_verify;
 use crate::harness::{
     Answer, KEY, TestApp,
+    process::ServiceProcess,
     wire::{PREFACE, Wire, status},
 };
 
@@ -62,4 +63,80 @@ async fn bodies_that_are_arriving_are_read() {
     // A client of HTTP/2 hangs up when it was told to.
     drop(second);
     stopping.await.unwrap();
+}
+
+/// Less than what is granted to work in flight.
+const SOON: Duration = Duration::from_secs(20);
+
+async fn process(folder: &Path) -> ServiceProcess {
+    ServiceProcess::start(folder, |command| {
+        command.env("SOLANA_RPC_URL", "http://127.0.0.1:1");
+    })
+    .await
+}
+
+/// Those who do nothing, or have begun to ask, or do not answer, cost a shutdown no time.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_are_closed_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = process(folder.path()).await;
+    let mut first = Wire::to(&service.url).await;
+    first.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    first.read_until("}").await;
+    let mut second = Wire::to(&service.url).await;
+    second.send(PREFACE).await;
+    second.send_frame(1, 5, 1, &[0x82, 0x86, 0x84]).await;
+    second.read_until("NOT_FOUND").await;
+    let _silent = Wire::to(&service.url).await;
+    let mut begun = Wire::to(&service.url).await;
+    begun.send("GET /health HT").await;
+    service.process.signal("TERM");
+    assert_eq!(first.read_to_end().await, "");
+    second.read_to_end().await;
+    assert!(service.process.ended(SOON).await.success());
+}
+
+/// Nor do those who do not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_have_stalled_are_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = process(folder.path()).await;
+    let mut first = Wire::to(&service.url).await;
+    let bundle = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n";
+    first.send(bundle.repeat(20)).await;
+    first.read_until("200 OK").await;
+    let mut second = Wire::to(&service.url).await;
+    second.send(PREFACE).await;
+    let head = b"\x82\x86\x04\x1a/docs/swagger-ui-bundle.js";
+    second.send_frame(1, 5, 1, head).await;
+    second.read_some().await;
+    service.process.signal("TERM");
+    assert!(service.process.ended(SOON).await.success());
+}
+
+/// A request in flight is answered, whoever else does not read, and its connection ends with the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_flight_is_answered_beside_a_stalled_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = process(folder.path()).await;
+    let mut stalled = Wire::to(&service.url).await;
+    stalled.send("GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20)).await;
+    let mut idle = Wire::to(&service.url).await;
+    idle.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    idle.read_until("}").await;
+    let mut asking = Wire::to(&service.url).await;
+    asking
+        .send(
+            "POST /verify HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n\
+             content-length: 2\r\n\r\n",
+        )
+        .await;
+    asking.read_until("100 Continue\r\n\r\n").await;
+    service.process.signal("TERM");
+    idle.read_to_end().await;
+    asking.send("{}").await;
+    let answer = asking.read_to_end().await;
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert!(answer.contains("connection: close") && answer.contains("VALIDATION_FAILED"), "{answer}");
+    assert!(service.process.ended(SOON).await.success());
 }

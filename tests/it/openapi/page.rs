@@ -11,6 +11,9 @@ use crate::harness::TestApp;
 /// How much of the page's own time the browser lets pass before it is looked at, in milliseconds.
 const PAGE_TIME_MS: u32 = 20_000;
 
+/// A name that only the browser knows.
+const ELSEWHERE: &str = "pay.example";
+
 struct Browsed {
     /// The page once its scripts have run.
     dom: String,
@@ -19,7 +22,9 @@ struct Browsed {
 }
 
 /// Opens a page in a browser that knows no host but this one.
-async fn browse(url: &str, folder: &Path) -> Browsed {
+///
+/// `elsewhere` is a name that leads to this host.
+async fn browse(url: &str, elsewhere: &str, folder: &Path) -> Browsed {
     let log = folder.join("net.json");
     let mut command = Command::new("chromium");
     command
@@ -31,7 +36,7 @@ async fn browse(url: &str, folder: &Path) -> Browsed {
             "--disable-background-networking",
         ])
         .args(["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"])
-        .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        .arg(format!("--host-resolver-rules=MAP {elsewhere} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"))
         .arg(format!("--user-data-dir={}", folder.join("profile").display()))
         .arg(format!("--log-net-log={}", log.display()))
         .arg(format!("--virtual-time-budget={PAGE_TIME_MS}"))
@@ -56,7 +61,28 @@ fn requested(log: &Path) -> BTreeSet<String> {
 async fn the_page_shows_every_operation_and_asks_nobody_else() {
     let app = TestApp::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let browsed = browse(&app.path("/docs"), folder.path()).await;
+    let browsed = browse(&app.path("/docs"), ELSEWHERE, folder.path()).await;
+    assert_shows_every_operation(&browsed);
+    assert!(browsed.requested.contains(&app.path("/openapi.json")), "{:?}", browsed.requested);
+    let elsewhere: Vec<&String> = browsed
+        .requested
+        .iter()
+        .filter(|url| !url.starts_with(&format!("{}/", app.url)) && !url.starts_with("data:"))
+        .collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+}
+
+/// Over plain HTTP under a name of its own, as inside a company: browsers trust localhost alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_works_over_plain_http_off_localhost() {
+    let app = TestApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = app.path("/docs/").replace("127.0.0.1", ELSEWHERE);
+    assert_shows_every_operation(&browse(&url, ELSEWHERE, folder.path()).await);
+}
+
+#[track_caller]
+fn assert_shows_every_operation(browsed: &Browsed) {
     for methods in document()["paths"].as_object().unwrap().values() {
         for operation in methods.as_object().unwrap().values() {
             let (tag, id) =
@@ -68,13 +94,6 @@ async fn the_page_shows_every_operation_and_asks_nobody_else() {
             );
         }
     }
-    assert!(browsed.requested.contains(&app.path("/openapi.json")), "{:?}", browsed.requested);
-    let elsewhere: Vec<&String> = browsed
-        .requested
-        .iter()
-        .filter(|url| !url.starts_with(&format!("{}/", app.url)) && !url.starts_with("data:"))
-        .collect();
-    assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
 
 /// What the page is made of is served as what it is; what it is not made of is not there.

@@ -40,6 +40,12 @@ pub async fn start() -> Fixture {
 }
 
 impl Fixture {
+    /// The same chain and clock.
+    pub fn again(&self) -> Self {
+        let rpc = RpcClient::new_with_commitment(self.sandbox.rpc_url(), CommitmentConfig::confirmed());
+        Self { sandbox: self.sandbox.clone(), rpc, clock: Arc::clone(&self.clock) }
+    }
+
     pub fn agent(&self) -> &Keypair {
         &self.sandbox.wallets().agent
     }

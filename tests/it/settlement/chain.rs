@@ -47,6 +47,8 @@ pub struct SimChain {
     on_the_way: Vec<OnTheWay>,
     /// Everything that landed in its last valid block, for the record.
     pub landed_last: BTreeSet<Signature>,
+    /// Whether the only endpoint there is makes up heights.
+    pub lies: bool,
 }
 
 impl SimChain {
@@ -60,6 +62,7 @@ impl SimChain {
             heights: BTreeMap::new(),
             on_the_way: Vec::new(),
             landed_last: BTreeSet::new(),
+            lies: false,
         }
     }
 
@@ -169,8 +172,12 @@ impl SimChain {
         self.tip() + BLOCKHASH_LIFE + if calm { 0 } else { random.below(3) }
     }
 
-    /// Of an endpoint that lags.
+    /// Of an endpoint that lags, or lies.
     pub fn finality(&self, random: &mut Random, calm: bool) -> Finality {
+        if self.lies && !calm && random.percent(30) {
+            let ahead = random.below(2 * BLOCKHASH_LIFE);
+            return Finality { slot: self.slot + ahead, block_height: self.finalized + ahead };
+        }
         let lag = if calm { 0 } else { random.below(8) };
         let height = self.finalized.saturating_sub(lag);
         Finality { slot: self.block(height).slot, block_height: height }

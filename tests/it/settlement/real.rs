@@ -36,6 +36,7 @@ on_both!(
     an_accepted_send_whose_answer_is_lost_is_a_success_once,
     what_fails_on_chain_is_failed_and_its_fee_spent,
     what_never_lands_is_pending_and_then_expired,
+    nothing_expires_before_its_time_whatever_the_heights,
     twins_at_two_instances_get_one_outcome,
     what_a_dead_instance_left_behind_is_finished_by_another,
     an_instance_that_ends_in_order_leaves_its_work_at_once,
@@ -66,6 +67,8 @@ fn policy() -> Policy {
         take_over_every: Duration::from_millis(50),
         wait_every: Duration::from_millis(20),
         retry_after: Duration::from_millis(50),
+        // The clock stands still here.
+        least_life: Duration::ZERO,
         ..Policy::new(Caps::default())
     }
 }
@@ -244,6 +247,24 @@ async fn what_never_lands_is_pending_and_then_expired(backend: Backend) {
     assert!(height > record.last_valid_block_height);
     assert_eq!((stage.received(), one.repeat(message).await), (before, Answer::Ended(Box::new(record))));
     assert_eq!((one.fees(&stage).await, one.counts("expired")), ((0, 0), true));
+}
+
+/// A chain that runs away in a moment is as good as a node that lies about its height.
+async fn nothing_expires_before_its_time_whatever_the_heights(backend: Backend) {
+    let stage = Stage::set(backend).await;
+    let least_life = Policy::new(Caps::default()).least_life;
+    let patient = Policy { answer_within: Duration::from_millis(200), least_life, ..policy() };
+    let one = stage.instance(patient).await;
+    let (message, new) = stage.payment(70_000);
+    stage.chain.sandbox.faults().drop_sends(100_000);
+    assert_eq!(one.settle(message, &new).await, Answer::Pending { signature: Some(new.signature) });
+    stage.chain.sandbox.advance_slots(400);
+    stage.chain.clock.advance(least_life - Duration::from_millis(1));
+    // Many looks at what is in flight.
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(one.settlements.find(&new.signature).await.unwrap().unwrap().state, SettlementState::Pending);
+    stage.chain.clock.advance(Duration::from_millis(1));
+    assert_eq!(one.ended(&new).await.state, SettlementState::Ended(Ending::Expired));
 }
 
 async fn twins_at_two_instances_get_one_outcome(backend: Backend) {

@@ -26,6 +26,8 @@ use super::{
 };
 
 pub const SLOT_MS: u64 = 400;
+/// Within this any blockhash of this chain is dead, and what it brought is final.
+const LONGEST_LIFE: Duration = Duration::from_secs(40);
 /// Some midnight, less a minute: days change under way.
 const START_MS: i64 = 1_790_035_200_000 - 60_000;
 
@@ -116,7 +118,10 @@ impl World {
             total_lamports: random.percent(30).then_some(40_000),
         };
         let secs = |random: &mut Random, low, high| Duration::from_secs(random.between(low, high));
+        let lies = random.percent(25);
         let policy = Policy {
+            // Honest heights need no patience; made-up ones, as much as a blockhash can live, and a fork's length.
+            least_life: if lies { LONGEST_LIFE } else { secs(&mut random, 0, 3) },
             answer_within: secs(&mut random, 2, 25),
             claim_lease: secs(&mut random, 1, 6),
             lease: secs(&mut random, 2, 12),
@@ -147,6 +152,7 @@ impl World {
             told: BTreeMap::new(),
             disowned: BTreeSet::new(),
         };
+        world.chain.lies = lies;
         for _ in 0..world.random.between(1, 3) {
             let instance = world.instance();
             world.instances.push(instance);

@@ -3,7 +3,9 @@
 mod cancel;
 mod limits;
 mod model;
+mod payments;
 mod routes;
+mod story;
 mod time;
 mod usage;
 

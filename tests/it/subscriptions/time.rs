@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use pay402::{
-    ids::OsEntropy,
-    subscriptions::{GRACE, worker::Worker},
-};
+use pay402::subscriptions::{GRACE, worker::Worker};
 use serde_json::{Value, json};
 
 use super::{DAY, altered, cancel, consume, now, plus, subscribe, subscribed, subscribed_to_pay, wait_until};
@@ -26,7 +23,7 @@ const EVENTS: &str = "SELECT type, occurred_at_ms FROM analytics_events WHERE su
 
 async fn worker(backend: &Backend, app: &TestApp) -> Worker {
     let store = backend.books().await.subscriptions;
-    Worker { store, clock: Arc::clone(&app.chain.clock) as _, entropy: Arc::new(OsEntropy) }
+    Worker { store, clock: Arc::clone(&app.chain.clock) as _ }
 }
 
 /// Until nothing is left to do, in the service's own worker neither; what the last round did.

@@ -110,7 +110,9 @@ impl Rules {
         self.fee_payers.contains(key)
     }
 
-    fn currency_of(&self, mint: &Pubkey) -> Option<Currency> {
+    /// The currency whose mint it is.
+    #[must_use]
+    pub fn currency_of(&self, mint: &Pubkey) -> Option<Currency> {
         self.assets.iter().find(|(_, asset)| *asset == Asset::Token(*mint)).map(|(currency, _)| currency)
     }
 

@@ -67,6 +67,10 @@ pub enum Reason {
     BlockHeightExceeded,
     /// The outcome is not known yet.
     SettlementPending,
+    /// The caller's key has used up the fees that are sponsored for it today.
+    KeySponsorshipUsedUp,
+    /// The fees that are sponsored today are used up.
+    SponsorshipUsedUp,
     /// The service's own trouble.
     UnexpectedVerifyError,
     /// The service's own trouble.
@@ -147,6 +151,8 @@ impl Reason {
             Self::DuplicateSettlement => "duplicate_settlement",
             Self::BlockHeightExceeded => "settle_exact_svm_block_height_exceeded",
             Self::SettlementPending => "settlement_pending",
+            Self::KeySponsorshipUsedUp => "key_sponsorship_used_up",
+            Self::SponsorshipUsedUp => "sponsorship_used_up",
             Self::UnexpectedVerifyError => "unexpected_verify_error",
             Self::UnexpectedSettleError => "unexpected_settle_error",
         }

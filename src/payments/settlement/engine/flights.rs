@@ -19,10 +19,16 @@ const STATUS_BATCH: usize = 256;
 const RENEW_BATCH: usize = 256;
 /// How many settlements are taken over at once.
 const TAKE_OVER_BATCH: usize = 64;
+/// For how long a final block is believed in though nobody tells of a later one: somebody may have made it up.
+const FINALITY_LIFETIME: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 struct Flight {
     state: InFlight,
+    /// Since when it is in flight here.
+    since: Duration,
+    /// Whether it cannot land any more, as far as is known.
+    dead: bool,
     waiters: Vec<RequestNumber>,
     send_at: Duration,
     /// Whether a send is under way.
@@ -37,8 +43,8 @@ pub(super) struct Flights {
     all: BTreeMap<MessageHash, Flight>,
     by_signature: HashMap<Signature, MessageHash>,
     hinted: BTreeSet<MessageHash>,
-    /// The last final block that was heard of.
-    finality: Option<Finality>,
+    /// The last final block that was heard of, and when.
+    finality: Option<(Finality, Duration)>,
     recent: Round,
     hints: Round,
     history: Round,
@@ -46,6 +52,15 @@ pub(super) struct Flights {
     leases: Round,
     left_behind: Round,
     stale_claims: Round,
+}
+
+impl Flight {
+    /// Whether it has been in flight for so long that its blockhash may be dead. By the wall's clock, or by this
+    /// instance's own where the wall's was set back.
+    fn has_lived(&self, policy: &Policy, now: Now) -> bool {
+        now.wall >= self.state.journalled_at + policy.least_life
+            || now.steady >= self.since + policy.least_life
+    }
 }
 
 impl Flights {
@@ -61,6 +76,8 @@ impl Flights {
         self.by_signature.insert(state.signature, state.message);
         let flight = self.all.entry(state.message).or_insert_with(|| Flight {
             state,
+            since: now.steady,
+            dead: false,
             waiters: Vec::new(),
             send_at: now.steady,
             sending: false,
@@ -100,10 +117,12 @@ impl Flights {
         self.final_block.next_at = now.steady + policy.finality_every;
         // An endpoint that lags says less than is known.
         let is_news = |finality: &Finality| {
-            self.finality.is_none_or(|known| finality.block_height > known.block_height)
+            self.finality.is_none_or(|(known, heard_at)| {
+                finality.block_height > known.block_height || now.steady >= heard_at + FINALITY_LIFETIME
+            })
         };
         if let Some(finality) = finality.filter(is_news) {
-            self.finality = Some(finality);
+            self.finality = Some((finality, now.steady));
         }
     }
 
@@ -142,9 +161,11 @@ impl Flights {
         }
         let step = match (status, round) {
             (Some(status), _) => flight.state.clone().found(status, policy.bar),
-            (None, StatusRound::History(finality)) => flight.state.clone().not_found(finality),
+            (None, StatusRound::History(finality)) if flight.has_lived(policy, now) => {
+                flight.state.clone().not_found(finality)
+            }
             // Not in the recent past that one node has at hand: that says nothing.
-            (None, StatusRound::Recent | StatusRound::Hinted) => return,
+            (None, _) => return,
         };
         if let Step::Ended(ending) = step {
             flight.ending = Some((ending, now.steady));
@@ -194,6 +215,7 @@ impl Flights {
     /// What is due. A question is open until its answer comes, or until nobody expects it any more.
     pub(super) fn due(&mut self, policy: &Policy, draining: bool, now: Now, effects: &mut Vec<Effect>) {
         let given_up_at = now.steady + policy.effect_patience;
+        self.mark_dead(policy, now);
         self.sends_due(policy, now, effects);
         self.endings_due(policy, now, effects);
         if !self.all.is_empty() {
@@ -218,15 +240,22 @@ impl Flights {
         }
     }
 
+    fn mark_dead(&mut self, policy: &Policy, now: Now) {
+        let finality = self.finality.map(|(finality, _)| finality);
+        for flight in self.all.values_mut() {
+            let is_past = finality.is_some_and(|finality| flight.state.is_dead(finality));
+            flight.dead = is_past && flight.has_lived(policy, now);
+        }
+    }
+
     /// Sends what was not sent for a while, unless it cannot land any more.
     fn sends_due(&mut self, policy: &Policy, now: Now, effects: &mut Vec<Effect>) {
         let under_way = self.all.values().filter(|flight| flight.sending && flight.send_at > now.steady);
         let room = policy.max_sends.saturating_sub(under_way.count());
-        let finality = self.finality;
-        let due = self.all.values_mut().filter(|flight| {
-            let is_dead = finality.is_some_and(|finality| flight.state.is_dead(finality));
-            flight.send_at <= now.steady && flight.ending.is_none() && !is_dead
-        });
+        let due = self
+            .all
+            .values_mut()
+            .filter(|flight| flight.send_at <= now.steady && flight.ending.is_none() && !flight.dead);
         for flight in due.take(room) {
             flight.sending = true;
             flight.send_at = now.steady + policy.effect_patience;
@@ -265,19 +294,15 @@ impl Flights {
                 effects.push(Effect::Statuses(StatusRound::Recent, asked));
             }
         }
-        if let Some(finality) = self.finality
+        if let Some((finality, _)) = self.finality
             && self.history.is_due(now)
         {
-            let asked = next_batch(&self.all, &mut self.history, |flight| flight.state.is_dead(finality));
+            let asked = next_batch(&self.all, &mut self.history, |flight| flight.dead);
             if !asked.is_empty() {
                 self.history.next_at = given_up_at;
                 effects.push(Effect::Statuses(StatusRound::History(finality), asked));
             }
         }
-    }
-
-    fn is_dead(&self, flight: &Flight) -> bool {
-        self.finality.is_some_and(|finality| flight.state.is_dead(finality))
     }
 
     fn leases_due(&mut self, given_up_at: Duration, now: Now, effects: &mut Vec<Effect>) {
@@ -307,7 +332,7 @@ impl Flights {
         for flight in self.all.values() {
             let ending_at = flight.ending.as_ref().map_or(Duration::MAX, |(_, at)| *at);
             wake_at = wake_at.min(ending_at).min(flight.renew_at.max(self.leases.next_at));
-            if flight.ending.is_none() && !self.is_dead(flight) {
+            if flight.ending.is_none() && !flight.dead {
                 wake_at = wake_at.min(flight.send_at);
             }
         }

@@ -1,0 +1,176 @@
+//! Judging payments: the rules that cost nothing, then the chain in one round trip.
+
+use std::sync::Arc;
+
+use solana_pubkey::Pubkey;
+use tokio::time::Instant;
+
+use super::{Supported, VerifyReply, X402Request, settle::Signing, verified::Verified};
+use crate::{
+    chain::{
+        ChainError,
+        assets::Network,
+        simulation::{FailureKind, Simulation, Simulator},
+        solana::{
+            rules::{CheckedPayment, Holdings, Reason, Refusal, Rules},
+            signer::SignError,
+        },
+    },
+    clock::Clock,
+    metrics::Metrics,
+    money::Amount,
+    payments::settlement::{MessageHash, Settlements, TermsHash},
+};
+
+/// Why nothing could be decided. Nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecided {
+    #[error("the chain could not be read")]
+    Chain(#[from] ChainError),
+    /// Trouble of ours, not the buyer's.
+    #[error("the fee payer {0} of this service is out of SOL")]
+    FeePayerShort(Pubkey),
+    #[error("too much is being settled")]
+    Busy,
+    #[error("the database or the chain did not answer")]
+    Unavailable,
+    #[error("the transaction could not be signed")]
+    Sign(#[from] SignError),
+    #[error("the signed transaction could not be encoded")]
+    Encoding(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A payment that passed the rules, and what it is known by.
+pub(super) struct Passed {
+    pub payment: CheckedPayment,
+    pub amount: Amount,
+    pub message: MessageHash,
+    pub terms: TermsHash,
+}
+
+/// Decided, one way or the other.
+pub(super) type Judged<T> = Result<Result<T, Refusal>, Undecided>;
+
+/// x402 as the routes see it. Clones share what is behind it.
+#[derive(Clone, Debug)]
+pub struct Facilitator {
+    pub(super) network: Network,
+    pub(super) rules: Arc<Rules>,
+    /// `None`: no fee payer is configured, and every payment is refused as made for another one.
+    pub(super) signing: Option<Signing>,
+    pub(super) simulator: Arc<dyn Simulator>,
+    pub(super) settlements: Settlements,
+    pub(super) verified: Verified,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Facilitator {
+    /// `rules` know the same fee payers that `signing` holds the keys of.
+    #[must_use]
+    pub fn new(
+        network: Network,
+        rules: Rules,
+        signing: Option<Signing>,
+        simulator: Arc<dyn Simulator>,
+        settlements: Settlements,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let verified = Verified::new(clock);
+        Self { network, rules: Arc::new(rules), signing, simulator, settlements, verified, metrics }
+    }
+
+    /// What `/supported` says.
+    #[must_use]
+    pub fn supported(&self) -> Supported {
+        let fee_payers: Vec<Pubkey> =
+            self.signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
+        Supported::new(self.network, &fee_payers)
+    }
+
+    /// Judges a payment and signs nothing.
+    ///
+    /// # Errors
+    /// When it cannot be judged now.
+    pub async fn verify(&self, request: &X402Request) -> Result<VerifyReply, Undecided> {
+        let started = Instant::now();
+        let judged = self.judge(request).await;
+        let reason = match &judged {
+            Ok(Ok(_)) => "valid",
+            Ok(Err(refusal)) => refusal.reason.v2(),
+            Err(_) => Reason::UnexpectedVerifyError.v2(),
+        };
+        self.metrics.x402.verified(request.version.number(), reason, started.elapsed());
+        Ok(match judged? {
+            Ok(payer) => VerifyReply::valid(&payer),
+            Err(refusal) => VerifyReply::invalid(request.version, &refusal),
+        })
+    }
+
+    async fn judge(&self, request: &X402Request) -> Judged<Pubkey> {
+        let passed = match self.free_checks(request) {
+            Ok(passed) => passed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.check_fee_payer(&passed.payment)?;
+        if let Err(refusal) = self.look_ahead(&passed.payment).await? {
+            return Ok(Err(refusal));
+        }
+        self.verified.note(passed.message, passed.terms);
+        Ok(Ok(passed.payment.payer))
+    }
+
+    /// Rules 1 to 19, and that the books can hold the amount.
+    pub(super) fn free_checks(&self, request: &X402Request) -> Result<Passed, Refusal> {
+        let payment = self.rules.check(&request.terms())?;
+        let amount = Amount::from_atomic(payment.amount).map_err(|error| {
+            let message = format!("the amount of {} atomic units {error}", payment.amount);
+            Refusal::new(Reason::InvalidPayload, message).by(payment.payer)
+        })?;
+        let message = MessageHash(payment.message_sha256);
+        Ok(Passed { payment, amount, message, terms: TermsHash(request.fingerprint()) })
+    }
+
+    /// Nothing is promised that the fee payer cannot pay for.
+    pub(super) fn check_fee_payer(&self, payment: &CheckedPayment) -> Result<(), Undecided> {
+        let fee_payer = payment.fee_payer;
+        let can_pay = self.signing.as_ref().is_none_or(|signing| signing.funds.allow_settling(&fee_payer));
+        if can_pay { Ok(()) } else { Err(Undecided::FeePayerShort(fee_payer)) }
+    }
+
+    /// Rule 20, and what the mint says: one round trip, in which the accounts that explain a failure are read too.
+    pub(super) async fn look_ahead(&self, payment: &CheckedPayment) -> Judged<()> {
+        let simulation = self.simulator.simulate(&payment.transaction, &payment.holdings()).await?;
+        let Simulation { failure, accounts, .. } = simulation;
+        let [mint, source, destination] = [0, 1, 2].map(|index| accounts.get(index).and_then(Option::as_ref));
+        let Some(failure) = failure else {
+            return Ok(self.rules.check_mint(payment, mint));
+        };
+        let holdings = Holdings { mint, source, destination };
+        let refused = |message: String| Refusal::new(Reason::SimulationFailed, message).by(payment.payer);
+        Ok(Err(match failure.kind {
+            FailureKind::FeePayerShort => {
+                self.fees_changed();
+                return Err(Undecided::FeePayerShort(payment.fee_payer));
+            }
+            FailureKind::UnknownBlockhash => refused(format!(
+                "the transaction's blockhash {} is expired or unknown: build and sign the payment anew",
+                payment.blockhash
+            )),
+            FailureKind::AlreadyLanded => {
+                refused("the transaction has landed before: it cannot pay a second time".to_owned())
+            }
+            FailureKind::Other => self
+                .rules
+                .explain(payment, &holdings)
+                .unwrap_or_else(|| refused(format!("the transaction would fail: {failure}"))),
+        }))
+    }
+
+    /// Has the fee payers' balances read soon.
+    pub(super) fn fees_changed(&self) {
+        if let Some(signing) = &self.signing {
+            signing.funds.changed();
+        }
+    }
+}

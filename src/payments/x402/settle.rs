@@ -1,0 +1,213 @@
+//! Settling: verified again, signed, and then in the hands of [`payments::settlement`](crate::payments::settlement).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use solana_signature::Signature;
+use tokio::time::Instant;
+
+use super::{
+    Facilitator, SettleReply, Undecided, Version, X402Request,
+    facilitator::{Judged, Passed},
+};
+use crate::{
+    api_keys::Caller,
+    chain::{
+        funds::FeePayerFunds,
+        hints::{Hint, LandingHints, Watched},
+        solana::{
+            rules::{Reason, Refusal},
+            signer::FeePayers,
+        },
+    },
+    payments::settlement::{Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState},
+};
+
+/// What the fee payer is charged for each signature, in lamports.
+const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
+
+/// Whose SOL pays, whether there is enough of it, and who tells what landed.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    pub fee_payers: FeePayers,
+    pub funds: Arc<FeePayerFunds>,
+    pub hints: Arc<dyn LandingHints>,
+}
+
+/// Why a claimed payment is not signed.
+enum Unsigned {
+    Refused(Refusal),
+    Undecided(Undecided),
+}
+
+impl Facilitator {
+    /// Makes a payment final, once. What was settled before is answered from the books.
+    ///
+    /// # Errors
+    /// When nothing was sent, for want of the database, the chain or SOL.
+    pub async fn settle(
+        &self,
+        request: &X402Request,
+        caller: Option<&Caller>,
+    ) -> Result<SettleReply, Undecided> {
+        let started = Instant::now();
+        let told = self.told(request, caller).await;
+        let reason = match &told {
+            Ok(Told::Settled(_)) => "settled",
+            Ok(Told::Failed(refusal, _)) => refusal.reason.v2(),
+            Err(_) => Reason::UnexpectedSettleError.v2(),
+        };
+        self.metrics.x402.settled(request.version.number(), reason, started.elapsed());
+        Ok(told?.into_reply(request.version, &request.payload.network))
+    }
+
+    async fn told(&self, request: &X402Request, caller: Option<&Caller>) -> Result<Told, Undecided> {
+        let passed = match self.free_checks(request) {
+            Ok(passed) => passed,
+            Err(refusal) => return Ok(Told::Failed(refusal, None)),
+        };
+        // For as long as somebody waits for the outcome.
+        let watched = Mutex::new(None);
+        let prepare = || async {
+            let new = self.prepare(request, &passed, caller).await?;
+            *watched.lock().unwrap_or_else(PoisonError::into_inner) = self.watch(new.signature);
+            Ok(new)
+        };
+        let told = match self.settlements.settle(passed.message, passed.terms, prepare).await {
+            Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
+            Settled::Refused(Unsigned::Undecided(trouble)) => return Err(trouble),
+            Settled::Answered(answer) => told(answer, &passed)?,
+        };
+        self.fees_changed();
+        Ok(told)
+    }
+
+    /// Judges the payment again, unless that was done a moment ago, and signs it. What a caller or a payer may spend is
+    /// to be held here, between the two.
+    async fn prepare(
+        &self,
+        request: &X402Request,
+        passed: &Passed,
+        caller: Option<&Caller>,
+    ) -> Result<NewSettlement, Unsigned> {
+        self.check_fee_payer(&passed.payment).map_err(Unsigned::Undecided)?;
+        if !self.verified.take(passed.message, passed.terms) {
+            let judged = self.look_ahead(&passed.payment).await;
+            judged.map_err(Unsigned::Undecided)?.map_err(Unsigned::Refused)?;
+        }
+        let signed = self.sign(request, passed, caller).map_err(Unsigned::Undecided)?;
+        signed.map_err(Unsigned::Refused)
+    }
+
+    fn sign(&self, request: &X402Request, passed: &Passed, caller: Option<&Caller>) -> Judged<NewSettlement> {
+        let payment = &passed.payment;
+        let Some((signing, pay_to)) = self.signing.as_ref().zip(request.requirements.pay_to.parse().ok())
+        else {
+            // The rules have seen to both.
+            let message = "the payment is made for another fee payer or no wallet";
+            return Ok(Err(Refusal::new(Reason::FeePayerNotManaged, message).by(payment.payer)));
+        };
+        let signed = signing.fee_payers.sign(payment.transaction.clone())?;
+        let transaction = bincode::serialize(&signed).map_err(|error| Undecided::Encoding(error))?;
+        let signatures = u64::try_from(payment.signers.len()).unwrap_or(u64::MAX);
+        let base_fee = LAMPORTS_PER_SIGNATURE.saturating_mul(signatures);
+        Ok(Ok(NewSettlement {
+            transaction,
+            signature: signed.signatures.first().copied().unwrap_or_default(),
+            fee_payer: payment.fee_payer,
+            payer: payment.payer,
+            pay_to,
+            asset: payment.mint,
+            currency: self.rules.currency_of(&payment.mint),
+            amount: passed.amount,
+            network: self.network,
+            resource: request.resource().map(str::to_owned),
+            owner: caller.map(|caller| caller.user.clone()),
+            key_id: caller.map(|caller| caller.key_id.clone()),
+            max_fee_lamports: base_fee.saturating_add(payment.priority_fee_lamports),
+            x402_version: request.version.number(),
+        }))
+    }
+
+    fn watch(&self, signature: Signature) -> Option<Watched> {
+        let settlements = self.settlements.clone();
+        let hint: Hint = Arc::new(move |signature| settlements.hint(signature));
+        self.signing.as_ref().map(|signing| signing.hints.watch(signature, hint))
+    }
+}
+
+/// An outcome, in no version's words yet.
+enum Told {
+    Settled(Box<Record>),
+    /// With the transaction, where something was sent, or may have been.
+    Failed(Refusal, Option<Signature>),
+}
+
+impl Told {
+    fn into_reply(self, version: Version, network: &str) -> SettleReply {
+        match self {
+            Self::Settled(record) => {
+                SettleReply::settled(network, &record.signature, &record.payer, record.amount.atomic())
+            }
+            Self::Failed(refusal, signature) => {
+                SettleReply::failed(version, network, &refusal, signature.as_ref())
+            }
+        }
+    }
+}
+
+fn told(answer: Answer, passed: &Passed) -> Result<Told, Undecided> {
+    let failed = |reason, message: &'static str, signature| {
+        Ok(Told::Failed(Refusal::new(reason, message).by(passed.payment.payer), signature))
+    };
+    match answer {
+        Answer::Ended(record) => Ok(ended(record)),
+        Answer::Pending { signature } => failed(
+            Reason::SettlementPending,
+            "the outcome is not known yet: send the same request again, or ask GET /payments/{transaction}; do not \
+             pay again",
+            signature,
+        ),
+        Answer::Duplicate => failed(
+            Reason::DuplicateSettlement,
+            "this transaction is another payment's: it was or is being settled for other requirements",
+            None,
+        ),
+        Answer::CapReached(Cap::Key) => failed(
+            Reason::KeySponsorshipUsedUp,
+            "the transaction fees that this API key has paid for by this service a day are used up: try again after \
+             midnight UTC",
+            None,
+        ),
+        Answer::CapReached(Cap::Total) => failed(
+            Reason::SponsorshipUsedUp,
+            "the transaction fees that this service pays a day are used up: try again after midnight UTC",
+            None,
+        ),
+        Answer::Busy => Err(Undecided::Busy),
+        Answer::Refused | Answer::Unavailable => Err(Undecided::Unavailable),
+    }
+}
+
+fn ended(record: Box<Record>) -> Told {
+    let failed = |reason, message: String| {
+        Told::Failed(Refusal::new(reason, message).by(record.payer), Some(record.signature))
+    };
+    match &record.state {
+        SettlementState::Ended(Ending::Settled { .. }) => Told::Settled(record),
+        SettlementState::Ended(Ending::Failed { slot, reason }) => failed(
+            Reason::TransactionFailed,
+            format!("the transaction landed in slot {slot} and failed: {reason}; no money has moved"),
+        ),
+        SettlementState::Ended(Ending::Expired) => failed(
+            Reason::BlockHeightExceeded,
+            format!(
+                "the transaction did not land by block height {} and never will: it is safe to pay again",
+                record.last_valid_block_height
+            ),
+        ),
+        SettlementState::Pending => failed(
+            Reason::SettlementPending,
+            "the outcome is not known yet: send the same request again".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,179 @@
+//! Payments that are not good, and what is said about them.
+
+use pay402::{payments::x402::Version, sandbox::USDC};
+use serde_json::{Value, json};
+use solana_hash::Hash;
+use solana_keypair::Keypair;
+use solana_signer::Signer;
+
+use super::{assert_invalid, assert_settle_trouble, assert_unsettled, assert_verify_trouble, in_words};
+use crate::harness::{
+    TestApp,
+    x402::{Order, settled},
+};
+
+const SIMULATION: &str = "invalid_exact_svm_transaction_simulation_failed";
+
+/// Refused by both routes, in this version's words; nothing is moved, paid or booked.
+async fn is_refused(app: &TestApp, order: &Order, request: &Value, reason: &str, message: &str) {
+    let fees = app.chain.sandbox.balance(&order.fee_payer);
+    let before = app.received();
+    let reason = in_words(order.version, reason);
+    assert_invalid(&app.verify_x402(request).await, &reason, message);
+    let settled = app.settle(None, request).await;
+    assert_eq!(assert_unsettled(&settled, order, &reason, message), "");
+    assert_eq!((app.received(), app.chain.sandbox.balance(&order.fee_payer)), (before, fees));
+}
+
+/// A buyer with so much USDC.
+fn buyer(app: &TestApp, units: u64) -> Keypair {
+    let buyer = Keypair::new();
+    app.chain.sandbox.mint_tokens(&USDC, &buyer.pubkey(), units).unwrap();
+    buyer
+}
+
+#[tokio::test]
+async fn a_payer_with_too_little_hears_how_much_is_missing() {
+    let app = TestApp::settling().await;
+    for version in Version::ALL {
+        let order = Order { version, payer: buyer(&app, 400_000), units: 1_000_000, ..app.order() };
+        let request = app.paid(&order);
+        is_refused(&app, &order, &request, SIMULATION, "the payer holds 0.40 USDC, 1.00 needed").await;
+    }
+    let order = Order { payer: Keypair::new(), ..app.order() };
+    let request = app.paid(&order);
+    is_refused(&app, &order, &request, SIMULATION, "the payer has no USDC token account").await;
+}
+
+#[tokio::test]
+async fn a_merchant_without_an_account_hears_which_to_create() {
+    let app = TestApp::settling().await;
+    let order = Order { pay_to: Keypair::new().pubkey(), ..app.order() };
+    let account = crate::sandbox::setup::token_account(&order.mint, &order.pay_to, order.program);
+    let message = format!("payTo has no USDC token account: create {account} first");
+    let request = app.paid(&order);
+    is_refused(&app, &order, &request, SIMULATION, &message).await;
+}
+
+#[tokio::test]
+async fn a_blockhash_that_nobody_knows_is_named() {
+    let app = TestApp::settling().await;
+    let order = app.order();
+    let request = order.request(&order.sign(Hash::new_from_array([7; 32])));
+    is_refused(&app, &order, &request, SIMULATION, "blockhash").await;
+    let expired = app.paid(&order);
+    app.chain.sandbox.advance_slots(200);
+    is_refused(&app, &order, &expired, SIMULATION, "build and sign the payment anew").await;
+}
+
+#[tokio::test]
+async fn what_has_landed_is_good_no_more() {
+    let app = TestApp::settling().await;
+    let order = app.order();
+    let request = app.paid(&order);
+    settled(&app.settle(None, &request).await, &order);
+    assert_invalid(&app.verify_x402(&request).await, SIMULATION, "has landed before");
+}
+
+/// An answer that was good a moment ago is not given again.
+#[tokio::test]
+async fn a_verify_under_an_idempotency_key_is_judged_each_time() {
+    let app = TestApp::settling().await;
+    let order = app.order();
+    let request = app.paid(&order);
+    let verify = async || {
+        let post = app.http.post(app.path("/verify")).json(&request);
+        app.send(post.header("idempotency-key", "once"), None).await
+    };
+    assert_eq!(verify().await.body["isValid"], json!(true));
+    settled(&app.settle(None, &request).await, &order);
+    let again = verify().await;
+    assert_invalid(&again, SIMULATION, "has landed before");
+    assert!(!again.headers.contains_key("idempotent-replayed"));
+}
+
+/// One for each version's way to spell it; the others are in `replies` and in the rules' own tests.
+#[tokio::test]
+async fn a_broken_rule_is_a_decision_and_costs_no_request_to_the_chain() {
+    let app = TestApp::settling().await;
+    for version in Version::ALL {
+        let order = Order { version, ..app.order() };
+        let mut request = app.paid(&order);
+        let amount = if version == Version::V1 { "maxAmountRequired" } else { "amount" };
+        request["paymentRequirements"][amount] = json!("50001");
+        let reason = "invalid_exact_svm_payload_amount_mismatch";
+        let reply = app.verify_x402(&request).await;
+        assert_invalid(&reply, reason, "exactly 0.050001 USDC");
+        assert_eq!(assert_unsettled(&app.settle(None, &request).await, &order, reason, "0.05 USDC"), "");
+        let mut request = app.paid(&order);
+        request["paymentRequirements"]["scheme"] = json!("upto");
+        let reason = in_words(version, "invalid_exact_svm_unsupported_scheme");
+        assert_invalid(&app.verify_x402(&request).await, &reason, "only \"exact\" is served");
+    }
+    let calls = |method| app.chain.sandbox.faults().calls(method);
+    assert_eq!((calls("simulateTransaction"), calls("getMultipleAccounts")), (0, 0));
+}
+
+#[tokio::test]
+async fn amounts_have_one_spelling() {
+    let app = TestApp::settling().await;
+    for version in Version::ALL {
+        let order = Order { version, ..app.order() };
+        let request = app.paid(&order);
+        let amount = if version == Version::V1 { "maxAmountRequired" } else { "amount" };
+        for wrong in [
+            "0x10",
+            "1e3",
+            "050000",
+            "+50000",
+            "-1",
+            " 50000",
+            "50000 ",
+            "5_0",
+            "",
+            "1.0",
+            "18446744073709551616",
+        ] {
+            let mut request = request.clone();
+            request["paymentRequirements"][amount] = json!(wrong);
+            let field = format!("paymentRequirements.{amount}");
+            let malformed = (400, "VALIDATION_FAILED", "invalid_payload");
+            let verified = app.verify_x402(&request).await;
+            assert_verify_trouble(&verified, malformed);
+            assert_eq!(verified.fields(), [&field]);
+            let settled = app.settle(None, &request).await;
+            assert_settle_trouble(&settled, order.requirements()["network"].as_str().unwrap(), malformed);
+            assert_eq!(settled.fields(), [&field]);
+        }
+        // Well spelled, and not to be booked.
+        for (units, message) in [(0, "greater than 0"), (1 << 63, "2^63 - 1")] {
+            let order = Order { version, units, ..app.order() };
+            let request = app.paid(&order);
+            is_refused(&app, &order, &request, "invalid_payload", message).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_verify_spares_the_settle_that_follows_at_once_its_simulation() {
+    let app = TestApp::settling().await;
+    let simulations = || app.chain.sandbox.faults().calls("simulateTransaction");
+    let reads = || app.chain.sandbox.faults().calls("getMultipleAccounts");
+    let order = app.order();
+    let request = app.paid(&order);
+    app.verify_x402(&request).await;
+    assert_eq!((simulations(), reads()), (1, 1));
+    settled(&app.settle(None, &request).await, &order);
+    assert_eq!(simulations(), 1);
+
+    let late = app.order();
+    let request = app.paid(&late);
+    app.verify_x402(&request).await;
+    app.chain.clock.advance(std::time::Duration::from_secs(3));
+    settled(&app.settle(None, &request).await, &late);
+    assert_eq!(simulations(), 3);
+
+    let unasked = app.order();
+    settled(&app.settle(None, &app.paid(&unasked)).await, &unasked);
+    assert_eq!(simulations(), 4);
+}
