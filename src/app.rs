@@ -208,6 +208,7 @@ impl App {
             config,
             rpc: &rpc,
             store: Arc::clone(&books.settlements),
+            agents: Arc::clone(&books.agents),
             clock: &clock,
             entropy: &entropy,
             metrics: &metrics,

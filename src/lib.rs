@@ -33,6 +33,10 @@
 //! `chain::solana::rules` says by numbered rules whether one may be signed, without asking anybody.
 //! [`payments::settlement`] journals one that is signed, and sends it until the chain says what became of it.
 //!
+//! A proof may pay a period of a subscription, in the database transaction that books it. [`subscriptions`] go from state to
+//! state by a pure function of time and payments, so that nobody waits for the worker that writes down what time has made
+//! of them.
+//!
 //! # Rooms
 //!
 //! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`],

@@ -341,6 +341,7 @@ impl From<Undecided> for ApiError {
                 );
                 Self::unavailable("FEE_PAYER_UNAVAILABLE", &message)
             }
+            Undecided::Store(error) => error.into(),
             Undecided::Busy => Self::overloaded(),
             Undecided::Unavailable => Self::unavailable(
                 "SETTLEMENT_UNAVAILABLE",

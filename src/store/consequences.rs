@@ -12,29 +12,6 @@ use crate::{
     payments::Payment,
 };
 
-pub(super) const SPENT: &str =
-    "SELECT spent FROM agent_spending WHERE agent_id = $1 AND day = $2 AND unit = $3";
-
-/// What has not run out, without what a message itself holds.
-pub(super) const HELD: &str = "\
-    SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM agent_holds \
-    WHERE agent_id = $1 AND day = $2 AND unit = $3 AND (expires_at_ms IS NULL OR expires_at_ms > $4) \
-        AND message <> $5";
-
-/// The sum is made under the agent's lock.
-pub(super) const SPEND: &str = "\
-    INSERT INTO agent_spending (agent_id, day, unit, spent) VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (agent_id, day, unit) DO UPDATE SET spent = excluded.spent";
-
-/// A point of reputation for each payment, up to the best.
-pub(super) const COUNT_SUCCESS: &str = "\
-    UPDATE agents SET transaction_count = transaction_count + 1, \
-        reputation_score = CASE WHEN reputation_score < 1000 THEN reputation_score + 1 ELSE 1000 END \
-    WHERE id = $1";
-
-/// No message has it: nothing is left out of what is held.
-pub(super) const NO_MESSAGE: &[u8] = &[];
-
 /// What a payment's agent is asked for.
 pub(super) fn purchase(payment: &Payment) -> Purchase<'_> {
     Purchase {
@@ -44,86 +21,7 @@ pub(super) fn purchase(payment: &Payment) -> Purchase<'_> {
     }
 }
 
-/// Decisions about an agent's money. `$lock` locks an agent for as long as its transaction lasts.
-macro_rules! agent_decisions {
-    ($connection:ty, $lock:literal) => {
-        use $crate::{
-            agents::{Agent, DaySpending, SpendingUnit, UtcDay},
-            clock::UnixMs,
-            ids::AgentId,
-            store::{
-                agents::AgentRow,
-                consequences::{COUNT_SUCCESS, HELD, SPEND, SPENT},
-            },
-        };
-
-        /// Whoever decides about the agent's money comes one after the other.
-        const LOCK_AGENT: &str = concat!(
-            "SELECT ",
-            $crate::store::agents::agent_columns!(),
-            " FROM agents a WHERE a.id = $1 AND a.deleted_at_ms IS NULL ",
-            $lock
-        );
-
-        /// `None`: it was deleted.
-        pub(super) async fn lock_agent(
-            connection: &mut $connection,
-            id: &AgentId,
-        ) -> Result<Option<Agent>, sqlx::Error> {
-            let row: Option<AgentRow> =
-                sqlx::query_as(LOCK_AGENT).bind(id.as_str()).fetch_optional(connection).await?;
-            row.map(Agent::try_from).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
-        }
-
-        /// What the day of a moment comes to by then, without what `message` holds itself.
-        pub(super) async fn day_spending(
-            connection: &mut $connection,
-            agent: &AgentId,
-            unit: SpendingUnit,
-            at: UnixMs,
-            message: &[u8],
-        ) -> Result<DaySpending, sqlx::Error> {
-            let day = UtcDay::of(at).0;
-            let spent: Option<i64> = sqlx::query_scalar(SPENT)
-                .bind(agent.as_str())
-                .bind(day)
-                .bind(unit.as_str())
-                .fetch_optional(&mut *connection)
-                .await?;
-            let held: i64 = sqlx::query_scalar(HELD)
-                .bind(agent.as_str())
-                .bind(day)
-                .bind(unit.as_str())
-                .bind(at.0)
-                .bind(message)
-                .fetch_one(connection)
-                .await?;
-            let units = |number: i64| u64::try_from(number).unwrap_or(0);
-            Ok(DaySpending { spent: units(spent.unwrap_or(0)), reserved: units(held) })
-        }
-
-        /// Counts a payment that an agent has made: `spent` is what its day comes to with it.
-        pub(super) async fn capture(
-            connection: &mut $connection,
-            agent: &AgentId,
-            unit: SpendingUnit,
-            day: UtcDay,
-            spent: u64,
-        ) -> Result<(), sqlx::Error> {
-            sqlx::query(SPEND)
-                .bind(agent.as_str())
-                .bind(day.0)
-                .bind(unit.as_str())
-                .bind(i64::try_from(spent).unwrap_or(i64::MAX))
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(COUNT_SUCCESS).bind(agent.as_str()).execute(connection).await.map(drop)
-        }
-    };
-}
-pub(super) use agent_decisions;
-
-/// Recording with consequences, above [`agent_decisions`]. `$begin` begins the database transaction. `$book` books one
+/// Recording with consequences, beside the decisions about agents' money. `$begin` begins the database transaction. `$book` books one
 /// payment as it is booked without consequences, where the unique constraints decide.
 macro_rules! consequential_transactions {
     ($connection:ty, $begin:literal, $book:path, $subscriptions:path) => {
@@ -133,13 +31,10 @@ macro_rules! consequential_transactions {
         use $subscriptions as subscriptions;
 
         use $crate::{
-            ids::SubscriptionId,
+            agents::{Agent, SpendingUnit, UtcDay},
+            ids::{AgentId, SubscriptionId},
             payments::{Objection, Payment, RecordOutcome},
-            store::{
-                consequences::{NO_MESSAGE, purchase},
-                rows::used,
-                sql,
-            },
+            store::{consequences::purchase, decisions::NO_MESSAGE, rows::used, sql},
             subscriptions::{Advanced, Money, PaidPeriod},
         };
 
@@ -249,7 +144,7 @@ macro_rules! consequential_transactions {
             let Some(id) = &payment.agent else { return Ok(Ok(None)) };
             let Some(agent) = concerned.agents.get(id) else { return Ok(Err(Objection::AgentGone)) };
             let (unit, at) = (SpendingUnit::of(payment.currency), payment.verified_at);
-            let so_far = day_spending(connection, id, unit, at, NO_MESSAGE).await?;
+            let so_far = so_far(connection, id, unit, at, NO_MESSAGE).await?;
             let admitted = agent.admit(&purchase(payment), so_far, UtcDay::of(at));
             let spent = so_far.spent.saturating_add(payment.amount.atomic());
             Ok(admitted.map(|()| Some((id.clone(), unit, spent))).map_err(Objection::Agent))

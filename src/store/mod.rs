@@ -2,6 +2,7 @@
 
 pub mod agents;
 mod consequences;
+mod decisions;
 mod lease;
 pub mod memory;
 pub mod plans;

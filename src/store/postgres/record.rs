@@ -51,7 +51,8 @@ const RIVALS: &str = "\
 mod transactions {
     use sqlx::PgConnection;
 
-    crate::store::consequences::agent_decisions!(PgConnection, "FOR NO KEY UPDATE");
+    use super::super::decisions::{capture, lock_agent, so_far};
+
     crate::store::consequences::consequential_transactions!(
         PgConnection,
         "BEGIN",

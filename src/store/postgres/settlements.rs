@@ -31,6 +31,8 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::PgConnection;
 
+    use super::super::decisions::{end_hold, hold, lock_agent};
+
     crate::store::settlements::settlement_transactions!(PgConnection, "BEGIN");
 }
 

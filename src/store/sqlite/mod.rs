@@ -2,6 +2,7 @@
 
 mod agents;
 mod api_keys;
+mod decisions;
 mod idempotency;
 mod payments;
 mod plans;

@@ -20,8 +20,8 @@ use crate::{
 mod transactions {
     use sqlx::SqliteConnection;
 
-    // One writer at a time: its lock is all that is needed.
-    crate::store::consequences::agent_decisions!(SqliteConnection, "");
+    use super::super::decisions::{capture, lock_agent, so_far};
+
     crate::store::consequences::consequential_transactions!(
         SqliteConnection,
         "BEGIN IMMEDIATE",

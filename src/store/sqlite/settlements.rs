@@ -30,6 +30,8 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::SqliteConnection;
 
+    use super::super::decisions::{end_hold, hold, lock_agent};
+
     crate::store::settlements::settlement_transactions!(SqliteConnection, "BEGIN IMMEDIATE");
 }
 

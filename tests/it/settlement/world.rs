@@ -288,6 +288,7 @@ impl World {
             network: Network::Sandbox,
             resource: None,
             owner: None,
+            agent: None,
             key_id: key_id.map(str::to_owned),
             max_fee_lamports: self.random.between(5_000, 10_000),
             x402_version: 2,
@@ -558,6 +559,7 @@ impl World {
                 self.seen.caps += 1;
                 self.disowned.extend(request.attempts);
             }
+            Answer::NotAdmitted(_) => unreachable!("nobody here is an agent"),
             Answer::Busy | Answer::Unavailable => self.disowned.extend(request.attempts),
         }
     }
