@@ -1,5 +1,7 @@
 //! The statements of every request find their rows by an index, where there are rows enough for it to matter.
 
+mod subscriptions;
+
 use pay402::store::{agents, settlements, sql};
 use serde_json::Value;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
@@ -151,11 +153,13 @@ async fn postgres_finds_by_index() {
     for statement in
         [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
             .into_iter()
-            .chain([AGENTS, SPENT, HELD, FAILED, "ANALYZE"])
+            .chain([AGENTS, SPENT, HELD, FAILED])
+            .chain(subscriptions::POSTGRES_ROWS)
+            .chain(["ANALYZE"])
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -193,10 +197,11 @@ async fn sqlite_finds_by_index() {
     for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
         .into_iter()
         .chain([AGENTS, SPENT, HELD, FAILED])
+        .chain(subscriptions::SQLITE_ROWS)
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
