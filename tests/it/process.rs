@@ -25,8 +25,11 @@ fn the_demo_plays_to_its_end() {
         "INSUFFICIENT_AMOUNT",
         "RECIPIENT_MISMATCH",
         "USDC before: merchant 0",
-        "USDC after: merchant 0.09",
-        "one payment accepted, three refused",
+        "GET /weather -> 402",
+        "GET /weather -> 200",
+        "is settled in slot",
+        "USDC after: merchant 0.14",
+        "two payments accepted, three refused",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
@@ -54,7 +57,7 @@ fn the_sandbox_prints_lines_that_work() {
         }
     }
     let commands: Vec<&String> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(commands.len(), 6, "{lines:#?}");
+    assert_eq!(commands.len(), 9, "{lines:#?}");
     let run = |line: &str| {
         let output = Command::new("sh").args(["-c", line]).output().unwrap();
         assert!(output.status.success(), "{line}: {} (is curl installed?)", text(&output));
@@ -65,9 +68,15 @@ fn the_sandbox_prints_lines_that_work() {
     assert_eq!(answers[0]["valid"], true, "{answers:#?}");
     assert_eq!(answers[1]["total"], 1, "{answers:#?}");
     assert_eq!(answers[2]["state"], "pending", "{answers:#?}");
-    assert_eq!(answers[3]["status"], "ready", "{answers:#?}");
-    assert!(answers[4].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
-    assert!(answers[5]["result"].is_string(), "{answers:#?}");
+    let kind = &answers[3]["kinds"][0];
+    assert_eq!(kind["network"], "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "{answers:#?}");
+    assert!(kind["extra"]["feePayer"].is_string(), "{answers:#?}");
+    assert_eq!(answers[4]["success"], true, "{answers:#?}");
+    assert_eq!(answers[5]["state"], "settled", "{answers:#?}");
+    assert_eq!(answers[5]["transactionId"], answers[4]["transaction"], "{answers:#?}");
+    assert_eq!(answers[6]["status"], "ready", "{answers:#?}");
+    assert!(answers[7].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
+    assert!(answers[8]["result"].is_string(), "{answers:#?}");
     assert_eq!(run(commands[0])["code"], "REPLAY_ATTACK");
 
     sandbox.signal("INT");
