@@ -25,10 +25,13 @@ fn the_demo_plays_to_its_end() {
         "INSUFFICIENT_AMOUNT",
         "RECIPIENT_MISMATCH",
         "USDC before: merchant 0",
+        "GET /weather -> 402",
+        "GET /weather -> 200",
+        "is settled in slot",
         "past_due, paid until",
         "active, paid until",
         "USAGE_LIMIT_EXCEEDED",
-        "USDC after: merchant 5.09",
+        "USDC after: merchant 5.14",
         "two payments accepted, three refused",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -79,7 +82,7 @@ fn the_sandbox_prints_lines_that_work() {
         }
     }
     let commands: Vec<&String> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(commands.len(), 7, "{lines:#?}");
+    assert_eq!(commands.len(), 10, "{lines:#?}");
     let run = |line: &str| {
         let output = Command::new("sh").args(["-c", line]).output().unwrap();
         assert!(output.status.success(), "{line}: {} (is curl installed?)", text(&output));
@@ -90,13 +93,19 @@ fn the_sandbox_prints_lines_that_work() {
     assert_eq!(answers[0]["valid"], true, "{answers:#?}");
     assert_eq!(answers[1]["total"], 1, "{answers:#?}");
     assert_eq!(answers[2]["state"], "pending", "{answers:#?}");
-    let plans = answers[3]["plans"].as_array().unwrap();
+    let kind = &answers[3]["kinds"][0];
+    assert_eq!(kind["network"], "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "{answers:#?}");
+    assert!(kind["extra"]["feePayer"].is_string(), "{answers:#?}");
+    assert_eq!(answers[4]["success"], true, "{answers:#?}");
+    assert_eq!(answers[5]["state"], "settled", "{answers:#?}");
+    assert_eq!(answers[5]["transactionId"], answers[4]["transaction"], "{answers:#?}");
+    let plans = answers[6]["plans"].as_array().unwrap();
     assert_eq!(plans.iter().map(|plan| &plan["name"]).collect::<Vec<_>>().len(), 2, "{answers:#?}");
     assert!(plans.iter().any(|plan| plan["name"] == "basic"), "{answers:#?}");
     assert!(plans.iter().any(|plan| plan["name"] == "pro"), "{answers:#?}");
-    assert_eq!(answers[4]["status"], "ready", "{answers:#?}");
-    assert!(answers[5].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
-    assert!(answers[6]["result"].is_string(), "{answers:#?}");
+    assert_eq!(answers[7]["status"], "ready", "{answers:#?}");
+    assert!(answers[8].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
+    assert!(answers[9]["result"].is_string(), "{answers:#?}");
     assert_eq!(run(commands[0])["code"], "REPLAY_ATTACK");
     the_lines_of_the_readme_work(&lines);
 

@@ -95,6 +95,11 @@ impl<'a> Stage<'a> {
         self.call(self.http.get(self.url(path)), &format!("GET {path}"), 200).await
     }
 
+    /// The service's base URL, and a key.
+    pub(super) fn service(&self) -> (String, String) {
+        (self.local.url.clone(), self.local.api_key.clone())
+    }
+
     pub(super) fn balances(&self) -> Balances {
         let balance = |owner| self.local.chain.token_balance(&USDC, owner);
         Balances { merchant: balance(&self.merchant), agent: balance(&self.agent.address()) }
