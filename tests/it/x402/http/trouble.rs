@@ -123,7 +123,7 @@ async fn what_was_not_journalled_is_not_listened_for() {
     let listened = || app.chain.sandbox.faults().calls("signatureSubscribe");
     // Held up, so that there is time to be heard of.
     app.chain.sandbox.faults().latency("getLatestBlockhash", Duration::from_millis(200));
-    let settle_one = async |already| {
+    let settle_one = async |already: u64| {
         let order = app.order();
         let request = app.paid(&order);
         app.chain.sandbox.faults().drop_sends(ALWAYS);
