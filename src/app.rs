@@ -27,6 +27,7 @@ use crate::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
     },
+    plans::service::Plans,
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
@@ -39,6 +40,8 @@ use crate::{
         sqlite::SqliteStore,
     },
     store_error::StoreError,
+    subscriptions::{service::Subscriptions, worker::Worker},
+    usage::service::Usage,
 };
 
 /// How long a component may take to say how it is.
@@ -211,6 +214,7 @@ impl App {
             config,
             rpc: &rpc,
             store: Arc::clone(&books.settlements),
+            agents: Arc::clone(&books.agents),
             clock: &clock,
             entropy: &entropy,
             metrics: &metrics,
@@ -231,6 +235,7 @@ impl App {
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
             agents: Arc::clone(&books.agents),
+            subscriptions: Arc::clone(&books.subscriptions),
             claims,
             tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
@@ -244,11 +249,27 @@ impl App {
             Arc::clone(&entropy),
         );
         let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
+        let plans = Plans::new(Arc::clone(&books.plans), Arc::clone(&clock), Arc::clone(&entropy));
+        let subscriptions = Subscriptions::new(
+            Arc::clone(&books.subscriptions),
+            Arc::clone(&books.agents),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let usage = Usage::new(
+            Arc::clone(&books.usage),
+            Arc::clone(&books.subscriptions),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
+            plans: Arc::new(plans),
+            subscriptions: Arc::new(subscriptions),
+            usage: Arc::new(usage),
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
@@ -288,6 +309,8 @@ impl App {
                 () = until.begun() => {}
             }
         });
+        Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&services.clock) }
+            .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })

@@ -33,9 +33,14 @@
 //! `chain::solana::rules` says by numbered rules whether one may be signed, without asking anybody.
 //! [`payments::settlement`] journals one that is signed, and sends it until the chain says what became of it.
 //!
+//! A proof may pay a period of a subscription, in the database transaction that books it. [`subscriptions`] go from state to
+//! state by a pure function of time and payments, so that nobody waits for the worker that writes down what time has made
+//! of them.
+//!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`agents`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`],
+//! [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -62,6 +67,7 @@ pub mod metrics;
 pub mod money;
 pub mod open_files;
 pub mod payments;
+pub mod plans;
 pub mod rate_limit;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
@@ -72,4 +78,6 @@ pub mod shares;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;
+pub mod subscriptions;
 pub mod telemetry;
+pub mod usage;

@@ -39,6 +39,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     })
     .await?;
     let proof = pay(&local).await?;
+    local.offer_plans().await?;
     print_guide(&local, &proof);
     local.shutdown.on_signals().context("signals cannot be listened to")?;
     local.finished().await
@@ -88,6 +89,10 @@ curl -s {url}/payments -H 'x-api-key: {key}'
 Ask to be paid, and see where the requirement stands under its nonce (GET /requirements/<nonce>):
 
 curl -s {url}/requirements {json} -H 'x-api-key: {key}' -d '{requirement}'
+
+The plans basic and pro, to subscribe agents to (the README says how):
+
+curl -s {url}/plans
 
 How the service is, and what it has counted:
 

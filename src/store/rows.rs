@@ -11,7 +11,7 @@ use crate::{
     api_keys::{ActiveKeys, ActorNow, ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
     chain::assets::Network,
     clock::UnixMs,
-    ids::{AgentId, ApiKeyId, PaymentId},
+    ids::{AgentId, ApiKeyId, PaymentId, SubscriptionId},
     money::{Amount, Currency},
     payments::{Entry, OnRecord, PayingAgent, Payment, PaymentPage, PaymentState, Source, Used},
     requirements::{IssuedRequirement, Requirement, Scheme},
@@ -43,6 +43,7 @@ pub(super) struct PaymentRow {
     verified_at_ms: i64,
     request_tag: Option<String>,
     agent_id: Option<String>,
+    subscription_id: Option<String>,
 }
 
 impl TryFrom<PaymentRow> for Payment {
@@ -69,6 +70,7 @@ impl TryFrom<PaymentRow> for Payment {
             block_time: UnixMs(row.block_time_ms),
             verified_at: UnixMs(row.verified_at_ms),
             agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             request_tag: row.request_tag,
         })
     }
@@ -95,6 +97,7 @@ pub(super) struct EntryRow {
     verified_at_ms: i64,
     last_valid_height: Option<i64>,
     agent_id: Option<String>,
+    subscription_id: Option<String>,
 }
 
 impl TryFrom<EntryRow> for Entry {
@@ -130,6 +133,7 @@ impl TryFrom<EntryRow> for Entry {
             block_time: row.block_time_ms.map(UnixMs),
             verified_at: UnixMs(row.verified_at_ms),
             agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             last_valid_block_height: row.last_valid_height.map(height).transpose()?,
         })
     }

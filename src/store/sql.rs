@@ -5,17 +5,30 @@
 
 use crate::idempotency::{Attempt, Begun, StoredAnswer};
 
+/// The subscription that a payment has paid a period of.
+macro_rules! paid_subscription {
+    () => {
+        "(SELECT p.subscription_id FROM subscription_periods p WHERE p.payment_id = transactions.id) AS subscription_id"
+    };
+}
+
 macro_rules! payment_columns {
     () => {
-        "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
-         network, slot, block_time_ms, verified_at_ms, request_tag, agent_id"
+        concat!(
+            "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
+             network, slot, block_time_ms, verified_at_ms, request_tag, agent_id, ",
+            paid_subscription!()
+        )
     };
 }
 
 macro_rules! entry_columns {
     () => {
-        "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, network, \
-         slot, block_time_ms, verified_at_ms, last_valid_height, agent_id"
+        concat!(
+            "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, \
+             network, slot, block_time_ms, verified_at_ms, last_valid_height, agent_id, ",
+            paid_subscription!()
+        )
     };
 }
 

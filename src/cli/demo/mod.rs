@@ -2,6 +2,7 @@
 //! with an error.
 
 mod stage;
+mod subscription;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -38,16 +39,17 @@ pub(super) async fn run() -> anyhow::Result<()> {
     too_little(&stage).await?;
     somebody_else(&stage).await?;
     the_books(&stage).await?;
+    subscription::play(&stage, &local.offer_plans().await?).await?;
 
     let after = stage.balances();
     Stage::print_balances("after", after);
     ensure!(
-        after.merchant == before.merchant + 50_000 + 40_000,
-        "the merchant should have got 0.05 and 0.04 USDC"
+        after.merchant == before.merchant + 50_000 + 40_000 + 5_000_000,
+        "the merchant should have got 0.05, 0.04 and 5 USDC"
     );
     local.shutdown.begin();
     local.finished().await?;
-    println!("Done in {:.1} s: one payment accepted, three refused.", started.elapsed().as_secs_f64());
+    println!("Done in {:.1} s: two payments accepted, three refused.", started.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -75,6 +75,10 @@ impl<'a> Stage<'a> {
         Ok(transaction)
     }
 
+    pub(super) async fn post(&self, path: &str, body: &Value, status: u16) -> anyhow::Result<Value> {
+        self.call(self.http.post(self.url(path)).json(body), &format!("POST {path}"), status).await
+    }
+
     pub(super) async fn verify(&self, proof: &Value, status: u16) -> anyhow::Result<Value> {
         self.call(self.http.post(self.url("/verify")).json(proof), "POST /verify", status).await
     }

@@ -31,6 +31,8 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::PgConnection;
 
+    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
+
     crate::store::settlements::settlement_transactions!(PgConnection, "BEGIN");
 }
 

@@ -21,12 +21,13 @@ use crate::{
 mod transactions {
     use sqlx::SqliteConnection;
 
-    // One writer at a time: its lock is all that is needed.
-    crate::store::consequences::agent_decisions!(SqliteConnection, "");
+    use super::super::decisions::{capture, lock_agent, so_far};
+
     crate::store::consequences::consequential_transactions!(
         SqliteConnection,
         "BEGIN IMMEDIATE",
-        super::write
+        super::write,
+        crate::store::sqlite::subscriptions::transactions
     );
 }
 

@@ -30,6 +30,8 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::SqliteConnection;
 
+    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
+
     crate::store::settlements::settlement_transactions!(SqliteConnection, "BEGIN IMMEDIATE");
 }
 

@@ -1,6 +1,11 @@
 //! x402 over HTTP: the real service on a sandbox chain.
 
 mod access;
+mod attacks;
+mod browser;
+mod envelopes;
+mod owners;
+mod purse;
 mod good;
 mod malformed;
 mod outcomes;
