@@ -140,6 +140,9 @@ const HELD: &str = "\
     SELECT hash, 'agent_' || n, 7, 'sol', 1, n FROM hashes";
 const FAILED: &str = "\
     INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) SELECT 'agent_' || n, 'a', n FROM numbers";
+const API_KEY_EVENTS: &str = "\
+    INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) \
+    SELECT 'evt_' || n, 'key_' || n, 'created', 'operator', 1 FROM numbers";
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
@@ -153,7 +156,7 @@ async fn postgres_finds_by_index() {
     for statement in
         [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
             .into_iter()
-            .chain([AGENTS, SPENT, HELD, FAILED])
+            .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
             .chain(subscriptions::POSTGRES_ROWS)
             .chain(["ANALYZE"])
     {
@@ -196,7 +199,7 @@ async fn sqlite_finds_by_index() {
     let mut connection = file.connect().await.unwrap();
     for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
         .into_iter()
-        .chain([AGENTS, SPENT, HELD, FAILED])
+        .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
         .chain(subscriptions::SQLITE_ROWS)
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
