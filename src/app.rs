@@ -100,6 +100,19 @@ pub fn key_foundations(
     }
 }
 
+/// Has the secret of keys before it is needed, and writes down when keys were used.
+fn attend_to_keys(tags: Arc<Tags>, last_used: Arc<LastUsed>, shutdown: &Shutdown) {
+    let until = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tags.prime() => {}
+            () = until.begun() => {}
+        }
+    });
+    let until = shutdown.clone();
+    tokio::spawn(async move { last_used.write_until(until.begun()).await });
+}
+
 /// What the instances seal what they share with. Where the database has none to give now, this instance's own: it then
 /// neither believes the others nor is believed.
 ///
@@ -302,17 +315,9 @@ impl App {
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
-        let until = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tags.prime() => {}
-                () = until.begun() => {}
-            }
-        });
+        attend_to_keys(tags, Arc::clone(&last_used), &shutdown);
         Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&services.clock) }
             .start(shutdown.clone());
-        let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
-        tokio::spawn(async move { writer.write_until(until.begun()).await });
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 

@@ -150,7 +150,9 @@ impl Remembered {
     pub fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
         let changes = &self.reader.changes;
         let change = changes.count.fetch_add(1, Ordering::SeqCst) + 1;
-        keys.iter().for_each(|key| changes.ended.insert(key.clone(), Ended { at, change }));
+        for key in keys {
+            changes.ended.insert(key.clone(), Ended { at, change });
+        }
     }
 
     /// The record of a key whose tag is good; `None` if it opens nothing.

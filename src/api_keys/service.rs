@@ -1,11 +1,13 @@
 //! Making keys and ending them, by the rule that nobody gives a key more than they have themselves.
 
+mod revocation;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
     ApiKeyPage, ApiKeyRecord, ApiKeyStore, Authenticator, Caller, Created, Environment, Foundations, Guard,
     HashFailure, Hasher, Hindrance, KeyCheckError, KeyEvent, KeyEventKind, MAX_ACTIVE_KEYS, NewKey, PlainKey,
-    Rotation, RotationOutcome, Scopes, Standing, StoredKey, Tags, Together, wire,
+    Rotation, RotationOutcome, Scopes, Standing, StoredKey, Tags, wire,
 };
 use crate::{
     clock::{Clock, UnixMs},
@@ -188,74 +190,6 @@ impl ApiKeys {
         offset: u32,
     ) -> Result<ApiKeyPage, StoreError> {
         self.store.list_keys(actor.user().or(user), limit, offset).await
-    }
-
-    /// Ends a key for good. One that was revoked before stays so.
-    ///
-    /// # Errors
-    /// When there is no such key, or the database does not answer.
-    pub async fn revoke(&self, actor: Actor<'_>, id_or_prefix: &str) -> Result<ApiKeyRecord, KeyError> {
-        let key = self.find(actor, id_or_prefix).await?;
-        let revoked = self.event(&key.id, KeyEventKind::Revoked, actor);
-        let changed = self.store.revoke_key(&revoked).await;
-        // Also when it is not known whether it was.
-        self.something_changed();
-        let changed = changed?;
-        self.ended(std::slice::from_ref(&key.id), revoked.at);
-        if changed {
-            tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
-        }
-        self.find(actor, key.id.as_str()).await
-    }
-
-    /// Ends a key for good, and every key that comes from it: those that were made with it, its successor, and what
-    /// comes from these. Gives the key and which others it ended.
-    ///
-    /// # Errors
-    /// When there is no such key, or the database does not answer.
-    pub async fn revoke_line(
-        &self,
-        actor: Actor<'_>,
-        id_or_prefix: &str,
-    ) -> Result<(ApiKeyRecord, Vec<ApiKeyId>), KeyError> {
-        let key = self.find(actor, id_or_prefix).await?;
-        let mut ended = self.end_together(actor, &key.user, Together::Line(&key.id)).await?;
-        ended.retain(|id| *id != key.id);
-        Ok((self.find(actor, key.id.as_str()).await?, ended))
-    }
-
-    /// Ends every key of a user; which those were. For the operator.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn revoke_all_of(&self, user: &str) -> Result<Vec<ApiKeyId>, KeyError> {
-        self.end_together(Actor::Operator, user, Together::All).await
-    }
-
-    /// The keys that come from this one and still work, see [`revoke_line`](Self::revoke_line).
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn active_descendants(&self, key: &ApiKeyRecord) -> Result<Vec<ApiKeyId>, StoreError> {
-        self.store.descendants(&key.id, self.clock.now()).await
-    }
-
-    async fn end_together(
-        &self,
-        actor: Actor<'_>,
-        user: &str,
-        which: Together<'_>,
-    ) -> Result<Vec<ApiKeyId>, KeyError> {
-        let event = |key: &ApiKeyId| self.event(key, KeyEventKind::Revoked, actor);
-        let now = self.clock.now();
-        let ended = self.store.revoke_together(user, which, now, &event).await;
-        self.something_changed();
-        let ended = ended?;
-        self.ended(&ended, now);
-        for key in &ended {
-            tracing::info!(id = key.as_str(), user, actor = actor.name(), "API key revoked");
-        }
-        Ok(ended)
     }
 
     /// Replaces a key by one that may do the same; the old one ends when the overlap that `body` names is over.

@@ -41,7 +41,7 @@ pub(super) enum Action {
         /// Also every key that comes from it: made with it, its successor, and what comes from these
         #[arg(long, requires = "key")]
         with_descendants: bool,
-        /// Every key of this user instead; of one from VALID_API_KEYS, `key:` and its first 12 characters
+        /// Every key of this user instead; of a configured key, `key:` and its first 12 characters
         #[arg(long, conflicts_with = "key")]
         user: Option<String>,
     },
@@ -129,7 +129,9 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
         Action::Revoke { user, .. } => {
             let user = user.unwrap_or_default();
             let revoked = keys.revoke_all_of(&user).await?;
-            revoked.iter().for_each(|key| eprintln!("{key} is revoked"));
+            for key in &revoked {
+                eprintln!("{key} is revoked");
+            }
             eprintln!("{} keys of {user} are revoked", revoked.len());
         }
         Action::Rotate { key, overlap_seconds } => {
@@ -150,7 +152,9 @@ async fn revoke(keys: &ApiKeys, key: &str, with_descendants: bool) -> Result<(),
         (keys.revoke(Actor::Operator, key).await?, Vec::new())
     };
     eprintln!("{} is revoked", revoked.prefix);
-    descendants.iter().for_each(|key| eprintln!("{key} is revoked"));
+    for key in descendants {
+        eprintln!("{key} is revoked");
+    }
     let active = keys.active_descendants(&revoked).await?;
     if !active.is_empty() {
         let active = active.iter().map(ApiKeyId::as_str).collect::<Vec<_>>().join(", ");
