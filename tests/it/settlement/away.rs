@@ -77,7 +77,8 @@ fn what_is_in_flight_here_is_pending_though_the_database_is_away() {
         let mut stage = Stage::new();
         let signature = stage.put_in_flight();
         let claim = stage.ask(1, MESSAGE);
-        let effects = trouble.map(|trouble| stage.step(Event::Claimed(RequestNumber(1), claim, Err(trouble))));
+        let effects =
+            trouble.map(|trouble| stage.step(Event::Claimed(RequestNumber(1), claim, Err(trouble))));
         let answer = stage.told(1, effects.unwrap_or_default());
         assert_eq!(answer, Answer::Pending { signature: Some(signature) }, "{trouble:?}");
     }
@@ -90,7 +91,8 @@ fn what_nobody_here_knows_is_not_pending() {
         let mut stage = Stage::new();
         stage.put_in_flight();
         let claim = stage.ask(1, MessageHash([2; 32]));
-        let effects = trouble.map(|trouble| stage.step(Event::Claimed(RequestNumber(1), claim, Err(trouble))));
+        let effects =
+            trouble.map(|trouble| stage.step(Event::Claimed(RequestNumber(1), claim, Err(trouble))));
         assert_eq!(stage.told(1, effects.unwrap_or_default()), Answer::Unavailable, "{trouble:?}");
     }
 }

@@ -56,7 +56,9 @@ impl Purse {
 
     /// A stock payment with its message changed before it is signed.
     fn altered(&self, change: impl FnOnce(&mut v0::Message)) -> VersionedMessage {
-        let VersionedMessage::V0(mut message) = self.order.sign(self.blockhash()).message else { unreachable!() };
+        let VersionedMessage::V0(mut message) = self.order.sign(self.blockhash()).message else {
+            unreachable!()
+        };
         change(&mut message);
         VersionedMessage::V0(message)
     }
@@ -70,7 +72,11 @@ impl Purse {
             AccountMeta::new(self.usdc_of(to), false),
             AccountMeta::new_readonly(ours, true),
         ];
-        Instruction { program_id: self.order.program.id(), accounts, data: transfer_data(self.order.units, 6) }
+        Instruction {
+            program_id: self.order.program.id(),
+            accounts,
+            data: transfer_data(self.order.units, 6),
+        }
     }
 }
 
@@ -115,12 +121,10 @@ async fn added_system_transfer() {
 #[tokio::test]
 async fn closed_account_of_or_to_the_fee_payer() {
     let purse = Purse::open().await;
-    let (ours, thief, buyer) =
-        (purse.order.fee_payer, purse.thief.pubkey(), purse.order.payer.pubkey());
+    let (ours, thief, buyer) = (purse.order.fee_payer, purse.thief.pubkey(), purse.order.payer.pubkey());
     let program = purse.order.program.id();
-    let close = |of: &Pubkey, to: &Pubkey| {
-        token::close_account(&program, &purse.usdc_of(of), to, of, &[]).unwrap()
-    };
+    let close =
+        |of: &Pubkey, to: &Pubkey| token::close_account(&program, &purse.usdc_of(of), to, of, &[]).unwrap();
     purse.refuses_payment(&purse.plus(close(&buyer, &ours)), FIFTH).await;
     // An account must be empty to be closed.
     let burn =

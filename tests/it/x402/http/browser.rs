@@ -18,7 +18,10 @@ async fn a_page_of_an_allowed_origin_verifies_and_settles() {
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "content-type,x-payment,payment-signature");
         let allowed = app.send(preflight, None).await;
-        assert_eq!((allowed.status, &allowed.headers["access-control-allow-origin"]), (200, &SHOP.parse().unwrap()));
+        assert_eq!(
+            (allowed.status, &allowed.headers["access-control-allow-origin"]),
+            (200, &SHOP.parse().unwrap())
+        );
     }
     let post = |path: &str| app.http.post(app.path(path)).header("origin", SHOP).json(&request);
     let verified = app.send(post("/verify"), None).await;
@@ -30,8 +33,12 @@ async fn a_page_of_an_allowed_origin_verifies_and_settles() {
         assert_eq!(answer.headers["access-control-allow-origin"], SHOP);
     }
     // What is not decided can be read too.
-    let malformed = app.send(app.http.post(app.path("/settle")).header("origin", SHOP).json(&json!({})), None).await;
-    assert_eq!((malformed.status, &malformed.headers["access-control-allow-origin"]), (400, &SHOP.parse().unwrap()));
+    let malformed =
+        app.send(app.http.post(app.path("/settle")).header("origin", SHOP).json(&json!({})), None).await;
+    assert_eq!(
+        (malformed.status, &malformed.headers["access-control-allow-origin"]),
+        (400, &SHOP.parse().unwrap())
+    );
 }
 
 #[tokio::test]
@@ -40,7 +47,8 @@ async fn other_methods_settle_nothing() {
     let request = app.paid(&app.order());
     for (path, allow) in [("/settle", "POST"), ("/supported", "GET,HEAD")] {
         for method in [Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
-            let answer = app.send(app.http.request(method.clone(), app.path(path)).json(&request), None).await;
+            let answer =
+                app.send(app.http.request(method.clone(), app.path(path)).json(&request), None).await;
             assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"), "{method} {path}");
             assert_eq!(answer.headers["allow"], allow);
         }

@@ -42,7 +42,8 @@ async fn a_member_that_is_there_twice_is_refused_also_inside_of_a_header() {
         let answer = raw(&app, "/settle", body).await;
         assert_eq!((answer.status, &answer.body["errorReason"]), (400, &json!("invalid_payload")));
     }
-    let payload = twice(order.payload(&transaction).to_string(), r#""transaction""#, r#""transaction":"AA==""#);
+    let payload =
+        twice(order.payload(&transaction).to_string(), r#""transaction""#, r#""transaction":"AA==""#);
     let mut header = order.header_request(&transaction);
     header["paymentHeader"] = json!(BASE64_STANDARD.encode(payload));
     assert_verify_trouble(&app.verify_x402(&header).await, MALFORMED);
@@ -70,7 +71,9 @@ async fn the_older_form_takes_standard_base64_padded_or_not() {
             let unpadded = with(BASE64_STANDARD_NO_PAD.encode(&payload));
             assert_eq!(app.verify_x402(&unpadded).await.body["isValid"], json!(true));
             let text = BASE64_STANDARD.encode(&payload);
-            for wrong in [format!(" {text}"), format!("{text}\n"), format!("{text}AA"), BASE64_STANDARD.encode(&text)] {
+            for wrong in
+                [format!(" {text}"), format!("{text}\n"), format!("{text}AA"), BASE64_STANDARD.encode(&text)]
+            {
                 assert_verify_trouble(&app.verify_x402(&with(wrong)).await, MALFORMED);
             }
             let url_safe = BASE64_URL_SAFE.encode(&payload);

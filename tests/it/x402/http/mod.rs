@@ -4,12 +4,12 @@ mod access;
 mod attacks;
 mod browser;
 mod envelopes;
-mod owners;
-mod purse;
 mod good;
 mod malformed;
 mod outcomes;
+mod owners;
 mod processes;
+mod purse;
 mod refused;
 mod trouble;
 

@@ -103,7 +103,10 @@ impl Purse {
         let (lamports, units) = self.holdings().fee_payer;
         let _: Signature = self.sandbox().send(&self.signed(transaction)).unwrap();
         let (left, units_left) = self.holdings().fee_payer;
-        assert!(left + HIGHEST_FEE < lamports || units_left < units, "{reason}: signed, it would have done no harm");
+        assert!(
+            left + HIGHEST_FEE < lamports || units_left < units,
+            "{reason}: signed, it would have done no harm"
+        );
     }
 
     /// A payment that is good is settled all the same, at the price of its fee, and nothing else has moved.
