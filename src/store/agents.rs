@@ -55,11 +55,6 @@ pub(super) const CHANGE_AGENT: &str = "\
 pub(super) const DELETE_AGENT: &str =
     "UPDATE agents SET deleted_at_ms = $2, updated_at_ms = $2 WHERE id = $1";
 
-/// Costs five points, down to none.
-pub(super) const COUNT_FAILURE: &str = "\
-    UPDATE agents SET reputation_score = CASE WHEN reputation_score > 5 THEN reputation_score - 5 ELSE 0 END \
-    WHERE id = $1";
-
 pub(super) const NOTE_FAILURE: &str = "\
     INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 
@@ -186,7 +181,10 @@ macro_rules! agent_transactions {
             agents::{Agent, AgentPatch, Created, Failure, Updated},
             clock::UnixMs,
             ids::{AgentId, EventId},
-            store::agents::{self, AgentRow, limit, services_text},
+            store::{
+                agents::{self, AgentRow, limit, services_text},
+                decisions::COUNT_FAILURE,
+            },
             store_error::StoreError,
         };
 
@@ -310,7 +308,7 @@ macro_rules! agent_transactions {
                 .await?;
             let first = noted.rows_affected() == 1;
             if first {
-                let count = sqlx::query(agents::COUNT_FAILURE).bind(failure.agent.as_str());
+                let count = sqlx::query(COUNT_FAILURE).bind(failure.agent.as_str());
                 count.execute(&mut *transaction).await?;
                 let tell = sqlx::query(agents::TELL_OF_FAILURE)
                     .bind(failure.event.as_str())

@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 
-use super::{Lease, PostgresStore, unstorable};
+use super::{Lease, PostgresStore, decisions, unstorable};
 use crate::{
-    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Spending, Updated, UtcDay},
+    agents::{
+        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
+    },
     clock::UnixMs,
     ids::{AgentId, EventId},
     store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
@@ -95,6 +97,15 @@ impl AgentStore for PostgresStore {
             lease.end(rows)
         });
         agents::spending(rows.await?)
+    }
+
+    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+        self.timed("hold", HOLDS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let held = decisions::hold_until(&mut lease, hold, until).await;
+            lease.end(held)
+        })
+        .await
     }
 
     async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {

@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::{Lease, SqliteStore, decisions};
 use crate::{
-    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Spending, Updated, UtcDay},
+    agents::{
+        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
+    },
     clock::UnixMs,
     ids::{AgentId, EventId},
     store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
@@ -84,6 +86,15 @@ impl AgentStore for SqliteStore {
             .bind(UtcDay::of(at).0)
             .bind(at.0);
         agents::spending(self.timed("select", SPENDING, select.fetch_all(&self.readers)).await?)
+    }
+
+    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+        self.timed("hold", HOLDS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let held = decisions::hold_until(&mut lease, hold, until).await;
+            lease.end(held)
+        })
+        .await
     }
 
     async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {
