@@ -59,8 +59,8 @@ pub const KINDS: &[Kind] = &[
     kind(
         "cut-off bytes",
         &[(Bytes, |draft, random| {
-            // The last byte of version 0 says that there are no lookup tables: the reference does not miss it.
-            let length = 1 + random.index(draft.bytes.len() - 2);
+            // In its first half: the reference does not always miss the last bytes, and then the signature is wrong.
+            let length = 1 + random.index(draft.bytes.len() / 2);
             draft.bytes.truncate(length);
         })],
     ),
