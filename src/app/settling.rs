@@ -96,7 +96,7 @@ fn signing(
     let hints: Arc<dyn LandingHints> = if ws_urls.is_empty() {
         Arc::new(NoHints)
     } else {
-        Arc::new(WebSocketHints::start(ws_urls.clone(), Arc::clone(metrics), shutdown.clone()))
+        Arc::new(WebSocketHints::start(super::exposed(ws_urls), Arc::clone(metrics), shutdown.clone()))
     };
     Some(Signing { fee_payers, funds, hints })
 }

@@ -4,7 +4,8 @@
 //! their ids. Then, for each payment, `check` says whether it may be, without writing; it is booked as any other is; and
 //! `apply` writes what follows from it. What is refused, or was used before, has written nothing.
 //!
-//! What a payment concerns is its agent so far: its limits and services, its spending, its transactions and reputation.
+//! What a payment concerns is its agent, with its limits and services, its spending, its transactions and reputation; and
+//! its subscription, a period of which it pays.
 
 use crate::{
     agents::{Purchase, SpendingUnit},
@@ -23,16 +24,18 @@ pub(super) fn purchase(payment: &Payment) -> Purchase<'_> {
 /// Recording with consequences, beside the decisions about agents' money. `$begin` begins the database transaction. `$book` books one
 /// payment as it is booked without consequences, where the unique constraints decide.
 macro_rules! consequential_transactions {
-    ($connection:ty, $begin:literal, $book:path) => {
+    ($connection:ty, $begin:literal, $book:path, $subscriptions:path) => {
         use std::collections::{BTreeMap, BTreeSet};
 
         use sqlx::Connection;
+        use $subscriptions as subscriptions;
 
         use $crate::{
             agents::{Agent, SpendingUnit, UtcDay},
-            ids::AgentId,
+            ids::{AgentId, SubscriptionId},
             payments::{Objection, Payment, RecordOutcome},
             store::{consequences::purchase, decisions::NO_MESSAGE, rows::used, sql},
+            subscriptions::{Advanced, Money, PaidPeriod},
         };
 
         /// Whom the payments concern, as they are while the transaction holds them.
@@ -44,6 +47,8 @@ macro_rules! consequential_transactions {
         struct Plan {
             /// What the agent has spent on its day then.
             spent: Option<(AgentId, SpendingUnit, u64)>,
+            /// The subscription then, and the period that is paid.
+            paid: Option<(Advanced, PaidPeriod)>,
         }
 
         /// Books payments with what follows from them: one outcome for each, in their order. `in_doubt`: an attempt
@@ -110,6 +115,10 @@ macro_rules! consequential_transactions {
                     agents.insert(id.clone(), agent);
                 }
             }
+            let ids: BTreeSet<(&SubscriptionId, &str)> = payments.iter().filter_map(named).collect();
+            for (id, owner) in ids {
+                subscriptions::hold(connection, owner, id.as_str()).await?;
+            }
             Ok(Concerned { agents })
         }
 
@@ -119,13 +128,55 @@ macro_rules! consequential_transactions {
             payment: &Payment,
             concerned: &Concerned,
         ) -> Result<Result<Plan, Objection>, sqlx::Error> {
-            let Some(id) = &payment.agent else { return Ok(Ok(Plan { spent: None })) };
+            let spent = match spending(connection, payment, concerned).await? {
+                Ok(spent) => spent,
+                Err(objection) => return Ok(Err(objection)),
+            };
+            let paid = period(connection, payment).await?;
+            Ok(paid.map(|paid| Plan { spent, paid }))
+        }
+
+        async fn spending(
+            connection: &mut $connection,
+            payment: &Payment,
+            concerned: &Concerned,
+        ) -> Result<Result<Option<(AgentId, SpendingUnit, u64)>, Objection>, sqlx::Error> {
+            let Some(id) = &payment.agent else { return Ok(Ok(None)) };
             let Some(agent) = concerned.agents.get(id) else { return Ok(Err(Objection::AgentGone)) };
             let (unit, at) = (SpendingUnit::of(payment.currency), payment.verified_at);
             let so_far = so_far(connection, id, unit, at, NO_MESSAGE).await?;
             let admitted = agent.admit(&purchase(payment), so_far, UtcDay::of(at));
             let spent = so_far.spent.saturating_add(payment.amount.atomic());
-            Ok(admitted.map(|()| Plan { spent: Some((id.clone(), unit, spent)) }).map_err(Objection::Agent))
+            Ok(admitted.map(|()| Some((id.clone(), unit, spent))).map_err(Objection::Agent))
+        }
+
+        fn named(payment: &Payment) -> Option<(&SubscriptionId, &str)> {
+            payment.subscription.as_ref().zip(payment.owner.as_deref())
+        }
+
+        /// The subscription is read anew: an earlier payment of the batch may have paid a period of it.
+        async fn period(
+            connection: &mut $connection,
+            payment: &Payment,
+        ) -> Result<Result<Option<(Advanced, PaidPeriod)>, Objection>, sqlx::Error> {
+            if payment.subscription.is_none() {
+                return Ok(Ok(None));
+            }
+            let Some((id, owner)) = named(payment) else { return Ok(Err(Objection::SubscriptionGone)) };
+            let held = match subscriptions::hold(connection, owner, id.as_str()).await? {
+                Some(held) => held.map_err(|error| sqlx::Error::Decode(error.into()))?,
+                None => return Ok(Err(Objection::SubscriptionGone)),
+            };
+            let now = payment.verified_at;
+            let Advanced { subscription, mut told } = held.subscription.advance(now, held.price.amount);
+            let money = Money { payer: payment.payer, amount: payment.amount, currency: payment.currency };
+            Ok(match subscription.pay(money, now, held.price) {
+                Ok((paid, period)) => {
+                    told.extend(paid.told);
+                    Ok(Some((Advanced { subscription: paid.subscription, told }, period)))
+                }
+                Err(why) => Err(Objection::Subscription(why)),
+            })
         }
 
         /// Writes what follows from a payment that was booked.
@@ -136,6 +187,10 @@ macro_rules! consequential_transactions {
         ) -> Result<(), sqlx::Error> {
             if let Some((agent, unit, spent)) = plan.spent {
                 capture(connection, &agent, unit, UtcDay::of(payment.verified_at), spent).await?;
+            }
+            if let Some((advanced, period)) = plan.paid {
+                subscriptions::write(connection, &advanced, Some(&payment.id)).await?;
+                subscriptions::note_paid(connection, &advanced.subscription.id, &period, payment).await?;
             }
             Ok(())
         }

@@ -53,7 +53,12 @@ mod transactions {
 
     use super::super::decisions::{capture, lock_agent, so_far};
 
-    crate::store::consequences::consequential_transactions!(PgConnection, "BEGIN", super::book);
+    crate::store::consequences::consequential_transactions!(
+        PgConnection,
+        "BEGIN",
+        super::book,
+        crate::store::postgres::subscriptions::transactions
+    );
 }
 
 /// How payments are recorded.

@@ -26,7 +26,8 @@ mod transactions {
     crate::store::consequences::consequential_transactions!(
         SqliteConnection,
         "BEGIN IMMEDIATE",
-        super::write
+        super::write,
+        crate::store::sqlite::subscriptions::transactions
     );
 }
 

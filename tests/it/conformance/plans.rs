@@ -1,5 +1,7 @@
 //! The statements of every request find their rows by an index, where there are rows enough for it to matter.
 
+mod subscriptions;
+
 use pay402::store::{agents, settlements, sql};
 use serde_json::Value;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
@@ -138,6 +140,9 @@ const HELD: &str = "\
     SELECT hash, 'agent_' || n, 7, 'sol', 1, n FROM hashes";
 const FAILED: &str = "\
     INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) SELECT 'agent_' || n, 'a', n FROM numbers";
+const API_KEY_EVENTS: &str = "\
+    INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) \
+    SELECT 'evt_' || n, 'key_' || n, 'created', 'operator', 1 FROM numbers";
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
@@ -151,11 +156,13 @@ async fn postgres_finds_by_index() {
     for statement in
         [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
             .into_iter()
-            .chain([AGENTS, SPENT, HELD, FAILED, "ANALYZE"])
+            .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+            .chain(subscriptions::POSTGRES_ROWS)
+            .chain(["ANALYZE"])
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -192,11 +199,12 @@ async fn sqlite_finds_by_index() {
     let mut connection = file.connect().await.unwrap();
     for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
         .into_iter()
-        .chain([AGENTS, SPENT, HELD, FAILED])
+        .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+        .chain(subscriptions::SQLITE_ROWS)
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);

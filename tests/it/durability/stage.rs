@@ -209,8 +209,13 @@ impl Stage {
     }
 }
 
-/// Has a payment settled. A connection of its own, so that none outlives the process at its other end.
+/// Has a payment settled.
 pub async fn settle(url: &str, payment: &Payment) -> Told {
+    Box::pin(ask(url, payment)).await
+}
+
+/// A connection of its own, so that none outlives the process at its other end.
+async fn ask(url: &str, payment: &Payment) -> Told {
     let client =
         reqwest::Client::builder().pool_max_idle_per_host(0).timeout(REQUEST_TIMEOUT).build().unwrap();
     let request = client.post(format!("{url}/settle")).header("x-api-key", KEY).json(&payment.request);

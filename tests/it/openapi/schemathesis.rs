@@ -86,8 +86,23 @@ impl Tried {
         }))
         .await;
         let (agents, deleted) = agents.split_at(AGENTS.into());
+        let make = async |path: &str, body: &Value, many: usize| {
+            let mut ids = Vec::new();
+            for _ in 0..many {
+                let made = self.post(path, body).await;
+                assert_eq!(made.status, 201, "{made:?}");
+                ids.push(made.body["id"].clone());
+            }
+            ids
+        };
+        let plan = json!({"name": "known", "pricePerMonth": 1, "currency": "USDC"});
+        let (plans, removed) = (make("/plans", &plan, 2).await, make("/plans", &plan, 4).await);
+        let subscription = json!({"planId": plans[0], "agentId": agents[0]});
+        let subscriptions = make("/subscriptions", &subscription, 2).await;
+        let cancelled = make("/subscriptions", &subscription, 4).await;
         json!({
-            "agents": agents, "deleted": deleted,
+            "agents": agents, "deleted": deleted, "plans": plans, "removed": removed, "subscriptions": subscriptions,
+            "cancelled": cancelled,
             "proofs": proofs, "payments": [payment["id"], payment["transactionId"]], "nonces": [issued.body["nonce"]],
         })
     }
