@@ -9,12 +9,12 @@
 //!   payments::proof wire    every bad field at once, or a proof
 //!                   judge   its timestamp and signature: nothing but arithmetic
 //!                   claims  nonce and transaction, held against concurrent twins
-//!                   books   used before?   requirement issued under the nonce?
-//!                   judge   who must have been paid, and what
+//!                   books   used before?   requirement issued under the nonce?   whose agent pays?
+//!                   judge   who must have been paid, and what; what the agent may pay, and for what
 //!   chain           the confirmed transaction, its signatures checked here
 //!                   judge   who got what, by balances before and after
-//!   payments::Recorder      those who wait share a commit
-//!   store           payments, nonces and events in one database transaction
+//!   payments::Recorder      those who wait share a commit; what has consequences, an agent's payment, apart
+//!   store           payments, nonces, events and consequences in one database transaction
 //!                   only then: valid
 //! ```
 //!
