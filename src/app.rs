@@ -162,6 +162,57 @@ impl FastState {
     }
 }
 
+/// Work that nobody asks for, until the shutdown begins.
+fn start_background(
+    books: &Books,
+    clock: &Arc<dyn Clock>,
+    tags: Arc<Tags>,
+    last_used: &Arc<LastUsed>,
+    shutdown: &Shutdown,
+) {
+    Housekeeping {
+        payments: Arc::clone(&books.payments),
+        idempotency: Arc::clone(&books.idempotency),
+        agents: Arc::clone(&books.agents),
+        api_keys: Arc::clone(&books.api_keys),
+        clock: Arc::clone(clock),
+    }
+    .start(shutdown.clone());
+    Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(clock) }.start(shutdown.clone());
+    let until = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tags.prime() => {}
+            () = until.begun() => {}
+        }
+    });
+    let (writer, until) = (Arc::clone(last_used), shutdown.clone());
+    tokio::spawn(async move { writer.write_until(until.begun()).await });
+}
+
+/// What can be subscribed to, and what is used of it.
+struct Offers {
+    plans: Arc<Plans>,
+    subscriptions: Arc<Subscriptions>,
+    usage: Arc<Usage>,
+}
+
+impl Offers {
+    fn new(books: &Books, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Self {
+        let ground = || (Arc::clone(clock), Arc::clone(entropy));
+        let (store, (clock, entropy)) = (Arc::clone(&books.subscriptions), ground());
+        let subscriptions = Subscriptions::new(store, Arc::clone(&books.agents), clock, entropy);
+        let (store, (clock, entropy)) = (Arc::clone(&books.usage), ground());
+        let usage = Usage::new(store, Arc::clone(&books.subscriptions), clock, entropy);
+        let (clock, entropy) = ground();
+        Self {
+            plans: Arc::new(Plans::new(Arc::clone(&books.plans), clock, entropy)),
+            subscriptions: Arc::new(subscriptions),
+            usage: Arc::new(usage),
+        }
+    }
+}
+
 /// The service, ready to be served.
 pub struct App {
     services: Services,
@@ -249,27 +300,15 @@ impl App {
             Arc::clone(&entropy),
         );
         let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
-        let plans = Plans::new(Arc::clone(&books.plans), Arc::clone(&clock), Arc::clone(&entropy));
-        let subscriptions = Subscriptions::new(
-            Arc::clone(&books.subscriptions),
-            Arc::clone(&books.agents),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
-        let usage = Usage::new(
-            Arc::clone(&books.usage),
-            Arc::clone(&books.subscriptions),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
+        let Offers { plans, subscriptions, usage } = Offers::new(&books, &clock, &entropy);
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
-            plans: Arc::new(plans),
-            subscriptions: Arc::new(subscriptions),
-            usage: Arc::new(usage),
+            plans,
+            subscriptions,
+            usage,
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
@@ -294,25 +333,7 @@ impl App {
             attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
-        Housekeeping {
-            payments: Arc::clone(&books.payments),
-            idempotency: Arc::clone(&books.idempotency),
-            agents: Arc::clone(&books.agents),
-            api_keys: Arc::clone(&books.api_keys),
-            clock: Arc::clone(&services.clock),
-        }
-        .start(shutdown.clone());
-        let until = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tags.prime() => {}
-                () = until.begun() => {}
-            }
-        });
-        Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&services.clock) }
-            .start(shutdown.clone());
-        let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
-        tokio::spawn(async move { writer.write_until(until.begun()).await });
+        start_background(&books, &services.clock, tags, &last_used, &shutdown);
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 
