@@ -100,19 +100,6 @@ pub fn key_foundations(
     }
 }
 
-/// Has the secret of keys before it is needed, and writes down when keys were used.
-fn attend_to_keys(tags: Arc<Tags>, last_used: Arc<LastUsed>, shutdown: &Shutdown) {
-    let until = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = tags.prime() => {}
-            () = until.begun() => {}
-        }
-    });
-    let until = shutdown.clone();
-    tokio::spawn(async move { last_used.write_until(until.begun()).await });
-}
-
 /// What the instances seal what they share with. Where the database has none to give now, this instance's own: it then
 /// neither believes the others nor is believed.
 ///
@@ -172,6 +159,57 @@ impl FastState {
             tokio::spawn(async move { redis.health().await });
         }
         Ok(Self { redis, claims, counts })
+    }
+}
+
+/// Work that nobody asks for, until the shutdown begins.
+fn start_background(
+    books: &Books,
+    clock: &Arc<dyn Clock>,
+    tags: Arc<Tags>,
+    last_used: &Arc<LastUsed>,
+    shutdown: &Shutdown,
+) {
+    Housekeeping {
+        payments: Arc::clone(&books.payments),
+        idempotency: Arc::clone(&books.idempotency),
+        agents: Arc::clone(&books.agents),
+        api_keys: Arc::clone(&books.api_keys),
+        clock: Arc::clone(clock),
+    }
+    .start(shutdown.clone());
+    Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(clock) }.start(shutdown.clone());
+    let until = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tags.prime() => {}
+            () = until.begun() => {}
+        }
+    });
+    let (writer, until) = (Arc::clone(last_used), shutdown.clone());
+    tokio::spawn(async move { writer.write_until(until.begun()).await });
+}
+
+/// What can be subscribed to, and what is used of it.
+struct Offers {
+    plans: Arc<Plans>,
+    subscriptions: Arc<Subscriptions>,
+    usage: Arc<Usage>,
+}
+
+impl Offers {
+    fn new(books: &Books, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Self {
+        let ground = || (Arc::clone(clock), Arc::clone(entropy));
+        let (store, (clock, entropy)) = (Arc::clone(&books.subscriptions), ground());
+        let subscriptions = Subscriptions::new(store, Arc::clone(&books.agents), clock, entropy);
+        let (store, (clock, entropy)) = (Arc::clone(&books.usage), ground());
+        let usage = Usage::new(store, Arc::clone(&books.subscriptions), clock, entropy);
+        let (clock, entropy) = ground();
+        Self {
+            plans: Arc::new(Plans::new(Arc::clone(&books.plans), clock, entropy)),
+            subscriptions: Arc::new(subscriptions),
+            usage: Arc::new(usage),
+        }
     }
 }
 
@@ -262,27 +300,15 @@ impl App {
             Arc::clone(&entropy),
         );
         let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
-        let plans = Plans::new(Arc::clone(&books.plans), Arc::clone(&clock), Arc::clone(&entropy));
-        let subscriptions = Subscriptions::new(
-            Arc::clone(&books.subscriptions),
-            Arc::clone(&books.agents),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
-        let usage = Usage::new(
-            Arc::clone(&books.usage),
-            Arc::clone(&books.subscriptions),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
+        let Offers { plans, subscriptions, usage } = Offers::new(&books, &clock, &entropy);
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
-            plans: Arc::new(plans),
-            subscriptions: Arc::new(subscriptions),
-            usage: Arc::new(usage),
+            plans,
+            subscriptions,
+            usage,
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
@@ -307,17 +333,7 @@ impl App {
             attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
-        Housekeeping {
-            payments: Arc::clone(&books.payments),
-            idempotency: Arc::clone(&books.idempotency),
-            agents: Arc::clone(&books.agents),
-            api_keys: Arc::clone(&books.api_keys),
-            clock: Arc::clone(&services.clock),
-        }
-        .start(shutdown.clone());
-        attend_to_keys(tags, Arc::clone(&last_used), &shutdown);
-        Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&services.clock) }
-            .start(shutdown.clone());
+        start_background(&books, &services.clock, tags, &last_used, &shutdown);
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 

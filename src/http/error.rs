@@ -39,11 +39,11 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
-    limit: Option<LimitFacts>,
+    limit: Option<Box<LimitFacts>>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
-    quota: Option<QuotaView>,
+    quota: Option<Box<QuotaView>>,
 }
 
 /// The limit that is in the way.
@@ -246,7 +246,7 @@ impl ApiError {
         );
         let wait_ms = u64::try_from(over.resets_at.0 - now.0).unwrap_or_default();
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "USAGE_LIMIT_EXCEEDED", message);
-        Self { quota: Some(quota), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
+        Self { quota: Some(Box::new(quota)), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
     }
 
     fn unavailable(code: &'static str, message: &str) -> Self {
@@ -268,8 +268,8 @@ impl ApiError {
             code: self.code,
             request_id: current_request_id(),
             details: self.details,
-            quota: self.quota,
-            limit: self.limit.map(LimitView::from),
+            quota: self.quota.map(|quota| *quota),
+            limit: self.limit.map(|limit| LimitView::from(*limit)),
         };
         let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
@@ -304,7 +304,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, limit: refusal.limit, ..error }
+        Self { refused: true, limit: refusal.limit.map(Box::new), ..error }
     }
 }
 

@@ -152,15 +152,15 @@ impl NewPlan {
 /// What is to be changed of the limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct LimitsChange {
-    requests_per_month: Option<Option<u64>>,
-    requests_per_day: Option<Option<u64>>,
+    requests_per_month: Change<u64>,
+    requests_per_day: Change<u64>,
 }
 
 impl LimitsChange {
     fn read(raw: Option<&RawValue>, errors: &mut FieldErrors) -> Self {
         let Some(raw) = raw else { return Self::default() };
         if raw.get() == "null" {
-            return Self { requests_per_month: Some(None), requests_per_day: Some(None) };
+            return Self { requests_per_month: Change::Clear, requests_per_day: Change::Clear };
         }
         let members: LimitsMembers = match input::object(raw.get().as_bytes()) {
             Ok(members) => members,
@@ -169,21 +169,16 @@ impl LimitsChange {
                 return Self::default();
             }
         };
-        let mut read = |field, raw| match errors.change(field, raw, limit) {
-            Change::Keep => None,
-            Change::Clear => Some(None),
-            Change::Set(limit) => Some(Some(limit)),
-        };
         Self {
-            requests_per_month: read("limits.requestsPerMonth", members.requests_per_month),
-            requests_per_day: read("limits.requestsPerDay", members.requests_per_day),
+            requests_per_month: errors.change("limits.requestsPerMonth", members.requests_per_month, limit),
+            requests_per_day: errors.change("limits.requestsPerDay", members.requests_per_day, limit),
         }
     }
 
     fn apply(self, limits: Limits) -> Limits {
         Limits {
-            requests_per_month: self.requests_per_month.unwrap_or(limits.requests_per_month),
-            requests_per_day: self.requests_per_day.unwrap_or(limits.requests_per_day),
+            requests_per_month: self.requests_per_month.applied_to(limits.requests_per_month),
+            requests_per_day: self.requests_per_day.applied_to(limits.requests_per_day),
         }
     }
 }
