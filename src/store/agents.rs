@@ -33,11 +33,18 @@ pub(super) const CREATE_AGENT: &str = "\
         sol_per_transaction_limit, allowed_services, metadata, created_at_ms, updated_at_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) ON CONFLICT DO NOTHING";
 
-pub const FIND_AGENT: &str = concat!(
-    "SELECT ",
-    agent_columns!(),
-    " FROM agents a WHERE (a.id = $1 OR a.public_key = $1) AND a.owner = $2 AND a.deleted_at_ms IS NULL"
-);
+/// By id or public key. Each has an index; of an `OR` SQLite would make a walk through all that the owner has.
+macro_rules! named_agent {
+    () => {
+        " FROM agents a WHERE a.owner = $2 AND a.deleted_at_ms IS NULL AND a.id IN (\
+             SELECT id FROM agents WHERE id = $1 \
+             UNION ALL \
+             SELECT id FROM agents WHERE public_key = $1 AND owner = $2 AND deleted_at_ms IS NULL)"
+    };
+}
+pub(super) use named_agent;
+
+pub const FIND_AGENT: &str = concat!("SELECT ", agent_columns!(), named_agent!());
 
 pub const LIST_AGENTS: &str = concat!(
     "SELECT ",
@@ -150,7 +157,7 @@ pub(super) fn page(rows: Vec<AgentRow>, total: i64) -> Result<AgentPage, StoreEr
 /// The patterns as a column holds them.
 pub(super) fn services_text(agent: &Agent) -> Option<String> {
     let services = agent.allowed_services.as_ref()?;
-    Some(serde_json::Value::from_iter(services.texts()).to_string())
+    Some(services.texts().collect::<serde_json::Value>().to_string())
 }
 
 /// A limit as a column holds it; none is larger than [`Amount::MAX`].
@@ -192,7 +199,8 @@ macro_rules! agent_transactions {
         const FIND_AND_LOCK: &str = concat!(
             "SELECT ",
             $crate::store::agents::agent_columns!(),
-            " FROM agents a WHERE (a.id = $1 OR a.public_key = $1) AND a.owner = $2 AND a.deleted_at_ms IS NULL ",
+            $crate::store::agents::named_agent!(),
+            " ",
             $lock
         );
 

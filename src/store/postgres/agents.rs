@@ -99,10 +99,10 @@ impl AgentStore for PostgresStore {
         agents::spending(rows.await?)
     }
 
-    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+    async fn hold(&self, wanted: &Hold, until: UnixMs) -> Result<Held, StoreError> {
         self.timed("hold", HOLDS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let held = decisions::hold_until(&mut lease, hold, until).await;
+            let held = decisions::hold_until(&mut lease, wanted, until).await;
             lease.end(held)
         })
         .await

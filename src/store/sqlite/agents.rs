@@ -88,10 +88,10 @@ impl AgentStore for SqliteStore {
         agents::spending(self.timed("select", SPENDING, select.fetch_all(&self.readers)).await?)
     }
 
-    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+    async fn hold(&self, wanted: &Hold, until: UnixMs) -> Result<Held, StoreError> {
         self.timed("hold", HOLDS, async {
             let mut lease = Lease::from(&self.writer).await?;
-            let held = decisions::hold_until(&mut lease, hold, until).await;
+            let held = decisions::hold_until(&mut lease, wanted, until).await;
             lease.end(held)
         })
         .await
