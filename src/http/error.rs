@@ -39,7 +39,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
-    limit: Option<LimitFacts>,
+    limit: Option<Box<LimitFacts>>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
@@ -269,7 +269,7 @@ impl ApiError {
             request_id: current_request_id(),
             details: self.details,
             quota: self.quota,
-            limit: self.limit.map(LimitView::from),
+            limit: self.limit.map(|facts| LimitView::from(*facts)),
         };
         let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
@@ -304,7 +304,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, limit: refusal.limit, ..error }
+        Self { refused: true, limit: refusal.limit.map(Box::new), ..error }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     },
     clock::UnixMs,
     ids::{AgentId, EventId},
-    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
+    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING, SpendingRow},
     store_error::StoreError,
 };
 
@@ -81,11 +81,11 @@ impl AgentStore for SqliteStore {
     }
 
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError> {
-        let select = sqlx::query_as::<_, (String, i64, i64)>(agents::SPENDING_OF_DAY)
+        let select = sqlx::query_as::<_, SpendingRow>(agents::SPENDING_OF_DAY)
             .bind(agent.as_str())
             .bind(UtcDay::of(at).0)
             .bind(at.0);
-        agents::spending(self.timed("select", SPENDING, select.fetch_all(&self.readers)).await?)
+        agents::spending(self.timed("select", SPENDING, select.fetch_one(&self.readers)).await?)
     }
 
     async fn hold(&self, wanted: &Hold, until: UnixMs) -> Result<Held, StoreError> {
