@@ -74,7 +74,7 @@ fn hot() -> [Hot; 20] {
         Hot { numbers: vec![2, 64], ..hot(agents::FORGET_HOLDS, vec![], &[HOLDS_BY_END]) },
         Hot { numbers: vec![2, 64], ..hot(agents::FORGET_FAILURES, vec![], &[FAILURES_BY_AGE]) },
         hot(sql::FIND_PAYMENT, vec![signature.clone(), owner.clone()], &[BY_ID, BY_SIGNATURE]),
-        hot(sql::FIND_ANONYMOUS_SETTLEMENT, vec![signature], &[BY_SIGNATURE]),
+        hot(sql::FIND_ANONYMOUS_SETTLEMENT, vec![signature, String::new()], &[BY_SIGNATURE]),
         hot(sql::FIND_PAYMENT_BY_NONCE, vec!["nonce 5".to_owned()], &[BY_NONCE]),
         Hot { numbers: vec![50, 0], ..hot(sql::LIST_PAYMENTS, vec![owner.clone()], &[BY_OWNER]) },
         hot(sql::COUNT_PAYMENTS, vec![owner], &[BY_OWNER]),
