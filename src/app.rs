@@ -5,7 +5,7 @@ mod settling;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use settling::{FeePayerCheck, Parts};
@@ -27,6 +27,7 @@ use crate::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
     },
+    plans::service::Plans,
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
@@ -39,6 +40,8 @@ use crate::{
         sqlite::SqliteStore,
     },
     store_error::StoreError,
+    subscriptions::{service::Subscriptions, worker::Worker},
+    usage::service::Usage,
 };
 
 /// How long a component may take to say how it is.
@@ -71,6 +74,11 @@ pub async fn open_books(url: &DatabaseUrl, metrics: &Arc<Metrics>) -> Result<Boo
         DatabaseUrl::Postgres(url) => PostgresStore::open(url.expose_secret(), metrics).await.map(Books::new),
     };
     opened.map_err(StartError::Database)
+}
+
+/// URLs as the clients that connect to them want them.
+fn exposed(urls: &[SecretString]) -> Vec<String> {
+    urls.iter().map(|url| url.expose_secret().to_owned()).collect()
 }
 
 /// What keys are made and checked with, by the service and the command line alike.
@@ -197,14 +205,16 @@ impl App {
             entropy.as_ref(),
         )?;
         let keys = Arc::new(keys);
+        let tags = Arc::clone(&foundations.tags);
         let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)));
-        let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
+        let rpc = SolanaRpc::new(solana.network, &exposed(&solana.rpc_urls), &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
         let (facilitator, funds) = Parts {
             config,
             rpc: &rpc,
             store: Arc::clone(&books.settlements),
+            agents: Arc::clone(&books.agents),
             clock: &clock,
             entropy: &entropy,
             metrics: &metrics,
@@ -214,7 +224,7 @@ impl App {
 
         let FastState { redis, claims, counts } =
             FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
-        let recorder = Recorder::start(Arc::clone(&books.payments));
+        let recorder = Recorder::start(&books.payments);
         let verifier = ProofVerifier {
             policy: ProofPolicy {
                 network: solana.network,
@@ -224,6 +234,8 @@ impl App {
             chain: Arc::clone(&chain),
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
+            agents: Arc::clone(&books.agents),
+            subscriptions: Arc::clone(&books.subscriptions),
             claims,
             tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
@@ -237,11 +249,27 @@ impl App {
             Arc::clone(&entropy),
         );
         let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
+        let plans = Plans::new(Arc::clone(&books.plans), Arc::clone(&clock), Arc::clone(&entropy));
+        let subscriptions = Subscriptions::new(
+            Arc::clone(&books.subscriptions),
+            Arc::clone(&books.agents),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
+        let usage = Usage::new(
+            Arc::clone(&books.usage),
+            Arc::clone(&books.subscriptions),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
+            plans: Arc::new(plans),
+            subscriptions: Arc::new(subscriptions),
+            usage: Arc::new(usage),
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
@@ -269,9 +297,20 @@ impl App {
         Housekeeping {
             payments: Arc::clone(&books.payments),
             idempotency: Arc::clone(&books.idempotency),
+            agents: Arc::clone(&books.agents),
+            api_keys: Arc::clone(&books.api_keys),
             clock: Arc::clone(&services.clock),
         }
         .start(shutdown.clone());
+        let until = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tags.prime() => {}
+                () = until.begun() => {}
+            }
+        });
+        Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&services.clock) }
+            .start(shutdown.clone());
         let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
         tokio::spawn(async move { writer.write_until(until.begun()).await });
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    agents::AgentStore,
+    api_keys::{ApiKeyStore, ENDED_KEPT_FOR},
     clock::Clock,
     idempotency::{self, IdempotencyStore},
     payments::PaymentStore,
@@ -19,10 +21,15 @@ const BATCHES: u32 = 20;
 /// How long a used nonce is kept apart from its payment, which keeps it for ever.
 const NONCE_LIFETIME: Duration = Duration::from_hours(24);
 
+/// How long it is known for which bad payments an agent has answered.
+const FAILURE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+
 #[derive(Clone, Debug)]
 pub struct Housekeeping {
     pub payments: Arc<dyn PaymentStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
+    pub agents: Arc<dyn AgentStore>,
+    pub api_keys: Arc<dyn ApiKeyStore>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -52,8 +59,11 @@ impl Housekeeping {
         for _ in 0..BATCHES {
             let answers = self.idempotency.purge(now - idempotency::LIFETIME, BATCH).await?;
             let nonces = self.payments.purge_nonces(now - NONCE_LIFETIME, BATCH).await?;
-            removed += answers + nonces;
-            if answers + nonces == 0 {
+            let agents = self.agents.forget(now, now - FAILURE_LIFETIME, BATCH).await?;
+            let keys = self.api_keys.purge_ended_keys(now - ENDED_KEPT_FOR, BATCH).await?;
+            let round = answers + nonces + agents + keys;
+            removed += round;
+            if round == 0 {
                 break;
             }
         }

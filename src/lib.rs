@@ -33,9 +33,31 @@
 //! `chain::solana::rules` says by numbered rules whether one may be signed, without asking anybody.
 //! [`payments::settlement`] journals one that is signed, and sends it until the chain says what became of it.
 //!
+//! A proof may pay a period of a subscription, in the database transaction that books it. [`subscriptions`] go from state to
+//! state by a pure function of time and payments, so that nobody waits for the worker that writes down what time has made
+//! of them.
+//!
+//! ```text
+//! POST /settle
+//!   http            who may ask; the body read whole; a task of its own
+//!   payments::x402  wire       every bad field at once, or a request; dispatch on the payload's version
+//!   chain::solana   rules      1 to 19, pure: the one transfer, to whom, how much, and no fee payer of ours in it
+//!   payments::settlement       claims the message in the database; who comes second waits, or is told what is in the books
+//!   payments::x402  facilitator   simulated with the mint and the token accounts, unless `verified` knows it from just now
+//!                   settle     signed by the fee payer
+//!   payments::settlement       journalled with its fee reserved against the day's caps: committed, and only then heard of by
+//!                              anybody else
+//!   chain::solana   sent to all endpoints, the same bytes again and again, until it is confirmed or its blockhash is dead
+//!   store           the end of it, its fee and its event in one database transaction
+//!                   only then: success. After 25 s without an end: settlement_pending, and the engine goes on
+//! ```
+//!
+//! A claim is a lease: what a dead instance has journalled another one takes over, and what it only claimed is free again.
+//!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`agents`], [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
+//! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`api_keys`],
+//! [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
 //! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
 //! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the
 //! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
@@ -62,6 +84,7 @@ pub mod metrics;
 pub mod money;
 pub mod open_files;
 pub mod payments;
+pub mod plans;
 pub mod rate_limit;
 pub mod requirements;
 #[cfg(feature = "sandbox")]
@@ -72,4 +95,6 @@ pub mod shares;
 pub mod shutdown;
 pub mod store;
 pub mod store_error;
+pub mod subscriptions;
 pub mod telemetry;
+pub mod usage;

@@ -1,6 +1,7 @@
 //! Every metric the service exposes. Names and labels are a contract with the dashboards built on them; the table in
 //! `docs/metrics.md` says the same in prose.
 
+pub mod agents;
 pub mod settlement;
 mod snapshot;
 pub mod solana;
@@ -75,6 +76,7 @@ pub struct Metrics {
     verification_duration: HistogramVec,
     payment_amount: CounterVec,
     pub settlements: settlement::SettlementMetrics,
+    pub agents: agents::AgentMetrics,
     pub x402: x402::X402Metrics,
     blockchain_requests: IntCounterVec,
     blockchain_duration: HistogramVec,
@@ -148,6 +150,7 @@ impl Metrics {
                 .expect("the metric is well formed"),
             ),
             settlements: settlement::SettlementMetrics::new(&registry),
+            agents: agents::AgentMetrics::new(&registry),
             x402: x402::X402Metrics::new(&registry),
             blockchain_requests: counter(
                 &registry,
@@ -257,11 +260,8 @@ impl Metrics {
         self.verification_duration.with_label_values(&[currency.as_str()]).observe(elapsed.as_secs_f64());
     }
 
-    /// The one place where an amount becomes a float: Prometheus knows no other number, and nothing reads it back.
     pub fn payment_accepted(&self, amount: Amount, currency: Currency) {
-        #[expect(clippy::cast_precision_loss, reason = "for display only")]
-        let tokens = amount.atomic() as f64 / 10_f64.powi(i32::from(currency.decimals()));
-        self.payment_amount.with_label_values(&[currency.as_str()]).inc_by(tokens);
+        self.payment_amount.with_label_values(&[currency.as_str()]).inc_by(tokens(amount, currency));
     }
 
     /// `method` is an RPC method's name.
@@ -335,6 +335,13 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The one place where an amount becomes a float: Prometheus knows no other number, and nothing reads it back.
+fn tokens(amount: Amount, currency: Currency) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "for display only")]
+    let units = amount.atomic() as f64;
+    units / 10_f64.powi(i32::from(currency.decimals()))
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {

@@ -58,6 +58,22 @@ pub enum ServicePattern {}
 #[derive(Debug)]
 pub enum KeyName {}
 
+/// What a plan is called.
+#[derive(Debug)]
+pub enum PlanName {}
+
+/// What a plan is, for persons.
+#[derive(Debug)]
+pub enum PlanDescription {}
+
+/// Something a plan comes with.
+#[derive(Debug)]
+pub enum PlanFeature {}
+
+/// What usage is counted under once.
+#[derive(Debug)]
+pub enum UsageKey {}
+
 /// Something a key may do.
 #[derive(Debug)]
 pub enum Permission {}
@@ -142,6 +158,30 @@ impl PartialSchema for Resource {
 impl PartialSchema for KeyName {
     fn schema() -> RefOr<Schema> {
         line(100, "A name").examples(["checkout"]).into()
+    }
+}
+
+impl PartialSchema for PlanName {
+    fn schema() -> RefOr<Schema> {
+        line(100, "A name").examples(["pro"]).into()
+    }
+}
+
+impl PartialSchema for PlanDescription {
+    fn schema() -> RefOr<Schema> {
+        line(1000, "A description").examples(["For agents that work all day"]).into()
+    }
+}
+
+impl PartialSchema for PlanFeature {
+    fn schema() -> RefOr<Schema> {
+        line(200, "A feature").examples(["forecasts"]).into()
+    }
+}
+
+impl PartialSchema for UsageKey {
+    fn schema() -> RefOr<Schema> {
+        line(255, "A key").examples(["request-17"]).into()
     }
 }
 
@@ -273,6 +313,10 @@ named! {
     SumOut => "SumOut",
     ServicePattern => "ServicePattern",
     KeyName => "KeyName",
+    PlanName => "PlanName",
+    PlanDescription => "PlanDescription",
+    PlanFeature => "PlanFeature",
+    UsageKey => "UsageKey",
     Permission => "Permission",
     OtherId => "OtherId",
     UnixMs => "UnixMs",

@@ -59,6 +59,12 @@ impl AllowedServices {
         texts.into_iter().enumerate().map(pattern).collect::<Result<_, _>>().map(Self)
     }
 
+    /// As a database has them. A pattern that this version cannot read, which a newer one wrote, allows nothing here.
+    #[must_use]
+    pub fn from_stored(texts: Vec<String>) -> Self {
+        Self(texts.into_iter().map(ServicePattern::from_stored).collect())
+    }
+
     /// As the patterns were given.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|pattern| pattern.text.as_str())
@@ -93,6 +99,12 @@ impl ServicePattern {
         let segments = segments(path).filter(|segments| !segments.iter().any(|one| is_dots(one)));
         let path = segments.filter(|_| path.starts_with('/')).ok_or_else(wrong)?.join("/");
         Ok(Self { origin: origin.transpose()?, path, text })
+    }
+
+    fn from_stored(text: String) -> Self {
+        // No path is empty.
+        let nothing = Self { text: text.clone(), origin: None, path: String::new() };
+        Self::parse(text).unwrap_or(nothing)
     }
 
     fn matches(&self, place: &Place) -> bool {
@@ -413,6 +425,18 @@ mod tests {
         assert!(
             AllowedServices::parse(vec!["/x".to_owned(), "x".to_owned()]).unwrap_err().starts_with("[1] ")
         );
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_allows_nothing() {
+        let texts = vec!["regex:.*".to_owned(), "/v1/*".to_owned()];
+        let services = AllowedServices::from_stored(texts.clone());
+        assert!(
+            services.allow(Some("/v1/x"))
+                && !services.allow(Some("/v2"))
+                && !services.allow(Some("regex:.*"))
+        );
+        assert!(services.texts().eq(texts.iter()));
     }
 
     proptest! {

@@ -14,12 +14,18 @@ const LEAST_SIGNERS: u8 = 2;
 const MOST_SIGNERS: u8 = 10;
 /// What Solana allows one transaction.
 const MOST_COMPUTE_UNITS: u32 = 1_400_000;
+/// Lamports of fees a day unless the operator says otherwise: a bound on what can be lost, enough for 90,000 stock payments.
+const DEFAULT_LAMPORTS: u64 = 1_000_000_000;
+/// Of these for callers without a key: anybody can have worthless payments settled, so some are left for those with one.
+const DEFAULT_LAMPORTS_WITHOUT_KEY: u64 = DEFAULT_LAMPORTS / 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct X402Config {
     pub rules: RulePolicy,
     /// What the fee payers pay a day.
     pub caps: Caps,
+    /// What they pay a day for callers without an API key, all together, in lamports.
+    pub without_key_lamports: Option<u64>,
     /// From where on a payment counts as settled.
     pub commitment: Commitment,
 }
@@ -33,9 +39,11 @@ impl X402Config {
         });
         let caps = Caps {
             per_key_lamports: env.parsed("SPONSORED_LAMPORTS_PER_KEY", None, cap),
-            total_lamports: env.parsed("SPONSORED_LAMPORTS", None, cap),
+            total_lamports: env.parsed("SPONSORED_LAMPORTS", Some(DEFAULT_LAMPORTS), cap),
         };
-        Self { rules: read_rules(env), caps, commitment }
+        let default = Some(DEFAULT_LAMPORTS_WITHOUT_KEY);
+        let without_key_lamports = env.parsed("SPONSORED_LAMPORTS_WITHOUT_KEY", default, cap);
+        Self { rules: read_rules(env), caps, without_key_lamports, commitment }
     }
 }
 
@@ -71,7 +79,10 @@ fn read_rules(env: &mut Environment) -> RulePolicy {
 }
 
 fn cap(text: &str) -> Result<Option<u64>, &'static str> {
-    text.parse().map(Some).map_err(|_| "must be a whole number of lamports a day")
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "must be a whole number of lamports a day, or none")
 }
 
 #[cfg(test)]
@@ -89,7 +100,8 @@ mod tests {
     fn everything_has_a_default_and_can_be_set() {
         let defaults = X402Config {
             rules: RulePolicy::default(),
-            caps: Caps::default(),
+            caps: Caps { per_key_lamports: None, total_lamports: Some(1_000_000_000) },
+            without_key_lamports: Some(500_000_000),
             commitment: Commitment::Confirmed,
         };
         assert_eq!(read(&[]).unwrap(), defaults);
@@ -102,6 +114,7 @@ mod tests {
             ("X402_TRUSTED_MINTS", mint),
             ("SPONSORED_LAMPORTS_PER_KEY", "10000"),
             ("SPONSORED_LAMPORTS", "0"),
+            ("SPONSORED_LAMPORTS_WITHOUT_KEY", "none"),
             ("SETTLE_COMMITMENT", "finalized"),
         ]);
         let rules = RulePolicy {
@@ -112,7 +125,9 @@ mod tests {
             trusted_mints: vec![mint.parse().unwrap()],
         };
         let caps = Caps { per_key_lamports: Some(10_000), total_lamports: Some(0) };
-        assert_eq!(set.unwrap(), X402Config { rules, caps, commitment: Commitment::Finalized });
+        let commitment = Commitment::Finalized;
+        let expected = X402Config { rules, caps, without_key_lamports: None, commitment };
+        assert_eq!(set.unwrap(), expected);
     }
 
     #[test]
@@ -125,7 +140,8 @@ mod tests {
             ("X402_MAX_COMPUTE_UNIT_PRICE", "-1"),
             ("X402_MAX_PRIORITY_FEE_LAMPORTS", "1.5"),
             ("X402_TRUSTED_MINTS", "USDC"),
-            ("SPONSORED_LAMPORTS_PER_KEY", "none"),
+            ("SPONSORED_LAMPORTS_PER_KEY", "None"),
+            ("SPONSORED_LAMPORTS_WITHOUT_KEY", "-1"),
             ("SPONSORED_LAMPORTS", "1 SOL"),
             ("SETTLE_COMMITMENT", "processed"),
             ("REQUIRE_API_KEY", "yes"),

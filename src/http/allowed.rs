@@ -28,7 +28,17 @@ macro_rules! required_scopes {
     };
 }
 
-required_scopes!(Verify, Settle, AgentsRead, AgentsWrite, KeysManage);
+required_scopes!(
+    Verify,
+    Settle,
+    AgentsRead,
+    AgentsWrite,
+    SubscriptionsRead,
+    SubscriptionsWrite,
+    PlansWrite,
+    UsageWrite,
+    KeysManage
+);
 
 /// A caller whose key has the scope.
 #[derive(Debug)]

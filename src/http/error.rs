@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{middleware::current_request_id, openapi::Code};
@@ -13,14 +14,23 @@ use crate::{
     agents::service::AgentError,
     api_keys::{HashFailure, KeyCheckError, service::KeyError},
     chain::ChainError,
+    clock::UnixMs,
     input::{FieldError, FieldErrors},
-    payments::{Refusal, proof::VerifyError, x402::Undecided},
+    money::decimal_json,
+    payments::{LimitFacts, Refusal, proof::VerifyError, x402::Undecided},
+    plans::service::PlanError,
     requirements::service::IssueError,
+    schema,
     store_error::StoreError,
+    subscriptions::{Standing, service::SubscriptionError},
+    usage::{OverLimit, Refused, service::UsageError},
 };
 
 /// Seconds after which trouble of ours is worth another try.
 const RETRY_AFTER_SECS: u64 = 2;
+
+/// What is told of every key that opens nothing.
+pub(super) const INVALID_KEY: &str = "the API key is not valid";
 
 /// Why a request was not answered as asked.
 #[derive(Debug)]
@@ -29,9 +39,31 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
+    limit: Option<LimitFacts>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
+    quota: Option<QuotaView>,
+}
+
+/// The limit that is in the way.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ExceededQuota)]
+pub(super) struct QuotaView {
+    /// `period` or `day`.
+    window: &'static str,
+    limit: u64,
+    used: u64,
+    left: u64,
+    resets_at: UnixMs,
+}
+
+impl From<OverLimit> for QuotaView {
+    fn from(over: OverLimit) -> Self {
+        let OverLimit { window, limit, used, resets_at } = over;
+        Self { window: window.as_str(), limit, used, left: limit.saturating_sub(used), resets_at }
+    }
 }
 
 /// The code of a failed request, for the metrics and the log.
@@ -66,6 +98,34 @@ pub(super) struct Envelope {
     /// Every field that is wrong, with `VALIDATION_FAILED`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<FieldError>,
+    /// With `USAGE_LIMIT_EXCEEDED`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<QuotaView>,
+    /// The limit that is in the way, with `SPENDING_LIMIT_EXCEEDED`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<LimitView>,
+}
+
+/// What a limit leaves, and until when.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = LimitLeft)]
+struct LimitView {
+    /// The most that could be paid now, in whole tokens.
+    #[schema(value_type = schema::SumOut)]
+    left: Box<RawValue>,
+    /// When it will be more. Left out: waiting does not help.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<UnixMs>,
+}
+
+impl From<LimitFacts> for LimitView {
+    fn from(facts: LimitFacts) -> Self {
+        Self { left: decimal_json(facts.left, facts.decimals), resets_at: facts.resets_at }
+    }
 }
 
 impl ApiError {
@@ -75,8 +135,10 @@ impl ApiError {
             code,
             message: message.into(),
             details: Vec::new(),
+            limit: None,
             refused: false,
             retry_after_secs: None,
+            quota: None,
         }
     }
 
@@ -111,6 +173,19 @@ impl ApiError {
             "INVALID_REQUEST",
             "an HTTP/1.1 request has exactly one Host header",
         )
+    }
+
+    /// `status` is 400, or says what of it is too large.
+    pub(super) fn head_unreadable(status: StatusCode) -> Self {
+        if status == StatusCode::BAD_REQUEST {
+            return Self::new(
+                status,
+                "INVALID_REQUEST",
+                "the request cannot be read: its head breaks the rules of HTTP",
+            );
+        }
+        let message = "the request's head is too large: at most 32 KiB and 100 headers";
+        Self::new(status, "HEAD_TOO_LARGE", message)
     }
 
     pub(super) fn repeated_header(name: &str) -> Self {
@@ -163,6 +238,17 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "INSUFFICIENT_SCOPE", message)
     }
 
+    fn over_limit(over: OverLimit, now: UnixMs) -> Self {
+        let quota = QuotaView::from(over);
+        let message = format!(
+            "the plan allows {} in a {}, of which {} are left",
+            quota.limit, quota.window, quota.left
+        );
+        let wait_ms = u64::try_from(over.resets_at.0 - now.0).unwrap_or_default();
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "USAGE_LIMIT_EXCEEDED", message);
+        Self { quota: Some(quota), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
+    }
+
     fn unavailable(code: &'static str, message: &str) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         Self { retry_after_secs: Some(RETRY_AFTER_SECS), ..error }
@@ -182,6 +268,8 @@ impl ApiError {
             code: self.code,
             request_id: current_request_id(),
             details: self.details,
+            quota: self.quota,
+            limit: self.limit.map(LimitView::from),
         };
         let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
@@ -216,7 +304,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, ..error }
+        Self { refused: true, limit: refusal.limit, ..error }
     }
 }
 
@@ -269,10 +357,12 @@ impl From<Undecided> for ApiError {
                 );
                 Self::unavailable("FEE_PAYER_UNAVAILABLE", &message)
             }
+            Undecided::Store(error) => error.into(),
             Undecided::Busy => Self::overloaded(),
             Undecided::Unavailable => Self::unavailable(
                 "SETTLEMENT_UNAVAILABLE",
-                "nothing was sent, because the books or the chain cannot be reached: send the same request again",
+                "this request has sent nothing, because the books or the chain cannot be reached: send it again. What was \
+                 told to be pending before is so still: do not pay anew",
             ),
             Undecided::Sign(_) | Undecided::Encoding(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");
@@ -288,6 +378,81 @@ impl From<IssueError> for ApiError {
             IssueError::Malformed(errors) => errors.into(),
             IssueError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Malformed(errors) => errors.into(),
+            PlanError::NotFound => Self::not_found("this plan"),
+            PlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubscriptionError> for ApiError {
+    fn from(error: SubscriptionError) -> Self {
+        match error {
+            SubscriptionError::Malformed(errors) => errors.into(),
+            SubscriptionError::NotFound => Self::not_found("this subscription"),
+            SubscriptionError::NoPlan => Self::not_found("this plan"),
+            SubscriptionError::PlanRetired => {
+                let message = "the plan is retired and takes no new subscriptions: choose another";
+                Self::new(StatusCode::CONFLICT, "PLAN_RETIRED", message)
+            }
+            SubscriptionError::NoAgent => {
+                Self::new(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND", "this agent does not exist")
+            }
+            SubscriptionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UsageError> for ApiError {
+    fn from(error: UsageError) -> Self {
+        let (index, why, now) = match error {
+            UsageError::Malformed(errors) => return errors.into(),
+            UsageError::NotFound => return Self::not_found("this subscription"),
+            UsageError::Store(error) => return error.into(),
+            UsageError::Refused { index, why, now } => (index, why, now),
+        };
+        let field = |name: &str| match index {
+            Some(index) if name.is_empty() => format!("usage.{index}"),
+            Some(index) => format!("usage.{index}.{name}"),
+            None => name.to_owned(),
+        };
+        let error = match why {
+            Refused::TooEarly { period_start } => {
+                let message =
+                    format!("must not be before the current period, which began at {}", period_start.0);
+                return FieldErrors::one(&field("timestamp"), message).into();
+            }
+            Refused::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, "SUBSCRIPTION_NOT_FOUND", "this subscription does not exist")
+            }
+            Refused::Inactive(standing) => {
+                Self::new(StatusCode::CONFLICT, "SUBSCRIPTION_INACTIVE", inactive(standing))
+            }
+            Refused::Conflict => {
+                let message = "the idempotencyKey stands for other usage: take a new one";
+                Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_CONFLICT", message)
+            }
+            Refused::OverLimit(over) => Self::over_limit(over, now),
+        };
+        // Which one of a batch it is.
+        let message = error.message.clone();
+        let details = index.map(|_| FieldErrors::one(&field(""), message).into_details());
+        Self { details: details.unwrap_or_default(), ..error }
+    }
+}
+
+fn inactive(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active { .. } => "the subscription is active",
+        Standing::PastDue { .. } => "the subscription's period is not paid: pay it first",
+        Standing::Cancelled { .. } => "the subscription is cancelled: make a new one",
+        Standing::Expired { .. } => "the subscription is expired: make a new one",
     }
 }
 
@@ -334,7 +499,21 @@ impl From<KeyError> for ApiError {
                 "API_KEY_ROTATED",
                 "the API key was rotated before: rotate the one in its replacedBy",
             ),
+            KeyError::CallerEnded => Self::unauthorized(INVALID_KEY),
+            KeyError::CallerRotated => conflict(
+                "API_KEY_ROTATED",
+                "the calling API key was rotated meanwhile, and ends before the new key would: try again",
+            ),
+            KeyError::TooManyActive => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "the user has 100 active API keys: revoke those that are not needed",
+            ),
+            KeyError::TooManyRotated => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "100 rotated API keys of the user still work: revoke some, or rotate with overlapSeconds 0",
+            ),
             KeyError::Store(error) => error.into(),
+            KeyError::Tags(error) => error.into(),
             KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyError::NoPrefix | KeyError::Hash(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Payment, PaymentState};
 use crate::{
     clock::UnixMs,
-    ids::PaymentId,
+    ids::{AgentId, PaymentId, SubscriptionId},
     money::{Amount, Currency},
 };
 
@@ -45,8 +45,20 @@ pub struct Entry {
     pub slot: Option<u64>,
     pub block_time: Option<UnixMs>,
     pub verified_at: UnixMs,
+    /// The agent whose limits it counts against.
+    pub agent: Option<AgentId>,
+    /// The subscription, a period of which it paid.
+    pub subscription: Option<SubscriptionId>,
     /// What the service settles cannot land in a block higher than this.
     pub last_valid_block_height: Option<u64>,
+}
+
+impl Entry {
+    /// What anybody may know who knows the transaction, which is on a public chain.
+    #[must_use]
+    pub fn for_anybody(self) -> Self {
+        Self { owner: None, nonce: None, resource: None, ..self }
+    }
 }
 
 impl From<Payment> for Entry {
@@ -68,6 +80,8 @@ impl From<Payment> for Entry {
             slot: Some(payment.slot),
             block_time: Some(payment.block_time),
             verified_at: payment.verified_at,
+            agent: payment.agent,
+            subscription: payment.subscription,
             last_valid_block_height: None,
         }
     }

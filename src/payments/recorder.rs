@@ -1,5 +1,7 @@
 //! Recording payments together: a commit that is synced to the disk takes as long for one payment as for many, so
 //! those that wait while one is under way share the next.
+//!
+//! Payments with consequences wait by themselves: what they change takes more round trips, and has its own locks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +15,9 @@ use crate::store_error::StoreError;
 
 /// How many payments share a commit, at most.
 const MAX_BATCH: usize = 256;
-/// How many wait for one, at most. Further ones wait for a place.
+/// How many of those with consequences do.
+const MAX_CONSEQUENTIAL_BATCH: usize = 64;
+/// How many of each kind wait for one, at most. Further ones wait for a place.
 const MAX_WAITING: usize = 1024;
 /// How long a payment waits for a place and then for its commit: longer than the commit before it and its own may take.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -28,25 +32,36 @@ struct Waiting {
     answer: oneshot::Sender<Outcome>,
 }
 
-/// Records payments through one writer task.
+/// What a writer writes.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Plain,
+    WithConsequences,
+}
+
+/// Records payments through one writer task for each kind.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    queue: mpsc::Sender<Waiting>,
+    plain: mpsc::Sender<Waiting>,
+    with_consequences: mpsc::Sender<Waiting>,
 }
 
 impl Recorder {
-    /// Whether the writer runs.
+    /// Whether the writers run.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        !self.queue.is_closed()
+        !self.plain.is_closed() && !self.with_consequences.is_closed()
     }
 
-    /// Starts the writer; it ends with the last recorder.
+    /// Starts the writers; they end with the last recorder.
     #[must_use]
-    pub fn start(store: Arc<dyn PaymentStore>) -> Self {
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        tokio::spawn(write(store, waiting));
-        Self { queue }
+    pub fn start(store: &Arc<dyn PaymentStore>) -> Self {
+        let start = |kind| {
+            let (queue, waiting) = mpsc::channel(MAX_WAITING);
+            tokio::spawn(write(Arc::clone(store), kind, waiting));
+            queue
+        };
+        Self { plain: start(Kind::Plain), with_consequences: start(Kind::WithConsequences) }
     }
 
     /// Records a payment; it is committed when this returns.
@@ -57,7 +72,8 @@ impl Recorder {
     pub async fn record(&self, payment: Payment) -> Result<RecordOutcome, StoreError> {
         let deadline = Instant::now() + WAIT_TIMEOUT;
         let (answer, outcome) = oneshot::channel();
-        timeout_at(deadline, self.queue.send(Waiting { payment, answer }))
+        let queue = if payment.has_consequences() { &self.with_consequences } else { &self.plain };
+        timeout_at(deadline, queue.send(Waiting { payment, answer }))
             .await
             .map_err(|_| StoreError::Unavailable("too many payments wait to be recorded".into()))?
             .map_err(|_| StoreError::Unavailable("the writer has ended".into()))?;
@@ -69,9 +85,13 @@ impl Recorder {
     }
 }
 
-async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting>) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
-    while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
+async fn write(store: Arc<dyn PaymentStore>, kind: Kind, mut waiting: mpsc::Receiver<Waiting>) {
+    let most = match kind {
+        Kind::Plain => MAX_BATCH,
+        Kind::WithConsequences => MAX_CONSEQUENTIAL_BATCH,
+    };
+    let mut batch = Vec::with_capacity(most);
+    while waiting.recv_many(&mut batch, most).await > 0 {
         // Who gave up waiting was told that nothing is known; better that nothing is written.
         batch.retain(|waiting| !waiting.answer.is_closed());
         if batch.is_empty() {
@@ -79,7 +99,7 @@ async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting
         }
         let (payments, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.payment, waiting.answer)).unzip();
-        for (answer, outcome) in answers.into_iter().zip(outcomes(store.as_ref(), &payments).await) {
+        for (answer, outcome) in answers.into_iter().zip(outcomes(store.as_ref(), kind, &payments).await) {
             // Who gave up in this moment hears nothing; the books have it.
             let _ = answer.send(outcome);
         }
@@ -87,13 +107,13 @@ async fn write(store: Arc<dyn PaymentStore>, mut waiting: mpsc::Receiver<Waiting
 }
 
 /// A payment the database will not have must not take its neighbours down, so a rejected batch is tried one by one.
-async fn outcomes(store: &dyn PaymentStore, payments: &[Payment]) -> Vec<Outcome> {
-    match record(store, payments).await {
+async fn outcomes(store: &dyn PaymentStore, kind: Kind, payments: &[Payment]) -> Vec<Outcome> {
+    match record(store, kind, payments).await {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(StoreError::Rejected(_)) if payments.len() > 1 => {
             let mut outcomes = Vec::with_capacity(payments.len());
             for payment in payments {
-                let alone = record(store, std::slice::from_ref(payment)).await;
+                let alone = record(store, kind, std::slice::from_ref(payment)).await;
                 outcomes.push(alone.map(|outcomes| outcomes[0]).map_err(Arc::new));
                 if let Some(Err(error)) = outcomes.last()
                     && error.is_temporary()
@@ -113,6 +133,16 @@ async fn outcomes(store: &dyn PaymentStore, payments: &[Payment]) -> Vec<Outcome
     }
 }
 
-async fn record(store: &dyn PaymentStore, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
-    timeout(COMMIT_TIMEOUT, store.record_all(payments)).await.unwrap_or(Err(StoreError::Unknown))
+async fn record(
+    store: &dyn PaymentStore,
+    kind: Kind,
+    payments: &[Payment],
+) -> Result<Vec<RecordOutcome>, StoreError> {
+    let recorded = async {
+        match kind {
+            Kind::Plain => store.record_all(payments).await,
+            Kind::WithConsequences => store.record_with_consequences(payments).await,
+        }
+    };
+    timeout(COMMIT_TIMEOUT, recorded).await.unwrap_or(Err(StoreError::Unknown))
 }

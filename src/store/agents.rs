@@ -14,12 +14,15 @@ use crate::{
 
 pub(super) const AGENTS: &str = "agents";
 pub(super) const SPENDING: &str = "agent_spending";
+pub(super) const HOLDS: &str = "agent_holds";
+pub(super) const FAILURES: &str = "agent_failures";
 
 macro_rules! agent_columns {
     () => {
-        "id, owner, name, public_key, daily_limit, per_transaction_limit, sol_daily_limit, \
-         sol_per_transaction_limit, allowed_services, reputation_score, transaction_count, metadata, created_at_ms, \
-         updated_at_ms"
+        "a.id AS agent_id, a.owner AS agent_owner, a.name AS agent_name, a.public_key, a.daily_limit, \
+         a.per_transaction_limit, a.sol_daily_limit, a.sol_per_transaction_limit, a.allowed_services, \
+         a.reputation_score, a.transaction_count, a.metadata AS agent_metadata, \
+         a.created_at_ms AS agent_created_at_ms, a.updated_at_ms AS agent_updated_at_ms"
     };
 }
 pub(super) use agent_columns;
@@ -33,13 +36,13 @@ pub(super) const CREATE_AGENT: &str = "\
 pub const FIND_AGENT: &str = concat!(
     "SELECT ",
     agent_columns!(),
-    " FROM agents WHERE (id = $1 OR public_key = $1) AND owner = $2 AND deleted_at_ms IS NULL"
+    " FROM agents a WHERE (a.id = $1 OR a.public_key = $1) AND a.owner = $2 AND a.deleted_at_ms IS NULL"
 );
 
 pub const LIST_AGENTS: &str = concat!(
     "SELECT ",
     agent_columns!(),
-    " FROM agents WHERE owner = $1 AND deleted_at_ms IS NULL ORDER BY id DESC LIMIT $2 OFFSET $3"
+    " FROM agents a WHERE a.owner = $1 AND a.deleted_at_ms IS NULL ORDER BY a.id DESC LIMIT $2 OFFSET $3"
 );
 
 pub const COUNT_AGENTS: &str = "SELECT count(*) FROM agents WHERE owner = $1 AND deleted_at_ms IS NULL";
@@ -51,6 +54,22 @@ pub(super) const CHANGE_AGENT: &str = "\
 
 pub(super) const DELETE_AGENT: &str =
     "UPDATE agents SET deleted_at_ms = $2, updated_at_ms = $2 WHERE id = $1";
+
+pub(super) const NOTE_FAILURE: &str = "\
+    INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+
+pub(super) const TELL_OF_FAILURE: &str = "\
+    INSERT INTO analytics_events (id, type, owner, agent_id, occurred_at_ms) \
+    SELECT $1, 'payment.refused', owner, id, $3 FROM agents WHERE id = $2";
+
+pub const FORGET_FAILURES: &str = "\
+    DELETE FROM agent_failures WHERE (agent_id, attempt) IN (\
+        SELECT agent_id, attempt FROM agent_failures WHERE failed_at_ms < $1 ORDER BY failed_at_ms LIMIT $2)";
+
+/// The outer condition keeps what is prolonged, or becomes a settlement's, while the batch is picked.
+pub const FORGET_HOLDS: &str = "\
+    DELETE FROM agent_holds WHERE expires_at_ms <= $1 AND (message, agent_id) IN (\
+        SELECT message, agent_id FROM agent_holds WHERE expires_at_ms <= $1 ORDER BY expires_at_ms LIMIT $2)";
 
 pub(super) const TELL_OF_AGENT: &str = "\
     INSERT INTO analytics_events (id, type, owner, agent_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
@@ -66,9 +85,9 @@ pub const SPENDING_OF_DAY: &str = "\
 
 #[derive(FromRow)]
 pub(super) struct AgentRow {
-    id: String,
-    owner: String,
-    name: String,
+    agent_id: String,
+    agent_owner: String,
+    agent_name: String,
     public_key: String,
     daily_limit: Option<i64>,
     per_transaction_limit: Option<i64>,
@@ -77,9 +96,9 @@ pub(super) struct AgentRow {
     allowed_services: Option<String>,
     reputation_score: i64,
     transaction_count: i64,
-    metadata: Option<String>,
-    created_at_ms: i64,
-    updated_at_ms: i64,
+    agent_metadata: Option<String>,
+    agent_created_at_ms: i64,
+    agent_updated_at_ms: i64,
 }
 
 impl TryFrom<AgentRow> for Agent {
@@ -88,9 +107,9 @@ impl TryFrom<AgentRow> for Agent {
     fn try_from(row: AgentRow) -> Result<Self, StoreError> {
         let limit = |units: Option<i64>| units.map(unsigned).transpose();
         Ok(Self {
-            id: AgentId::from_stored(row.id),
-            owner: row.owner,
-            name: row.name,
+            id: AgentId::from_stored(row.agent_id),
+            owner: row.agent_owner,
+            name: row.agent_name,
             public_key: column(AGENTS, &row.public_key)?,
             limits: Limits {
                 stable: UnitLimits {
@@ -107,20 +126,19 @@ impl TryFrom<AgentRow> for Agent {
                 score: u16::try_from(row.reputation_score).map_err(|error| corrupt(AGENTS, &error))?,
                 transaction_count: unsigned(row.transaction_count)?,
             },
-            metadata: row.metadata,
-            created_at: UnixMs(row.created_at_ms),
-            updated_at: UnixMs(row.updated_at_ms),
+            metadata: row.agent_metadata,
+            created_at: UnixMs(row.agent_created_at_ms),
+            updated_at: UnixMs(row.agent_updated_at_ms),
         })
     }
 }
 
-fn unsigned(number: i64) -> Result<u64, StoreError> {
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|error| corrupt(AGENTS, &error))
 }
 
 fn services(text: &str) -> Result<AllowedServices, StoreError> {
-    let texts = serde_json::from_str(text).map_err(|error| corrupt(AGENTS, &error))?;
-    AllowedServices::parse(texts).map_err(|problem| corrupt(AGENTS, &problem))
+    serde_json::from_str(text).map(AllowedServices::from_stored).map_err(|error| corrupt(AGENTS, &error))
 }
 
 /// A page of rows, and how many there are on all pages.
@@ -160,10 +178,13 @@ macro_rules! agent_transactions {
         use sqlx::Connection;
 
         use $crate::{
-            agents::{Agent, AgentPatch, Created, Updated},
+            agents::{Agent, AgentPatch, Created, Failure, Updated},
             clock::UnixMs,
             ids::{AgentId, EventId},
-            store::agents::{self, AgentRow, limit, services_text},
+            store::{
+                agents::{self, AgentRow, limit, services_text},
+                decisions::COUNT_FAILURE,
+            },
             store_error::StoreError,
         };
 
@@ -171,7 +192,7 @@ macro_rules! agent_transactions {
         const FIND_AND_LOCK: &str = concat!(
             "SELECT ",
             $crate::store::agents::agent_columns!(),
-            " FROM agents WHERE (id = $1 OR public_key = $1) AND owner = $2 AND deleted_at_ms IS NULL ",
+            " FROM agents a WHERE (a.id = $1 OR a.public_key = $1) AND a.owner = $2 AND a.deleted_at_ms IS NULL ",
             $lock
         );
 
@@ -273,6 +294,32 @@ macro_rules! agent_transactions {
             Ok(found)
         }
 
+        /// Whether it was not noted before.
+        pub(super) async fn note_failure(
+            connection: &mut $connection,
+            failure: &Failure,
+        ) -> Result<bool, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let noted = sqlx::query(agents::NOTE_FAILURE)
+                .bind(failure.agent.as_str())
+                .bind(&failure.attempt)
+                .bind(failure.at.0)
+                .execute(&mut *transaction)
+                .await?;
+            let first = noted.rows_affected() == 1;
+            if first {
+                let count = sqlx::query(COUNT_FAILURE).bind(failure.agent.as_str());
+                count.execute(&mut *transaction).await?;
+                let tell = sqlx::query(agents::TELL_OF_FAILURE)
+                    .bind(failure.event.as_str())
+                    .bind(failure.agent.as_str())
+                    .bind(failure.at.0);
+                tell.execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+            Ok(first)
+        }
+
         async fn find_and_lock(
             connection: &mut $connection,
             owner: &str,
@@ -302,6 +349,6 @@ pub(super) use agent_transactions;
 
 impl AgentRow {
     pub(super) fn id(self) -> String {
-        self.id
+        self.agent_id
     }
 }

@@ -6,13 +6,14 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
+use super::agents::{AgentRow, unsigned};
 use crate::{
-    api_keys::{ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
+    api_keys::{ActiveKeys, ActorNow, ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
     chain::assets::Network,
     clock::UnixMs,
-    ids::{ApiKeyId, PaymentId},
+    ids::{AgentId, ApiKeyId, PaymentId, SubscriptionId},
     money::{Amount, Currency},
-    payments::{Entry, OnRecord, Payment, PaymentPage, PaymentState, Source, Used},
+    payments::{Entry, OnRecord, PayingAgent, Payment, PaymentPage, PaymentState, Source, Used},
     requirements::{IssuedRequirement, Requirement, Scheme},
     server_secrets::ServerSecret,
     store_error::StoreError,
@@ -41,6 +42,8 @@ pub(super) struct PaymentRow {
     block_time_ms: i64,
     verified_at_ms: i64,
     request_tag: Option<String>,
+    agent_id: Option<String>,
+    subscription_id: Option<String>,
 }
 
 impl TryFrom<PaymentRow> for Payment {
@@ -66,6 +69,8 @@ impl TryFrom<PaymentRow> for Payment {
             slot: u64::try_from(row.slot).map_err(|error| corrupt(TRANSACTIONS, &error))?,
             block_time: UnixMs(row.block_time_ms),
             verified_at: UnixMs(row.verified_at_ms),
+            agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             request_tag: row.request_tag,
         })
     }
@@ -91,6 +96,8 @@ pub(super) struct EntryRow {
     block_time_ms: Option<i64>,
     verified_at_ms: i64,
     last_valid_height: Option<i64>,
+    agent_id: Option<String>,
+    subscription_id: Option<String>,
 }
 
 impl TryFrom<EntryRow> for Entry {
@@ -125,6 +132,8 @@ impl TryFrom<EntryRow> for Entry {
             slot: row.slot.map(height).transpose()?,
             block_time: row.block_time_ms.map(UnixMs),
             verified_at: UnixMs(row.verified_at_ms),
+            agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             last_valid_block_height: row.last_valid_height.map(height).transpose()?,
         })
     }
@@ -193,11 +202,13 @@ impl TryFrom<RequirementRow> for IssuedRequirement {
     }
 }
 
-/// What is on record of a nonce and a transaction. The requirement's columns are all null where there is none.
+/// What is on record of a nonce, a transaction and a payer. The requirement's columns are all null where there is none, and
+/// so are the agent's.
 pub(super) struct OnRecordRow {
     nonce_used: bool,
     transaction_used: bool,
     issued: Option<RequirementRow>,
+    agent: Option<(AgentRow, i64)>,
 }
 
 impl<'r, R> FromRow<'r, R> for OnRecordRow
@@ -206,14 +217,20 @@ where
     for<'c> &'c str: ColumnIndex<R>,
     bool: Decode<'r, R::Database> + Type<R::Database>,
     Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
     RequirementRow: FromRow<'r, R>,
+    AgentRow: FromRow<'r, R>,
 {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
         let nonce: Option<String> = row.try_get("nonce")?;
+        let agent: Option<String> = row.try_get("agent_id")?;
+        let agent: Option<Result<_, sqlx::Error>> =
+            agent.map(|_| Ok((AgentRow::from_row(row)?, row.try_get("agent_spent")?)));
         Ok(Self {
             nonce_used: row.try_get("nonce_used")?,
             transaction_used: row.try_get("transaction_used")?,
             issued: nonce.map(|_| RequirementRow::from_row(row)).transpose()?,
+            agent: agent.transpose()?,
         })
     }
 }
@@ -225,8 +242,13 @@ impl TryFrom<OnRecordRow> for OnRecord {
         Ok(Self {
             used: used(row.nonce_used, row.transaction_used),
             issued: row.issued.map(IssuedRequirement::try_from).transpose()?,
+            agent: row.agent.map(paying).transpose()?,
         })
     }
+}
+
+fn paying((row, spent): (AgentRow, i64)) -> Result<PayingAgent, StoreError> {
+    Ok(PayingAgent { agent: row.try_into()?, spent: unsigned(spent)? })
 }
 
 #[derive(FromRow)]
@@ -244,6 +266,7 @@ pub(super) struct ApiKeyRow {
     last_used_at_ms: Option<i64>,
     revoked_at_ms: Option<i64>,
     replaced_by: Option<String>,
+    created_by: Option<String>,
 }
 
 impl TryFrom<ApiKeyRow> for StoredKey {
@@ -264,9 +287,23 @@ impl TryFrom<ApiKeyRow> for StoredKey {
             last_used_at: row.last_used_at_ms.map(UnixMs),
             revoked_at: row.revoked_at_ms.map(UnixMs),
             replaced_by: row.replaced_by.map(ApiKeyId::from_stored),
+            created_by: row.created_by,
         };
         Ok(Self { record, hash: row.hash })
     }
+}
+
+/// Whether it was revoked, and its end.
+pub(super) type ActorRow = (bool, Option<i64>);
+
+pub(super) fn actor(row: ActorRow) -> ActorNow {
+    ActorNow { revoked: row.0, expires_at: row.1.map(UnixMs) }
+}
+
+/// Those that were not rotated, and those that were.
+pub(super) fn active(counted: (i64, i64)) -> ActiveKeys {
+    let count = |count| u64::try_from(count).unwrap_or(0);
+    ActiveKeys { standing: count(counted.0), replaced: count(counted.1) }
 }
 
 /// A page of keys, and how many there are on all pages.

@@ -6,6 +6,7 @@ use pay402::{
     config::{Config, Environment},
     metrics::Metrics,
 };
+use secrecy::ExposeSecret;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -32,8 +33,9 @@ const ENDINGS: [&str; 8] = [
 #[test]
 fn every_metric_is_in_the_table() {
     let source =
-        ["src/metrics.rs", "src/metrics/settlement.rs", "src/metrics/solana.rs", "src/metrics/x402.rs"]
-            .map(read)
+        ["metrics.rs", "metrics/agents.rs", "metrics/settlement.rs", "metrics/solana.rs", "metrics/x402.rs"]
+            .map(|file| format!("src/{file}"))
+            .map(|file| read(&file))
             .concat();
     let declared: BTreeSet<String> = source
         .split('"')
@@ -84,13 +86,16 @@ fn the_example_environment_is_complete() {
     let as_documented = Config::read(variables.iter().fold(Environment::default(), set)).unwrap();
     let defaults = Config::read(Environment::default()).unwrap();
     assert_eq!(format!("{as_documented:?}"), format!("{defaults:?}"));
-    assert_eq!(as_documented.solana.rpc_urls, defaults.solana.rpc_urls);
+    let urls = |config: &Config| -> Vec<String> {
+        config.solana.rpc_urls.iter().map(|url| url.expose_secret().to_owned()).collect()
+    };
+    assert_eq!(urls(&as_documented), urls(&defaults));
 }
 
 /// Links between the documents lead somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for (folder, name) in [("", "README.md"), ("docs/", "docs/api.md"), ("docs/", "docs/metrics.md")] {
+    for (folder, name) in [("", "README.md"), ("docs/", "docs/api.md"), ("docs/", "docs/metrics.md"), ("docs/", "docs/settling.md")] {
         let text = read(name);
         for link in text.split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
@@ -99,5 +104,35 @@ fn links_lead_somewhere() {
                 assert!(path.exists(), "{name} links to {target}");
             }
         }
+    }
+}
+
+/// Which version of an x402 library is pinned, by where it comes from.
+fn pinned(source: &str, name: &str) -> Option<String> {
+    let between = |text: String, before: String, after: char| {
+        let rest = text.split_once(&before)?.1;
+        Some(rest.split_once(after)?.0.to_owned())
+    };
+    match source {
+        "npm" => between(read("tests/clients/node/package.json"), format!("\"{name}\": \""), '"'),
+        "crate" => {
+            between(read("tests/clients/rust/Cargo.lock"), format!("name = \"{name}\"\nversion = \""), '"')
+        }
+        _ => between(read("tests/clients/python/requirements.txt"), format!("\n{name}=="), ' '),
+    }
+}
+
+#[test]
+fn the_x402_libraries_are_of_the_versions_that_are_tested() {
+    let table = read("docs/x402-clients.md");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 9);
+    for row in rows {
+        let (source, name) = row[1].split_once(' ').unwrap();
+        assert_eq!(pinned(source, name.trim_matches('`')).as_deref(), Some(row[2]), "{row:?}");
     }
 }

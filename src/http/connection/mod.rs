@@ -6,6 +6,7 @@
 
 mod activity;
 mod answer;
+mod refusal;
 mod stream;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -115,13 +116,13 @@ pub(super) async fn serve_connection(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let activity = Arc::new(Activity::new());
     let counted = Arc::clone(&activity);
+    let stream = WatchedStream::new(stream, Arc::clone(&activity), app.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         answer(app.clone(), request, InFlight::new(&counted))
     });
     let builder = builder();
-    let stream = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
-    let connection = builder.serve_connection(stream, service);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     pin!(connection);
     let mut patience = limits.open();
     let mut end_at = Instant::now() + limits.age;

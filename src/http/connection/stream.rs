@@ -1,4 +1,5 @@
-//! The socket, watched: what version it speaks, whether anything arrives, whether it takes what it is given.
+//! The socket, watched: what version it speaks, whether anything arrives, whether it takes what it is given; and what
+//! hyper answers by itself.
 
 use std::{
     io,
@@ -7,12 +8,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::Router;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use super::activity::Activity;
+use super::{activity::Activity, refusal::Refusal};
 
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,13 +30,16 @@ enum Speaks {
 pub(super) struct WatchedStream {
     stream: TcpStream,
     activity: Arc<Activity>,
+    app: Router,
     speaks: Speaks,
     blocked: bool,
+    /// What is sent in the stead of what hyper is writing.
+    refusal: Option<Refusal>,
 }
 
 impl WatchedStream {
-    pub const fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, speaks: Speaks::Open(0), blocked: false }
+    pub const fn new(stream: TcpStream, activity: Arc<Activity>, app: Router) -> Self {
+        Self { stream, activity, app, speaks: Speaks::Open(0), blocked: false, refusal: None }
     }
 
     fn look_at(&mut self, arrived: &[u8]) {
@@ -54,6 +59,18 @@ impl WatchedStream {
             Speaks::Http1 => self.activity.arrived(),
             Speaks::Http2 => {}
         }
+    }
+
+    /// Sends what is to be sent in the stead of `bytes`; `None` where they may be written.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.refusal.is_none() && matches!(self.speaks, Speaks::Http1) {
+            self.refusal = Refusal::of(bytes, &self.app);
+        }
+        let refusal = self.refusal.as_mut()?;
+        Some(refusal.poll_send(cx, &mut self.stream).map(|sent| {
+            self.refusal = None;
+            sent.map(|()| bytes.len())
+        }))
     }
 
     fn wrote(&mut self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -81,7 +98,8 @@ impl AsyncRead for WatchedStream {
 impl AsyncWrite for WatchedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let wrote = Pin::new(&mut this.stream).poll_write(cx, buf);
+        let refused = this.poll_refuse(cx, buf);
+        let wrote = refused.unwrap_or_else(|| Pin::new(&mut this.stream).poll_write(cx, buf));
         this.wrote(wrote)
     }
 
@@ -91,7 +109,8 @@ impl AsyncWrite for WatchedStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let wrote = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        let refused = bufs.first().and_then(|first| this.poll_refuse(cx, first));
+        let wrote = refused.unwrap_or_else(|| Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
         this.wrote(wrote)
     }
 

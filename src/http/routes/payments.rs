@@ -70,6 +70,14 @@ pub(in crate::http) struct PaymentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     block_time: Option<UnixMs>,
     verified_at: UnixMs,
+    /// The agent whose limits it counts against.
+    #[schema(nullable = false, example = "agent_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<String>,
+    /// The subscription that it paid a period of.
+    #[schema(nullable = false, example = "sub_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_valid_block_height: Option<u64>,
 }
@@ -95,6 +103,8 @@ impl From<Entry> for PaymentView {
             slot: payment.slot,
             block_time: payment.block_time,
             verified_at: payment.verified_at,
+            agent_id: payment.agent.map(|agent| agent.to_string()),
+            subscription_id: payment.subscription.map(|subscription| subscription.to_string()),
             last_valid_block_height: payment.last_valid_block_height,
         }
     }
@@ -135,7 +145,8 @@ pub(in crate::http) async fn list(
 
 /// One payment.
 ///
-/// With a key, one of its user's. Without, a settlement that was asked for without one, by its Solana transaction.
+/// With a key, one of its user's. Besides, whoever asks, a settlement that was first asked for without a key, by its Solana
+/// transaction: then without `resource`, which is not for everybody who can read the chain.
 /// `pending` is not known yet: it cannot land in a block higher than `lastValidBlockHeight`. `expired` has not landed and
 /// never will: it is safe to pay again.
 #[utoipa::path(
@@ -157,7 +168,7 @@ pub(in crate::http) async fn find(
         None => None,
     };
     let found = match (own, id.parse()) {
-        (None, Ok(signature)) => payments.find_anonymous(&signature).await?,
+        (None, Ok(signature)) => payments.find_anonymous(&signature).await?.map(Entry::for_anybody),
         (own, _) => own,
     };
     found.map(|payment| Json(payment.into())).ok_or_else(|| ApiError::not_found("this payment"))

@@ -110,7 +110,7 @@ pub(in crate::http) async fn verify(
     JsonBody(body): JsonBody,
 ) -> Response {
     if is_x402(&body) {
-        return super::x402::verify(&state, &body).await;
+        return super::x402::verify(&state, caller.as_ref(), &body).await;
     }
     not_x402(verify_proof(&state, caller, tag, &body).await.into_response())
 }

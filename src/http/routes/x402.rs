@@ -11,6 +11,7 @@ use axum::{
 use tracing::Instrument;
 
 use crate::{
+    api_keys::Caller,
     http::{
         allowed::{Admitted, Settle},
         error::ApiError,
@@ -52,7 +53,7 @@ pub(in crate::http) async fn supported(State(facilitator): State<Facilitator>) -
     responses(
         (status = 200, description = "Settled, refused, failed, or not known yet.", body = SettleReply),
         (status = 400, description = "Cannot be read: `details` names every bad field.", body = SettleTrouble),
-        (status = 503, description = "Nothing was sent: try again after `Retry-After` seconds.", body = SettleTrouble),
+        (status = 503, description = "This request sent nothing: send it again after `Retry-After` seconds. What an earlier one sent stands.", body = SettleTrouble),
     ),
     security((), ("bearer" = ["settle"]), ("apiKey" = ["settle"])),
 )]
@@ -82,13 +83,13 @@ pub(in crate::http) async fn settle(
 }
 
 /// For `POST /verify`. Its answers are not kept: what was good a moment ago need not be now.
-pub(super) async fn verify(state: &AppState, body: &Bytes) -> Response {
-    let mut response = decide(state, body).await;
+pub(super) async fn verify(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Response {
+    let mut response = decide(state, caller, body).await;
     response.extensions_mut().insert(Unkept);
     response
 }
 
-async fn decide(state: &AppState, body: &Bytes) -> Response {
+async fn decide(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Response {
     let request = match X402Request::parse(body) {
         Ok(request) => request,
         Err(malformed) => {
@@ -99,7 +100,7 @@ async fn decide(state: &AppState, body: &Bytes) -> Response {
     let Ok(_slot) = Arc::clone(&state.verifications).try_acquire_owned() else {
         return verify_trouble(ApiError::overloaded());
     };
-    match state.facilitator.verify(&request).await {
+    match state.facilitator.verify(&request, caller).await {
         Ok(reply) => Json(reply).into_response(),
         Err(undecided) => verify_trouble(undecided.into()),
     }

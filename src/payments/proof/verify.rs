@@ -8,23 +8,27 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     PaymentProof, ProofRequest,
+    agent::{Denied, agent_not_found},
     judge::{self, Terms},
+    subscription::{subscription_not_found, unpayable},
 };
 use crate::{
+    agents::{AgentStore, DaySpending, Purchase, SpendingUnit, UtcDay},
     api_keys::Caller,
     chain::{
         Chain, ChainError, ConfirmedTransaction, Lookup,
         assets::{Assets, Network},
     },
-    clock::Clock,
+    clock::{Clock, UnixMs},
     ids::{Entropy, PaymentId},
     metrics::{Metrics, VerificationStatus},
     payments::{
-        Claim, ClaimOutcome, ClaimStore, Payment, PaymentState, PaymentStore, RecordOutcome, Recorder,
-        Refusal, RefusalCode, Used, Verdict,
+        Claim, ClaimOutcome, ClaimStore, Objection, Paying, PayingAgent, Payment, PaymentState, PaymentStore,
+        RecordOutcome, Recorder, Refusal, RefusalCode, Used, Verdict, spending,
     },
     requirements::{IssuedRequirement, Requirement},
     store_error::StoreError,
+    subscriptions::SubscriptionStore,
 };
 
 /// How long a verification waits for a twin.
@@ -66,6 +70,8 @@ pub struct ProofVerifier {
     pub chain: Arc<dyn Chain>,
     pub payments: Arc<dyn PaymentStore>,
     pub recorder: Recorder,
+    pub agents: Arc<dyn AgentStore>,
+    pub subscriptions: Arc<dyn SubscriptionStore>,
     pub claims: Arc<dyn ClaimStore>,
     /// What goes on after an answer, and a shutdown waits for.
     pub tasks: TaskTracker,
@@ -133,7 +139,7 @@ impl ProofVerifier {
         match timeout(TWIN_WAIT, self.wait_for_claim(&claim)).await {
             // Whoever holds it may have ended without its claim: then the books know.
             Err(_) => {
-                let on_record = self.payments.on_record(&claim.nonce, &claim.transaction).await?;
+                let on_record = self.payments.on_record(&claim.nonce, &claim.transaction, None).await?;
                 let used = on_record.used.ok_or(VerifyError::TwinInFlight)?;
                 return Ok(Verdict::Refused(already_used(used)));
             }
@@ -143,9 +149,20 @@ impl ProofVerifier {
         let judged =
             timeout(JUDGE_TIMEOUT, self.judge(request, caller)).await.unwrap_or(Err(VerifyError::TimedOut));
         // Outside the timeout: a commit that is cut off may have happened all the same.
-        let verdict = match judged {
-            Ok(Ok(payment)) => self.record(Payment { request_tag: tag.map(str::to_owned), ..payment }).await,
-            Ok(Err(refusal)) => Ok(Verdict::Refused(refusal)),
+        let decided = match judged {
+            Ok(Ok(payment)) => {
+                let payment = Payment { request_tag: tag.map(str::to_owned), ..payment };
+                self.record(&request.proof, payment).await
+            }
+            Ok(Err(denied)) => Ok(Err(denied)),
+            Err(error) => Err(error),
+        };
+        let verdict = match decided {
+            Ok(Ok(payment)) => Ok(Verdict::Accepted(Box::new(payment))),
+            Ok(Err(denied)) => {
+                self.blame(&request.proof, &denied).await;
+                Ok(Verdict::Refused(denied.refusal))
+            }
             Err(error) => Err(error),
         };
         let (claims, accepted) = (Arc::clone(&self.claims), matches!(verdict, Ok(Verdict::Accepted(_))));
@@ -186,28 +203,52 @@ impl ProofVerifier {
         &self,
         request: &ProofRequest,
         caller: Option<&Caller>,
-    ) -> Result<Result<Payment, Refusal>, VerifyError> {
-        let proof = &request.proof;
-        let on_record = self.payments.on_record(&proof.nonce, &proof.transaction_id).await?;
+    ) -> Result<Result<Payment, Denied>, VerifyError> {
+        let (proof, now) = (&request.proof, self.clock.now());
+        let paying = caller.map(|caller| Paying {
+            wallet: proof.payer,
+            user: &caller.user,
+            unit: SpendingUnit::of(proof.currency),
+            at: now,
+        });
+        let on_record = self.payments.on_record(&proof.nonce, &proof.transaction_id, paying).await?;
         if let Some(used) = on_record.used {
-            return Ok(Err(already_used(used)));
+            return Ok(Err(already_used(used).into()));
         }
-        let decided = self
-            .terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller)
-            .and_then(|(terms, issued)| judge::check_terms(proof, &terms).map(|()| (terms, issued)))
-            .and_then(|decided| check_parties(proof).map(|()| decided));
-        let (terms, issued) = match decided {
-            Ok(decided) => decided,
-            Err(refusal) => return Ok(Err(refusal)),
+        let paying = on_record.agent.as_ref();
+        let named = self.paying_agent(proof, paying.map(|paying| &paying.agent), caller).await?;
+        let subscription = match named {
+            Ok(()) => self.named_subscription(proof, caller, now).await?,
+            Err(refusal) => Err(refusal),
         };
+        let decided = subscription.and_then(|subscription| {
+            let terms = self.terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller);
+            terms.map(|(terms, issued)| (subscription, terms, issued))
+        });
+        let (subscription, terms, issued) = match decided {
+            Ok(decided) => decided,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        // From here on it is the payment that is bad, and the agent's.
+        let denied = |refusal| Denied { refusal, agent: paying.map(|paying| paying.agent.id.clone()) };
+        let free = judge::check_terms(proof, &terms)
+            .and_then(|()| paying.map_or(Ok(()), |paying| check_agent(proof, &terms, paying, now)));
+        if let Err(refusal) = free {
+            return Ok(Err(denied(refusal)));
+        }
         let transaction = match self.look_up(proof).await? {
             Ok(transaction) => transaction,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => return Ok(Err(denied(refusal))),
         };
         let now = self.clock.now();
         let paid = judge::check_issued_before(issued, &transaction)
             .and_then(|()| judge::check_transaction(proof, &terms, &transaction, &self.policy.assets, now));
-        Ok(paid.map(|recipient| self.payment(proof, &terms, issued, caller, recipient, &transaction)))
+        let payment = |recipient| Payment {
+            agent: paying.map(|paying| paying.agent.id.clone()),
+            subscription,
+            ..self.payment(proof, &terms, issued, caller, recipient, &transaction)
+        };
+        Ok(paid.map(payment).map_err(denied))
     }
 
     /// What the chain says, or said when it was last asked: of a confirmed transaction it does not say anything else later.
@@ -305,10 +346,6 @@ impl ProofVerifier {
         transaction: &ConfirmedTransaction,
     ) -> Payment {
         let now = self.clock.now();
-        let required_resource = match terms {
-            Terms::Requirement(requirement) => requirement.resource.as_ref(),
-            Terms::Recipients(_) => None,
-        };
         Payment {
             id: PaymentId::new(now, self.entropy.as_ref()),
             state: PaymentState::Settled,
@@ -320,35 +357,68 @@ impl ProofVerifier {
             recipient,
             currency: proof.currency,
             amount: proof.amount,
-            resource: required_resource.or(proof.resource.as_ref()).cloned(),
+            resource: resource(proof, terms).map(str::to_owned),
             network: self.policy.network.as_str(),
             slot: transaction.slot,
             block_time: transaction.block_time,
             verified_at: now,
+            agent: None,
+            subscription: None,
             request_tag: None,
         }
     }
 
-    async fn record(&self, payment: Payment) -> Result<Verdict, VerifyError> {
-        Ok(match self.recorder.record(payment.clone()).await? {
+    async fn record(
+        &self,
+        proof: &PaymentProof,
+        payment: Payment,
+    ) -> Result<Result<Payment, Denied>, VerifyError> {
+        let mut outcome = self.recorder.record(payment.clone()).await?;
+        let mut payment = payment;
+        if outcome == RecordOutcome::Refused(Objection::AgentGone) && proof.agent_id.is_none() {
+            // Deleted since it was looked up, and nobody asked for it.
+            payment.agent = None;
+            outcome = self.recorder.record(payment.clone()).await?;
+        }
+        let agent = payment.agent.clone();
+        Ok(match outcome {
             RecordOutcome::Recorded => {
                 self.metrics.payment_accepted(payment.amount, payment.currency);
-                Verdict::Accepted(Box::new(payment))
+                if let Some(agent) = agent {
+                    self.metrics.agents.paid(agent.as_str(), Some((payment.amount, payment.currency)));
+                }
+                Ok(payment)
             }
-            RecordOutcome::AlreadyUsed(used) => Verdict::Refused(already_used(used)),
+            RecordOutcome::AlreadyUsed(used) => Err(Denied { refusal: already_used(used), agent }),
+            RecordOutcome::Refused(Objection::AgentGone) => Err(agent_not_found().into()),
+            RecordOutcome::Refused(Objection::Agent(why)) => {
+                Err(Denied { refusal: spending::not_admitted(why), agent })
+            }
+            RecordOutcome::Refused(Objection::SubscriptionGone) => Err(subscription_not_found().into()),
+            RecordOutcome::Refused(Objection::Subscription(why)) => Err(unpayable(why).into()),
         })
     }
 }
 
-/// No agent and no subscription is registered with this service yet, so a proof that names one names nobody.
-fn check_parties(proof: &PaymentProof) -> Result<(), Refusal> {
-    if proof.agent_id.is_some() {
-        return Err(Refusal::new(RefusalCode::AgentNotFound, "no such agent is registered"));
-    }
-    if proof.subscription_id.is_some() {
-        return Err(Refusal::new(RefusalCode::SubscriptionNotFound, "there is no such subscription"));
-    }
-    Ok(())
+/// What is paid for: what the requirement says, else the proof.
+fn resource<'a>(proof: &'a PaymentProof, terms: &'a Terms) -> Option<&'a str> {
+    let required = match terms {
+        Terms::Requirement(requirement) => requirement.resource.as_deref(),
+        Terms::Recipients(_) => None,
+    };
+    required.or(proof.resource.as_deref())
+}
+
+/// Before the chain is asked, by what has been spent for good: whoever is refused by that would be refused by whatever
+/// comes on top. Recording is the judge.
+fn check_agent(proof: &PaymentProof, terms: &Terms, paying: &PayingAgent, at: UnixMs) -> Result<(), Refusal> {
+    let purchase = Purchase {
+        unit: Some(SpendingUnit::of(proof.currency)),
+        amount: proof.amount,
+        resource: resource(proof, terms),
+    };
+    let so_far = DaySpending { spent: paying.spent, reserved: 0 };
+    paying.agent.admit(&purchase, so_far, UtcDay::of(at)).map_err(spending::not_admitted)
 }
 
 fn issued_for_another() -> Refusal {

@@ -69,11 +69,12 @@ pub struct ProofMembers<'a> {
     #[schema(value_type = Option<schema::Resource>)]
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
-    /// The agent that paid. None can be registered yet.
+    /// The agent that paid, by its id or public key. Left out, it is the caller's agent with the payer's wallet, if there is
+    /// one.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     agent_id: Option<&'a RawValue>,
-    /// The subscription it belongs to. None can be made yet.
+    /// The caller's subscription that it pays: the first of its periods that is not paid.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     subscription_id: Option<&'a RawValue>,

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Engine, MessageHash, NewSettlement, Now, Policy, Record, RequestNumber, Settled, SettlementStore,
-    TermsHash,
+    Answer, Engine, Journalled, MessageHash, NewSettlement, Now, Policy, Record, RequestNumber, Settled,
+    SettlementStore, TermsHash,
     engine::{Effect, Event},
     run::Runner,
 };
@@ -32,6 +32,8 @@ use crate::{
 
 /// How many events wait for the engine, at most. Who brings a further one waits, but for hints, which are dropped.
 const MAX_EVENTS: usize = 1024;
+/// What a request may be told that it has not heard yet: to prepare, that it is journalled, the answer.
+const MAX_TOLD: usize = 3;
 /// How often the engine looks after what is due, at most.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -39,6 +41,8 @@ const MIN_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 enum Told {
     Prepare,
+    /// What this request signed is journalled, and may be sent.
+    Journalled(Signature),
     Answer(Answer),
 }
 
@@ -94,14 +98,30 @@ impl Settlements {
         &self,
         message: MessageHash,
         terms: TermsHash,
+        prepare: impl FnMut() -> F + Send,
+    ) -> Settled<R>
+    where
+        R: Send,
+        F: Future<Output = Result<NewSettlement, R>> + Send,
+    {
+        self.settle_watching(message, terms, prepare, |_| ()).await
+    }
+
+    /// As [`settle`](Self::settle). `journalled` is called once what this request prepared is in the books: before that
+    /// nobody outside of the process may hear its signature.
+    pub async fn settle_watching<R, F>(
+        &self,
+        message: MessageHash,
+        terms: TermsHash,
         mut prepare: impl FnMut() -> F + Send,
+        mut journalled: impl FnMut(Signature) + Send,
     ) -> Settled<R>
     where
         R: Send,
         F: Future<Output = Result<NewSettlement, R>> + Send,
     {
         let number = RequestNumber(self.requests.fetch_add(1, Ordering::Relaxed));
-        let (tell, mut told) = mpsc::channel(2);
+        let (tell, mut told) = mpsc::channel(MAX_TOLD);
         if self.incoming.send(Incoming::Request(number, message, terms, tell)).await.is_err() {
             return Settled::Answered(Answer::Unavailable);
         }
@@ -122,6 +142,7 @@ impl Settlements {
                 }
                 told = told.recv() => match (told, refusal.take()) {
                     (Some(Told::Prepare), _) => preparing = Some(Box::pin(prepare())),
+                    (Some(Told::Journalled(signature)), _) => journalled(signature),
                     (Some(Told::Answer(Answer::Refused)), Some(refusal)) => return Settled::Refused(refusal),
                     (Some(Told::Answer(answer)), _) => return Settled::Answered(answer),
                     (None, _) => return Settled::Answered(Answer::Unavailable),
@@ -141,6 +162,19 @@ impl Settlements {
     /// When the database does not answer.
     pub async fn find(&self, signature: &Signature) -> Result<Option<Record>, StoreError> {
         self.store.find(signature).await
+    }
+
+    /// Enters a settlement that was asked for without an API key under this user; whether it was nobody's till then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn adopt(
+        &self,
+        message: &MessageHash,
+        terms: &TermsHash,
+        owner: &str,
+    ) -> Result<bool, StoreError> {
+        self.store.adopt(message, terms, owner).await
     }
 
     fn new_id(&self) -> PaymentId {
@@ -189,7 +223,12 @@ impl Driver {
                 self.callers.insert(number, caller);
                 self.step(Event::Settle(number, message, terms));
             }
-            Incoming::Event(event) => self.step(*event),
+            Incoming::Event(event) => {
+                if let Event::Journalled(number, journal, Ok(Journalled::Done)) = event.as_ref() {
+                    self.tell(*number, Told::Journalled(journal.settlement.signature));
+                }
+                self.step(*event);
+            }
         }
     }
 

@@ -30,6 +30,7 @@ pub use driver::Settlements;
 pub use engine::{Effect, Engine, Event, Now, RequestNumber, StatusRound, Trouble};
 pub use model::{
     Answer, Ending, MessageHash, NewSettlement, Record, Settled, SettlementState, Sponsored, TermsHash,
+    WITHOUT_KEY,
 };
 pub use policy::{Caps, Policy};
 pub use state::{InFlight, Step};

@@ -4,9 +4,10 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 use crate::{
+    agents::NotAdmitted,
     chain::assets::Network,
     clock::UnixMs,
-    ids::PaymentId,
+    ids::{AgentId, PaymentId},
     money::{Amount, Currency},
 };
 
@@ -18,6 +19,9 @@ pub struct MessageHash(pub [u8; 32]);
 /// Digest of the payment requirements that a message is to be settled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TermsHash(pub [u8; 32]);
+
+/// Stands for the key of callers who have none. No key is called so.
+pub const WITHOUT_KEY: &str = "anonymous";
 
 /// A payment that was found good, signed by everyone, and is about to be journalled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,9 @@ pub struct NewSettlement {
     pub resource: Option<String>,
     /// The caller's user.
     pub owner: Option<String>,
-    /// The caller's key, whose daily cap the fee counts against.
+    /// The agent that pays, whose limits it counts against.
+    pub agent: Option<AgentId>,
+    /// The caller's key, or [`WITHOUT_KEY`]: whose daily cap the fee counts against.
     pub key_id: Option<String>,
     /// The most that the fee payer can be charged: base fee and priority fee.
     pub max_fee_lamports: u64,
@@ -124,10 +130,20 @@ pub enum Answer {
     Refused,
     /// A day's fees are used up. Nothing was sent.
     CapReached(super::Cap),
+    /// The agent may not pay so much, or for that. Nothing was sent.
+    NotAdmitted(NotAdmitted),
     /// Too much is in flight, or the service is about to end. Nothing was done.
     Busy,
     /// Nothing was sent, for want of the database or the chain.
     Unavailable,
+}
+
+impl Answer {
+    /// Whether the settlement is in the books, as far as this says.
+    #[must_use]
+    pub const fn is_booked(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Pending { signature: Some(_) })
+    }
 }
 
 /// What became of a request to settle; `R` is why the caller refused.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::WITHOUT_KEY;
 use crate::{chain::settlement::Commitment, shutdown::DRAIN_TIMEOUT};
 
 /// The most that transaction fees may cost on a UTC day, in lamports. `None`: no cap.
@@ -19,6 +20,9 @@ pub struct Policy {
     /// dies sooner, and a node that lies about heights can do no harm by it.
     pub least_life: Duration,
     pub caps: Caps,
+    /// As [`Caps::per_key_lamports`], for all callers without a key together: they are anybody, and must not use up what
+    /// those with one need.
+    pub without_key_lamports: Option<u64>,
     /// A request gets an answer within this: clients give up after 30 seconds.
     pub answer_within: Duration,
     /// How long a claim keeps its twins away while it is verified.
@@ -57,6 +61,7 @@ impl Policy {
             // 150 blocks from the journal entry on, of 400 ms each when all goes well. Honest heights take longer.
             least_life: Duration::from_secs(60),
             caps,
+            without_key_lamports: None,
             answer_within: Duration::from_secs(25),
             claim_lease: Duration::from_secs(15),
             // With the look for what is left behind, half of what a client waits: who asks again after a crash hears the
@@ -74,6 +79,14 @@ impl Policy {
             max_requests: 1024,
             max_in_flight: 4096,
             max_sends: 64,
+        }
+    }
+
+    /// What a payment asked for with this key is held against.
+    pub(super) fn caps_of(&self, key_id: Option<&str>) -> Caps {
+        match key_id {
+            Some(WITHOUT_KEY) => Caps { per_key_lamports: self.without_key_lamports, ..self.caps },
+            _ => self.caps,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Settling: verified again, signed, and then in the hands of [`payments::settlement`](crate::payments::settlement).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use solana_signature::Signature;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Facilitator, SettleReply, Undecided, Version, X402Request,
+    agent::not_admitted,
     facilitator::{Judged, Passed},
 };
 use crate::{
@@ -19,11 +20,15 @@ use crate::{
             signer::FeePayers,
         },
     },
-    payments::settlement::{Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState},
+    payments::settlement::{
+        Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState, WITHOUT_KEY,
+    },
 };
 
 /// What the fee payer is charged for each signature, in lamports.
 const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
+/// How long entering a payment under its merchant may hold up the answer.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whose SOL pays, whether there is enough of it, and who tells what landed.
 #[derive(Clone, Debug)]
@@ -65,24 +70,48 @@ impl Facilitator {
             Ok(passed) => passed,
             Err(refusal) => return Ok(Told::Failed(refusal, None)),
         };
-        // For as long as somebody waits for the outcome.
-        let watched = Mutex::new(None);
-        let prepare = || async {
-            let new = self.prepare(request, &passed, caller).await?;
-            *watched.lock().unwrap_or_else(PoisonError::into_inner) = self.watch(new.signature);
-            Ok(new)
-        };
-        let told = match self.settlements.settle(passed.message, passed.terms, prepare).await {
+        // For as long as somebody waits for the outcome of what is journalled here.
+        let mut watched = None;
+        let prepare = || self.prepare(request, &passed, caller);
+        let watch = |signature| watched = self.watch(signature);
+        let settled = self.settlements.settle_watching(passed.message, passed.terms, prepare, watch).await;
+        if let (None, Some(caller), Settled::Answered(answer)) = (&watched, caller, &settled)
+            && answer.is_booked()
+        {
+            self.adopt(&passed, caller).await;
+        }
+        let told = match settled {
             Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
             Settled::Refused(Unsigned::Undecided(trouble)) => return Err(trouble),
-            Settled::Answered(answer) => told(answer, &passed)?,
+            Settled::Answered(answer) => {
+                if let Answer::NotAdmitted(_) = &answer
+                    && let Some(agent) = self.paying_agent(&passed, caller).await?
+                {
+                    self.blame(&agent.id, passed.message).await;
+                }
+                told(answer, &passed, caller.is_some())?
+            }
         };
         self.fees_changed();
         Ok(told)
     }
 
-    /// Judges the payment again, unless that was done a moment ago, and signs it. What a caller or a payer may spend is
-    /// to be held here, between the two.
+    /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
+    /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
+    async fn adopt(&self, passed: &Passed, caller: &Caller) {
+        let adopting = self.settlements.adopt(&passed.message, &passed.terms, &caller.user);
+        match timeout(ADOPT_TIMEOUT, adopting).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "a settlement cannot be entered under its owner");
+            }
+            Err(_) => tracing::warn!("a settlement cannot be entered under its owner in time"),
+        }
+    }
+
+    /// Judges the payment again, unless that was done a moment ago, and signs it. What is left of an agent's limits is for
+    /// the journal to say, where nothing has been sent yet.
     async fn prepare(
         &self,
         request: &X402Request,
@@ -90,12 +119,20 @@ impl Facilitator {
         caller: Option<&Caller>,
     ) -> Result<NewSettlement, Unsigned> {
         self.check_fee_payer(&passed.payment).map_err(Unsigned::Undecided)?;
+        let agent = self.paying_agent(passed, caller).await.map_err(Unsigned::Undecided)?;
+        if let Some(agent) = &agent
+            && let Err(refusal) = self.check_agent(agent, request, passed)
+        {
+            self.blame(&agent.id, passed.message).await;
+            return Err(Unsigned::Refused(refusal));
+        }
         if !self.verified.take(passed.message, passed.terms) {
             let judged = self.look_ahead(&passed.payment).await;
             judged.map_err(Unsigned::Undecided)?.map_err(Unsigned::Refused)?;
         }
         let signed = self.sign(request, passed, caller).map_err(Unsigned::Undecided)?;
-        signed.map_err(Unsigned::Refused)
+        let signed = signed.map_err(Unsigned::Refused)?;
+        Ok(NewSettlement { agent: agent.map(|agent| agent.id), ..signed })
     }
 
     fn sign(&self, request: &X402Request, passed: &Passed, caller: Option<&Caller>) -> Judged<NewSettlement> {
@@ -122,7 +159,8 @@ impl Facilitator {
             network: self.network,
             resource: request.resource().map(str::to_owned),
             owner: caller.map(|caller| caller.user.clone()),
-            key_id: caller.map(|caller| caller.key_id.clone()),
+            agent: None,
+            key_id: Some(caller.map_or_else(|| WITHOUT_KEY.to_owned(), |caller| caller.key_id.clone())),
             max_fee_lamports: base_fee.saturating_add(payment.priority_fee_lamports),
             x402_version: request.version.number(),
         }))
@@ -155,7 +193,7 @@ impl Told {
     }
 }
 
-fn told(answer: Answer, passed: &Passed) -> Result<Told, Undecided> {
+fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecided> {
     let failed = |reason, message: &'static str, signature| {
         Ok(Told::Failed(Refusal::new(reason, message).by(passed.payment.payer), signature))
     };
@@ -172,6 +210,12 @@ fn told(answer: Answer, passed: &Passed) -> Result<Told, Undecided> {
             "this transaction is another payment's: it was or is being settled for other requirements",
             None,
         ),
+        Answer::CapReached(Cap::Key) if !has_key => failed(
+            Reason::AnonymousSponsorshipUsedUp,
+            "the transaction fees that this service pays a day for callers without an API key are used up: use a key, or \
+             try again after midnight UTC",
+            None,
+        ),
         Answer::CapReached(Cap::Key) => failed(
             Reason::KeySponsorshipUsedUp,
             "the transaction fees that this API key has paid for by this service a day are used up: try again after \
@@ -183,6 +227,7 @@ fn told(answer: Answer, passed: &Passed) -> Result<Told, Undecided> {
             "the transaction fees that this service pays a day are used up: try again after midnight UTC",
             None,
         ),
+        Answer::NotAdmitted(why) => Ok(Told::Failed(not_admitted(why).by(passed.payment.payer), None)),
         Answer::Busy => Err(Undecided::Busy),
         Answer::Refused | Answer::Unavailable => Err(Undecided::Unavailable),
     }

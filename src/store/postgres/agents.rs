@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 
-use super::{Lease, PostgresStore, unstorable};
+use super::{Lease, PostgresStore, decisions, unstorable};
 use crate::{
-    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Spending, Updated, UtcDay},
+    agents::{
+        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
+    },
     clock::UnixMs,
     ids::{AgentId, EventId},
-    store::agents::{self, AGENTS, AgentRow, SPENDING},
+    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
     store_error::StoreError,
 };
 
@@ -95,6 +97,31 @@ impl AgentStore for PostgresStore {
             lease.end(rows)
         });
         agents::spending(rows.await?)
+    }
+
+    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+        self.timed("hold", HOLDS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let held = decisions::hold_until(&mut lease, hold, until).await;
+            lease.end(held)
+        })
+        .await
+    }
+
+    async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {
+        self.timed("insert", FAILURES, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let noted = transactions::note_failure(&mut lease, failure).await;
+            lease.end(noted)
+        })
+        .await
+    }
+
+    async fn forget(&self, now: UnixMs, failed_before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        let holds = sqlx::query(agents::FORGET_HOLDS).bind(now.0).bind(i64::from(limit));
+        let failures = sqlx::query(agents::FORGET_FAILURES).bind(failed_before.0).bind(i64::from(limit));
+        let holds = self.execute("delete", HOLDS, holds).await?;
+        Ok(holds + self.execute("delete", FAILURES, failures).await?)
     }
 }
 

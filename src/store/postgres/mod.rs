@@ -5,12 +5,16 @@
 
 mod agents;
 mod api_keys;
+mod decisions;
 mod idempotency;
 mod payments;
+mod plans;
 mod record;
 mod requirements;
 mod server_secrets;
 mod settlements;
+mod subscriptions;
+mod usage;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

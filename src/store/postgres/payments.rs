@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 use sqlx::{Connection, PgConnection};
 
-use super::{Lease, PostgresStore, unstorable};
+use super::{Lease, PostgresStore, record::Kind, unstorable};
 use crate::{
+    agents::UtcDay,
     clock::UnixMs,
-    payments::{Entry, OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome},
+    payments::settlement::WITHOUT_KEY,
+    payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome},
     store::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page},
         sql,
@@ -17,15 +19,31 @@ use crate::{
 
 #[async_trait]
 impl PaymentStore for PostgresStore {
-    async fn on_record(&self, nonce: &str, transaction: &Signature) -> Result<OnRecord, StoreError> {
-        let select =
-            sqlx::query_as::<_, OnRecordRow>(sql::ON_RECORD).bind(nonce).bind(transaction.to_string());
+    async fn on_record(
+        &self,
+        nonce: &str,
+        transaction: &Signature,
+        paying: Option<Paying<'_>>,
+    ) -> Result<OnRecord, StoreError> {
+        let select = sqlx::query_as::<_, OnRecordRow>(sql::ON_RECORD)
+            .bind(nonce)
+            .bind(transaction.to_string())
+            .bind(paying.map(|paying| paying.wallet.to_string()))
+            .bind(paying.map(|paying| paying.user))
+            .bind(paying.map(|paying| paying.unit.as_str()))
+            .bind(paying.map(|paying| UtcDay::of(paying.at).0));
         let found = self.row(TRANSACTIONS, select).await?;
         found.map_or_else(|| Ok(OnRecord::default()), OnRecord::try_from)
     }
 
     async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
-        self.timed("record", TRANSACTIONS, self.record_batch(payments)).await?.ok_or(StoreError::Unknown)
+        let recorded = self.record_batch(Kind::Plain, payments);
+        self.timed("record", TRANSACTIONS, recorded).await?.ok_or(StoreError::Unknown)
+    }
+
+    async fn record_with_consequences(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
+        let recorded = self.record_batch(Kind::WithConsequences, payments);
+        self.timed("record", TRANSACTIONS, recorded).await?.ok_or(StoreError::Unknown)
     }
 
     async fn purge_nonces(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
@@ -50,8 +68,9 @@ impl PaymentStore for PostgresStore {
     }
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
-        let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+            .bind(signature.to_string())
+            .bind(WITHOUT_KEY);
         self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
     }
 

@@ -1,5 +1,5 @@
 //! Recording a batch of payments: one statement, which is one transaction and one round trip, whatever the batch's
-//! size.
+//! size. Payments with consequences are booked one by one by the same statement, all in one transaction.
 //!
 //! The unique constraints decide. A payment whose nonce or transaction is in the books, is being written by somebody
 //! else, or comes earlier in the batch is left out, and its neighbours are not touched by that.
@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use super::{Lease, PostgresStore, sqlstate};
 use crate::{
-    ids::EventId,
+    ids::{AgentId, EventId},
     payments::{Payment, RecordOutcome, Used},
     store::rows::{slot, units},
 };
@@ -24,14 +24,14 @@ const RECORD: &str = r#"
 WITH new AS (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::text[], $7::text[], $8::text[], $9::bigint[],
-        $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[]
+        $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::text[]
     ) AS new (id, owner, signature, nonce, meets_requirement, payer, recipient, currency, amount, resource, network,
-        slot, block_time_ms, verified_at_ms, request_tag, event_id)
+        slot, block_time_ms, verified_at_ms, request_tag, event_id, agent_id)
 ), recorded AS (
     INSERT INTO transactions (id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency,
-        amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag)
+        amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag, agent_id)
     SELECT id, 'settled', owner, signature, nonce, CASE WHEN meets_requirement THEN nonce END, payer, recipient,
-        currency, amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag
+        currency, amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag, agent_id
     FROM new ORDER BY signature COLLATE "C"
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -39,8 +39,8 @@ WITH new AS (
     INSERT INTO nonces (nonce, payment_id, used_at_ms)
     SELECT nonce, id, verified_at_ms FROM new JOIN recorded USING (id)
 ), told AS (
-    INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms)
-    SELECT event_id, 'payment.verified', owner, id, verified_at_ms FROM new JOIN recorded USING (id)
+    INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms, agent_id)
+    SELECT event_id, 'payment.verified', owner, id, verified_at_ms, agent_id FROM new JOIN recorded USING (id)
 )
 SELECT id FROM recorded"#;
 
@@ -48,18 +48,48 @@ SELECT id FROM recorded"#;
 const RIVALS: &str = "\
     SELECT id, signature, coalesce(nonce, '') FROM transactions WHERE signature = ANY ($1) OR nonce = ANY ($2)";
 
+mod transactions {
+    use sqlx::PgConnection;
+
+    use super::super::decisions::{capture, lock_agent, so_far};
+
+    crate::store::consequences::consequential_transactions!(
+        PgConnection,
+        "BEGIN",
+        super::book,
+        crate::store::postgres::subscriptions::transactions
+    );
+}
+
+/// How payments are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    WithConsequences,
+}
+
+/// One payment, within a database transaction.
+async fn book(connection: &mut PgConnection, payment: &Payment) -> Result<RecordOutcome, sqlx::Error> {
+    let outcomes = record(connection, std::slice::from_ref(payment), false).await?;
+    Ok(outcomes[0])
+}
+
 impl PostgresStore {
     /// One outcome for each payment, in their order. `None`: the answer to a commit was lost and nothing could be
     /// learnt since.
     pub(super) async fn record_batch(
         &self,
+        kind: Kind,
         payments: &[Payment],
     ) -> Result<Option<Vec<RecordOutcome>>, sqlx::Error> {
         let mut in_doubt = false;
         for attempt in 1..=ATTEMPTS {
             let recorded = match Lease::from(&self.pool).await {
                 Ok(mut lease) => {
-                    let recorded = record(&mut lease, payments, in_doubt).await;
+                    let recorded = match kind {
+                        Kind::Plain => record(&mut lease, payments, in_doubt).await,
+                        Kind::WithConsequences => transactions::record(&mut lease, payments, in_doubt).await,
+                    };
                     lease.end(recorded)
                 }
                 // Nothing was sent; what may have been committed before stays in doubt.
@@ -148,6 +178,7 @@ async fn insert(connection: &mut PgConnection, payments: &[Payment]) -> Result<V
         .bind(column(payments, |payment| payment.verified_at.0))
         .bind(column(payments, |payment| payment.request_tag.as_deref()))
         .bind(column(payments, |payment| EventId::of_payment(&payment.id).as_str().to_owned()))
+        .bind(column(payments, |payment| payment.agent.as_ref().map(AgentId::as_str)))
         .fetch_all(connection)
         .await
 }

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::{Lease, SqliteStore, decisions};
 use crate::{
-    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Spending, Updated, UtcDay},
+    agents::{
+        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
+    },
     clock::UnixMs,
     ids::{AgentId, EventId},
-    store::agents::{self, AGENTS, AgentRow, SPENDING},
+    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
     store_error::StoreError,
 };
 
@@ -84,5 +86,30 @@ impl AgentStore for SqliteStore {
             .bind(UtcDay::of(at).0)
             .bind(at.0);
         agents::spending(self.timed("select", SPENDING, select.fetch_all(&self.readers)).await?)
+    }
+
+    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+        self.timed("hold", HOLDS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let held = decisions::hold_until(&mut lease, hold, until).await;
+            lease.end(held)
+        })
+        .await
+    }
+
+    async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {
+        self.timed("insert", FAILURES, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let noted = transactions::note_failure(&mut lease, failure).await;
+            lease.end(noted)
+        })
+        .await
+    }
+
+    async fn forget(&self, now: UnixMs, failed_before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        let holds = sqlx::query(agents::FORGET_HOLDS).bind(now.0).bind(i64::from(limit));
+        let failures = sqlx::query(agents::FORGET_FAILURES).bind(failed_before.0).bind(i64::from(limit));
+        let holds = self.execute("delete", HOLDS, holds).await?;
+        Ok(holds + self.execute("delete", FAILURES, failures).await?)
     }
 }

@@ -2,13 +2,15 @@
 
 use async_trait::async_trait;
 use solana_signature::Signature;
-use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Connection, SqliteConnection};
 
 use super::{Lease, SqliteStore};
 use crate::{
+    agents::UtcDay,
     clock::UnixMs,
-    ids::EventId,
-    payments::{Entry, OnRecord, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
+    ids::{AgentId, EventId},
+    payments::settlement::WITHOUT_KEY,
+    payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
     store::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
         sql,
@@ -16,11 +18,34 @@ use crate::{
     store_error::StoreError,
 };
 
+mod transactions {
+    use sqlx::SqliteConnection;
+
+    use super::super::decisions::{capture, lock_agent, so_far};
+
+    crate::store::consequences::consequential_transactions!(
+        SqliteConnection,
+        "BEGIN IMMEDIATE",
+        super::write,
+        crate::store::sqlite::subscriptions::transactions
+    );
+}
+
 #[async_trait]
 impl PaymentStore for SqliteStore {
-    async fn on_record(&self, nonce: &str, transaction: &Signature) -> Result<OnRecord, StoreError> {
-        let select =
-            sqlx::query_as::<_, OnRecordRow>(sql::ON_RECORD).bind(nonce).bind(transaction.to_string());
+    async fn on_record(
+        &self,
+        nonce: &str,
+        transaction: &Signature,
+        paying: Option<Paying<'_>>,
+    ) -> Result<OnRecord, StoreError> {
+        let select = sqlx::query_as::<_, OnRecordRow>(sql::ON_RECORD)
+            .bind(nonce)
+            .bind(transaction.to_string())
+            .bind(paying.map(|paying| paying.wallet.to_string()))
+            .bind(paying.map(|paying| paying.user))
+            .bind(paying.map(|paying| paying.unit.as_str()))
+            .bind(paying.map(|paying| UtcDay::of(paying.at).0));
         self.timed("select", TRANSACTIONS, select.fetch_one(&self.readers)).await?.try_into()
     }
 
@@ -28,6 +53,15 @@ impl PaymentStore for SqliteStore {
         self.timed("record", TRANSACTIONS, async {
             let mut lease = Lease::from(&self.writer).await?;
             let recorded = record(&mut lease, payments).await;
+            lease.end(recorded)
+        })
+        .await
+    }
+
+    async fn record_with_consequences(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
+        self.timed("record", TRANSACTIONS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let recorded = transactions::record(&mut lease, payments, false).await;
             lease.end(recorded)
         })
         .await
@@ -51,8 +85,9 @@ impl PaymentStore for SqliteStore {
     }
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
-        let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT).bind(signature.to_string());
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+            .bind(signature.to_string())
+            .bind(WITHOUT_KEY);
         let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
         row.map(Entry::try_from).transpose()
     }
@@ -90,14 +125,11 @@ async fn record(
 }
 
 /// The unique constraints decide: a payment whose nonce or transaction is there already writes nothing.
-async fn write(
-    transaction: &mut Transaction<'_, Sqlite>,
-    payment: &Payment,
-) -> Result<RecordOutcome, sqlx::Error> {
+async fn write(transaction: &mut SqliteConnection, payment: &Payment) -> Result<RecordOutcome, sqlx::Error> {
     let row = sqlx::query(
         "INSERT INTO transactions (id, state, owner, signature, nonce, requirement_nonce, payer, recipient, \
-         currency, amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag) \
-         VALUES (?, 'settled', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         currency, amount, resource, network, slot, block_time_ms, verified_at_ms, request_tag, agent_id) \
+         VALUES (?, 'settled', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(payment.id.as_str())
     .bind(&payment.owner)
@@ -114,12 +146,13 @@ async fn write(
     .bind(payment.block_time.0)
     .bind(payment.verified_at.0)
     .bind(&payment.request_tag)
-    .execute(&mut **transaction)
+    .bind(payment.agent.as_ref().map(AgentId::as_str))
+    .execute(&mut *transaction)
     .await?;
     if row.rows_affected() == 0 {
         let nonce_used = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = ?)")
             .bind(&payment.nonce)
-            .fetch_one(&mut **transaction)
+            .fetch_one(&mut *transaction)
             .await?;
         return Ok(RecordOutcome::AlreadyUsed(if nonce_used { Used::Nonce } else { Used::Transaction }));
     }
@@ -127,17 +160,18 @@ async fn write(
         .bind(&payment.nonce)
         .bind(payment.id.as_str())
         .bind(payment.verified_at.0)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await?;
     sqlx::query(
-        "INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms) \
-         VALUES (?, 'payment.verified', ?, ?, ?)",
+        "INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms, agent_id) \
+         VALUES (?, 'payment.verified', ?, ?, ?, ?)",
     )
     .bind(EventId::of_payment(&payment.id).as_str())
     .bind(&payment.owner)
     .bind(payment.id.as_str())
     .bind(payment.verified_at.0)
-    .execute(&mut **transaction)
+    .bind(payment.agent.as_ref().map(AgentId::as_str))
+    .execute(&mut *transaction)
     .await?;
     Ok(RecordOutcome::Recorded)
 }

@@ -11,7 +11,7 @@ use crate::{
     clock::UnixMs,
     payments::settlement::{
         Claim, Claimed, Ending, Finished, InFlight, Journal, Journalled, MessageHash, Record,
-        SettlementStore, Sponsored,
+        SettlementStore, Sponsored, TermsHash,
     },
     store::settlements::{self, InFlightRow, SETTLEMENTS, SPONSORED_LAMPORTS, SettlementRow, day, subject},
     store_error::StoreError,
@@ -29,6 +29,8 @@ const TAKE_OVER: &str = "\
 
 mod transactions {
     use sqlx::SqliteConnection;
+
+    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
 
     crate::store::settlements::settlement_transactions!(SqliteConnection, "BEGIN IMMEDIATE");
 }
@@ -133,6 +135,15 @@ impl SettlementStore for SqliteStore {
     async fn forget_claims(&self, now: UnixMs, limit: u32) -> Result<u64, StoreError> {
         let delete = sqlx::query(settlements::FORGET_CLAIMS).bind(now.0).bind(i64::from(limit));
         self.execute("delete", SETTLEMENTS, delete).await
+    }
+
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError> {
+        self.timed("adopt", SETTLEMENTS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let adopted = transactions::adopt(&mut lease, message, terms, owner).await;
+            lease.end(adopted)
+        })
+        .await
     }
 
     async fn find(&self, signature: &Signature) -> Result<Option<Record>, StoreError> {

@@ -1,6 +1,9 @@
 //! Agents: registering and changing them, and what they may spend. On both databases.
 
+mod limits;
+mod races;
 mod routes;
+mod x402;
 
 use pay402::config::Environment;
 use serde_json::{Value, json};

@@ -1,9 +1,11 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
-mod agents;
+pub mod agents;
+mod api_key_lines;
 mod api_keys;
 mod batches;
 mod constraints;
+mod holds;
 mod idempotency;
 mod migrations;
 mod payments;
@@ -12,7 +14,8 @@ mod races;
 mod requirements;
 mod settlement_races;
 mod settlement_trouble;
-mod settlements;
+pub mod settlements;
+mod subscriptions;
 mod trouble;
 mod upgrade;
 
@@ -28,9 +31,10 @@ use pay402::{
 };
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::harness::postgres::PostgresServer;
+use crate::harness::{TestApp, postgres::PostgresServer};
 
 /// A database of the test's own, which instances can be opened on.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl Backend {
     }
 
     /// Another instance's access to the database, whatever the state that is in.
-    async fn open(&self) -> Books {
+    pub async fn open(&self) -> Books {
         let metrics = Arc::new(Metrics::new());
         match self {
             Self::Sqlite(folder) => {
@@ -81,6 +85,27 @@ impl Backend {
             Self::Sqlite(_) => None,
             Self::Postgres(server) => Some(server.url()),
         }
+    }
+
+    /// The service on this very database.
+    pub async fn app(&self) -> TestApp {
+        let url = match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        };
+        TestApp::with(|environment, _| environment.with("DATABASE_URL", url)).await
+    }
+
+    /// What a statement selects: a text and a number a row.
+    pub async fn select(&self, statement: &'static str) -> Vec<(String, i64)> {
+        let rows = match self {
+            Self::Sqlite(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
+                sqlx::query_as(statement).fetch_all(&mut file.connect().await.unwrap()).await
+            }
+            Self::Postgres(server) => sqlx::query_as(statement).fetch_all(&mut server.connect().await).await,
+        };
+        rows.unwrap()
     }
 
     pub async fn books(&self) -> Books {
@@ -113,7 +138,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-const OWNER: &str = "merchant";
+pub const OWNER: &str = "merchant";
 
 fn signature(number: u64) -> Signature {
     let mut bytes = [7; 64];
@@ -122,7 +147,7 @@ fn signature(number: u64) -> Signature {
 }
 
 /// The payment of this number: no two have anything in common that must be unique.
-fn payment(number: u64) -> Payment {
+pub fn payment(number: u64) -> Payment {
     Payment {
         id: PaymentId::from_stored(format!("pay_{number:026}")),
         state: PaymentState::Settled,
@@ -139,6 +164,8 @@ fn payment(number: u64) -> Payment {
         slot: 7,
         block_time: UnixMs(1_700_000_000_000),
         verified_at: UnixMs(1_700_000_001_234),
+        agent: None,
+        subscription: None,
         request_tag: None,
     }
 }

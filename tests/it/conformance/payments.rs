@@ -39,7 +39,7 @@ async fn what_is_recorded_is_found_as_it_was(backend: Backend) {
         ..payment(1)
     };
     let anonymous = Payment { owner: None, ..payment(2) };
-    assert_eq!(store.on_record(&full.nonce, &full.transaction).await.unwrap().used, None);
+    assert_eq!(store.on_record(&full.nonce, &full.transaction, None).await.unwrap().used, None);
     assert_eq!(record(&books, &full).await, Recorded);
     assert_eq!(record(&books, &anonymous).await, Recorded);
 
@@ -55,10 +55,10 @@ async fn what_is_recorded_is_found_as_it_was(backend: Backend) {
         assert_eq!(store.find(OWNER, strange).await.unwrap(), None, "{strange:?}");
         assert_eq!(store.find_by_nonce(strange).await.unwrap(), None, "{strange:?}");
     }
-    assert_eq!(store.on_record("new", &full.transaction).await.unwrap().used, Some(Used::Transaction));
-    assert_eq!(store.on_record(&full.nonce, &signature(9)).await.unwrap().used, Some(Used::Nonce));
-    assert_eq!(store.on_record(&full.nonce, &full.transaction).await.unwrap().used, Some(Used::Nonce));
-    assert_eq!(store.on_record("new", &signature(9)).await.unwrap().used, None);
+    assert_eq!(store.on_record("new", &full.transaction, None).await.unwrap().used, Some(Used::Transaction));
+    assert_eq!(store.on_record(&full.nonce, &signature(9), None).await.unwrap().used, Some(Used::Nonce));
+    assert_eq!(store.on_record(&full.nonce, &full.transaction, None).await.unwrap().used, Some(Used::Nonce));
+    assert_eq!(store.on_record("new", &signature(9), None).await.unwrap().used, None);
 
     // Another instance, and one that comes later, see the same.
     let later = backend.books().await;
@@ -178,7 +178,7 @@ async fn a_payment_for_a_requirement_that_is_not_there_is_rejected(backend: Back
     // A rejected batch has written nothing; what was right in it can be written alone.
     assert_eq!(books.payments.list(OWNER, 10, 0).await.unwrap().total, 0);
     assert_eq!(record(&books, &payment(1)).await, Recorded);
-    assert_eq!(books.payments.on_record(&wrong.nonce, &wrong.transaction).await.unwrap().used, None);
+    assert_eq!(books.payments.on_record(&wrong.nonce, &wrong.transaction, None).await.unwrap().used, None);
 }
 
 async fn forgetting_old_nonces_does_not_free_them(backend: Backend) {
@@ -190,7 +190,10 @@ async fn forgetting_old_nonces_does_not_free_them(backend: Backend) {
     assert_eq!(books.payments.purge_nonces(UnixMs(4000), 2).await.unwrap(), 2);
     assert_eq!(books.payments.purge_nonces(UnixMs(4000), 2).await.unwrap(), 1);
     assert_eq!(books.payments.purge_nonces(UnixMs(4000), 2).await.unwrap(), 0);
-    assert_eq!(books.payments.on_record("nonce 1", &signature(99)).await.unwrap().used, Some(Used::Nonce));
+    assert_eq!(
+        books.payments.on_record("nonce 1", &signature(99), None).await.unwrap().used,
+        Some(Used::Nonce)
+    );
     let again = Payment { nonce: "nonce 1".to_owned(), ..payment(6) };
     assert_eq!(record(&books, &again).await, AlreadyUsed(Used::Nonce));
 }

@@ -1,6 +1,8 @@
 //! The statements of every request find their rows by an index, where there are rows enough for it to matter.
 
-use pay402::store::{settlements, sql};
+mod subscriptions;
+
+use pay402::store::{agents, settlements, sql};
 use serde_json::Value;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
 
@@ -28,21 +30,49 @@ const KEY_BY_ID: (&str, &str) = ("api_keys_pkey", "sqlite_autoindex_api_keys_1")
 const KEY_BY_PREFIX: (&str, &str) = ("api_keys_prefix_key", "sqlite_autoindex_api_keys_2");
 const KEYS_BY_USER: (&str, &str) = ("api_keys_by_user", "api_keys_by_user");
 
+const AGENT_BY_ID: (&str, &str) = ("agents_pkey", "sqlite_autoindex_agents_1");
+const AGENT_BY_WALLET: (&str, &str) = ("agents_by_wallet", "agents_by_wallet");
+const AGENTS_BY_OWNER: (&str, &str) = ("agents_by_owner", "agents_by_owner");
+/// Without row ids, a table is its primary key's index.
+const SPENDING: (&str, &str) = ("agent_spending_pkey", "PRIMARY KEY");
+const HOLDS: (&str, &str) = ("agent_holds_by_day", "agent_holds_by_day");
+const HOLDS_BY_END: (&str, &str) = ("agent_holds_by_end", "agent_holds_by_end");
+const FAILURES_BY_AGE: (&str, &str) = ("agent_failures_by_age", "agent_failures_by_age");
+
 const PENDING: (&str, &str) = ("settlements_pending", "settlements_pending");
 const CLAIMED: (&str, &str) = ("settlements_claimed", "settlements_claimed");
 const SETTLED_SIGNATURE: (&str, &str) = ("settlements_signature_key", "sqlite_autoindex_settlements_3");
 
-fn hot() -> [Hot; 14] {
+fn hot() -> [Hot; 20] {
     let signature = signature(1).to_string();
     let owner = "owner 5".to_owned();
     let (key, user) = ("sk_test_00000005".to_owned(), "user 5".to_owned());
     let hot = |sql, texts, indexes| Hot { sql, texts, numbers: vec![], indexes };
+    let agent = || vec!["agent_5".to_owned(), user.clone()];
     [
-        hot(
-            sql::ON_RECORD,
-            vec!["nonce 5".to_owned(), signature.clone()],
-            &[BY_NONCE, BY_SIGNATURE, REQUIREMENT, BY_REQUIREMENT],
-        ),
+        Hot {
+            numbers: vec![7],
+            ..hot(
+                sql::ON_RECORD,
+                vec![
+                    "nonce 5".to_owned(),
+                    signature.clone(),
+                    format!("{:<32}", "wallet 5"),
+                    user.clone(),
+                    "sol".to_owned(),
+                ],
+                &[BY_NONCE, BY_SIGNATURE, REQUIREMENT, BY_REQUIREMENT, AGENT_BY_WALLET, SPENDING],
+            )
+        },
+        hot(agents::FIND_AGENT, agent(), &[AGENT_BY_ID, AGENT_BY_WALLET]),
+        Hot { numbers: vec![50, 0], ..hot(agents::LIST_AGENTS, vec![user.clone()], &[AGENTS_BY_OWNER]) },
+        hot(agents::COUNT_AGENTS, vec![user.clone()], &[AGENTS_BY_OWNER]),
+        Hot {
+            numbers: vec![7, 7],
+            ..hot(agents::SPENDING_OF_DAY, vec!["agent_5".to_owned()], &[SPENDING, HOLDS])
+        },
+        Hot { numbers: vec![2, 64], ..hot(agents::FORGET_HOLDS, vec![], &[HOLDS_BY_END]) },
+        Hot { numbers: vec![2, 64], ..hot(agents::FORGET_FAILURES, vec![], &[FAILURES_BY_AGE]) },
         hot(sql::FIND_PAYMENT, vec![signature.clone(), owner.clone()], &[BY_ID, BY_SIGNATURE]),
         hot(sql::FIND_ANONYMOUS_SETTLEMENT, vec![signature], &[BY_SIGNATURE]),
         hot(sql::FIND_PAYMENT_BY_NONCE, vec!["nonce 5".to_owned()], &[BY_NONCE]),
@@ -99,6 +129,20 @@ const API_KEYS: &str = "\
     INSERT INTO api_keys (id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms) \
     SELECT 'key_' || n, 'sk_test_' || substr('' || (100000000 + n), 2), 'test', 'n', 'user ' || (n % 50), '*', '', \
         '$2b$12$01234567890123456789012345678901234567890123456789012', 1 FROM numbers";
+const AGENTS: &str = "\
+    INSERT INTO agents (id, owner, name, public_key, created_at_ms, updated_at_ms) \
+    SELECT 'agent_' || n, 'user ' || (n % 50), 'n', substr('wallet ' || n || '                                ', 1, 32), \
+        1, 1 FROM numbers";
+const SPENT: &str = "\
+    INSERT INTO agent_spending (agent_id, day, unit, spent) SELECT 'agent_' || n, 7, 'sol', 1 FROM numbers";
+const HELD: &str = "\
+    INSERT INTO agent_holds (message, agent_id, day, unit, amount, expires_at_ms) \
+    SELECT hash, 'agent_' || n, 7, 'sol', 1, n FROM hashes";
+const FAILED: &str = "\
+    INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) SELECT 'agent_' || n, 'a', n FROM numbers";
+const API_KEY_EVENTS: &str = "\
+    INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) \
+    SELECT 'evt_' || n, 'key_' || n, 'created', 'operator', 1 FROM numbers";
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
@@ -110,11 +154,15 @@ async fn postgres_finds_by_index() {
     let Backend::Postgres(server) = &backend else { unreachable!() };
     let mut connection = server.connect().await;
     for statement in
-        [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS, "ANALYZE"]
+        [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
+            .into_iter()
+            .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+            .chain(subscriptions::POSTGRES_ROWS)
+            .chain(["ANALYZE"])
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -150,10 +198,13 @@ async fn sqlite_finds_by_index() {
     let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
     let mut connection = file.connect().await.unwrap();
     for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
+        .into_iter()
+        .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+        .chain(subscriptions::SQLITE_ROWS)
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -164,7 +215,7 @@ async fn sqlite_finds_by_index() {
             step.contains("TEMP B-TREE") || step.starts_with("SCAN") && !one_row
         };
         assert!(!plan.iter().any(misses), "{sql}: {plan:#?}");
-        let used = |index: &str| plan.iter().any(|step| step.contains(&format!("INDEX {index} ")));
+        let used = |index: &str| plan.iter().any(|step| step.contains(&format!(" {index} ")));
         assert!(indexes.iter().all(|(_, index)| used(index)), "{sql}: {plan:#?}");
     }
 }

@@ -52,14 +52,14 @@ async fn what_is_issued_is_found_as_it_was(backend: Backend) {
     least.requirement.amount = Amount::from_atomic(1).unwrap();
     for requirement in [full, least, issued("exact", Scheme::Exact)] {
         store.issue(&requirement).await.unwrap();
-        let on_record = books.payments.on_record(&requirement.nonce, &signature(1)).await.unwrap();
-        assert_eq!(on_record, OnRecord { used: None, issued: Some(requirement.clone()) });
+        let on_record = books.payments.on_record(&requirement.nonce, &signature(1), None).await.unwrap();
+        assert_eq!(on_record, OnRecord { issued: Some(requirement.clone()), ..OnRecord::default() });
         assert_eq!(store.find(&requirement.nonce).await.unwrap(), Some(requirement));
     }
     for strange in ["", "EXACT", "exact ", "a\0b", "' OR 1=1 --"] {
         assert_eq!(store.find(strange).await.unwrap(), None, "{strange:?}");
     }
-    assert_eq!(books.payments.on_record("EXACT", &signature(1)).await.unwrap(), OnRecord::default());
+    assert_eq!(books.payments.on_record("EXACT", &signature(1), None).await.unwrap(), OnRecord::default());
 }
 
 async fn a_nonce_is_issued_once(backend: Backend) {
@@ -92,7 +92,7 @@ async fn a_payment_makes_a_requirement_paid(backend: Backend) {
         let found = books.requirements.find(nonce).await.unwrap().unwrap();
         (found.payment_id.clone(), found.state(later))
     };
-    let on_record = books.payments.on_record("met", &signature(9)).await.unwrap();
+    let on_record = books.payments.on_record("met", &signature(9), None).await.unwrap();
     assert_eq!(on_record.used, Some(Used::Nonce));
     assert_eq!(on_record.issued.unwrap().payment_id, Some(meets.id.to_string()));
     assert_eq!(state("met").await, (Some(meets.id.to_string()), RequirementState::Paid));

@@ -56,6 +56,7 @@ pub fn journal(claim: Claim, number: u64) -> Journal {
             network: Network::Sandbox,
             resource: Some("https://shop/report".to_owned()),
             owner: Some(OWNER.to_owned()),
+            agent: None,
             key_id: Some("key_1".to_owned()),
             max_fee_lamports: 5_000,
             x402_version: 2,
@@ -263,7 +264,10 @@ async fn a_transaction_is_settled_or_proved_but_not_both(backend: Backend) {
         }
         let proved = Payment { transaction: entry.settlement.signature, ..payment(u64::from(message)) };
         let used = Some(Used::Transaction);
-        assert_eq!(books.payments.on_record(&proved.nonce, &proved.transaction).await.unwrap().used, used);
+        assert_eq!(
+            books.payments.on_record(&proved.nonce, &proved.transaction, None).await.unwrap().used,
+            used
+        );
         let outcomes = books.payments.record_all(&[proved, payment(100 + u64::from(message))]).await.unwrap();
         assert_eq!(outcomes, [RecordOutcome::AlreadyUsed(Used::Transaction), RecordOutcome::Recorded]);
     }

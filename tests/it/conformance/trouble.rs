@@ -50,7 +50,7 @@ async fn assert_unavailable(books: &Books) {
     let all = async {
         tokio::join!(
             payments.record_all(&batch),
-            payments.on_record("n", &transaction),
+            payments.on_record("n", &transaction, None),
             payments.find(OWNER, "n"),
             payments.list(OWNER, 1, 0),
             requirements.find("n"),
@@ -200,7 +200,7 @@ async fn a_lock_that_nobody_gives_back_uses_up_the_pool_but_no_time() {
     run(&mut operator, "LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE").await;
     let requests = (0..40).map(|number| {
         let store = Arc::clone(&books.payments);
-        tokio::spawn(async move { store.on_record("n", &signature(number)).await })
+        tokio::spawn(async move { store.on_record("n", &signature(number), None).await })
     });
     let answers = timeout(BOUND, join_all(requests)).await.expect("requests end in bounded time");
     for answer in answers {
@@ -215,7 +215,7 @@ async fn a_lock_that_nobody_gives_back_uses_up_the_pool_but_no_time() {
     .unwrap();
     assert!(connections <= 16, "{connections}");
     run(&mut operator, "ROLLBACK").await;
-    assert_eq!(books.payments.on_record("n", &signature(1)).await.unwrap().used, None);
+    assert_eq!(books.payments.on_record("n", &signature(1), None).await.unwrap().used, None);
 }
 
 /// As after a failover: connections lead to what is now a standby.
@@ -231,7 +231,7 @@ async fn a_database_that_refuses_writes_for_a_while() {
         let writable = refusing.database.check_writable().await;
         assert!(matches!(writable, Err(StoreError::Unavailable(_))), "{writable:?}");
         assert_eq!(
-            refusing.payments.on_record("n", &signature(1)).await.unwrap().used,
+            refusing.payments.on_record("n", &signature(1), None).await.unwrap().used,
             None,
             "reading goes on"
         );

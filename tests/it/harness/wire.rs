@@ -1,6 +1,6 @@
 //! Bytes on a connection, for what no client would send.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -57,6 +57,26 @@ impl Wire {
         String::from_utf8_lossy(&buffer[..read.unwrap_or_default()]).into_owned()
     }
 
+    /// What has come by now.
+    pub fn read_now(&mut self) -> String {
+        let mut buffer = [0; 4096];
+        let read = self.0.try_read(&mut buffer).unwrap_or_default();
+        String::from_utf8_lossy(&buffer[..read]).into_owned()
+    }
+
+    /// Reads until one of these has arrived, or the other side has ended or broken the connection.
+    pub async fn read_past(&mut self, one: &str, other: &str) -> String {
+        let mut read = String::new();
+        while !read.contains(one) && !read.contains(other) {
+            let more = self.read_some().await;
+            if more.is_empty() {
+                break;
+            }
+            read.push_str(&more);
+        }
+        read
+    }
+
     /// Reads until this has arrived.
     pub async fn read_until(&mut self, end: &str) -> String {
         let mut read = Vec::new();
@@ -67,6 +87,46 @@ impl Wire {
             read.extend(&buffer[..more]);
         }
         String::from_utf8_lossy(&read).into_owned()
+    }
+}
+
+/// A client of HTTP/2 that is there: it reads whatever comes, and answers pings.
+pub struct Attentive {
+    pub wire: Wire,
+    arrived: Vec<u8>,
+}
+
+impl Attentive {
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+
+    pub fn new(wire: Wire) -> Self {
+        Self { wire, arrived: Vec::new() }
+    }
+
+    /// Takes what has come; whether the connection is still there.
+    pub async fn attend(&mut self) -> bool {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match self.wire.0.try_read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(more) => self.arrived.extend(&buffer[..more]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        while let Some(frame) = self.next_frame() {
+            if (frame[3], frame[4] & Self::ACK) == (Self::PING, 0) {
+                self.wire.send_frame(Self::PING, Self::ACK, 0, &frame[9..]).await;
+            }
+        }
+        true
+    }
+
+    /// With its head of nine bytes.
+    fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let length = self.arrived.get(..3)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        (self.arrived.len() >= 9 + length).then(|| self.arrived.drain(..9 + length).collect())
     }
 }
 

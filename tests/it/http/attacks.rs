@@ -1,5 +1,7 @@
 //! Heads that no client sends, byte by byte.
 
+use serde_json::Value;
+
 use crate::harness::{
     KEY, OTHER_KEY, TestApp,
     wire::{Wire, exchange, status},
@@ -32,6 +34,48 @@ async fn header_bombs() {
     assert_eq!(app.get("/health", None).await.status, 200);
 }
 
+/// What is no request is told so like everything else, on a connection that ends with it; also after requests that were.
+#[tokio::test]
+async fn heads_that_cannot_be_read_are_answered_in_the_envelope() {
+    let app = TestApp::start().await;
+    let keep = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    let many = format!("GET /health HTTP/1.1\r\nhost: x\r\n{}\r\n", "x-many: 1\r\n".repeat(101));
+    let long = format!("GET /health HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(64 * 1024));
+    for (head, expected, code) in [
+        ("GET /health HTTP/1.1\r\nho st: x\r\n\r\n", 400, "INVALID_REQUEST"),
+        ("GET  HTTP/1.1\r\nhost: x\r\n\r\n", 400, "INVALID_REQUEST"),
+        ("POST /verify HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n", 400, "INVALID_REQUEST"),
+        (&many, 431, "HEAD_TOO_LARGE"),
+        (&long, 431, "HEAD_TOO_LARGE"),
+        (&path, 431, "HEAD_TOO_LARGE"),
+    ] {
+        for before in [0, 1] {
+            let mut wire = Wire::to(&app.url).await;
+            if before == 1 {
+                wire.send(keep).await;
+                wire.read_until("}").await;
+            }
+            wire.try_send(head).await;
+            let answer = wire.read_to_end().await;
+            assert_eq!(status(&answer), expected, "{answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["code"], code, "{answer}");
+            let id = format!("x-request-id: {}", body["requestId"].as_str().unwrap());
+            for line in
+                [&id, "content-type: application/json", "connection: close", "x-frame-options: SAMEORIGIN"]
+            {
+                assert_eq!(head.lines().filter(|told| *told == line).count(), 1, "{line}: {answer}");
+            }
+            for name in ["date: ", "content-length: "] {
+                assert_eq!(head.lines().filter(|told| told.starts_with(name)).count(), 1, "{name}: {answer}");
+            }
+        }
+    }
+    assert_eq!(app.count(r#"errors_total{code="HEAD_TOO_LARGE",type="client"}"#).await, 6);
+}
+
 /// What a proxy in front may take for the end of a body, the service must not take for another.
 #[tokio::test]
 async fn request_smuggling() {
@@ -50,6 +94,7 @@ async fn request_smuggling() {
         ("transfer-encoding: identity\r\n", "{}"),
         ("transfer-encoding: chunked, identity\r\n", "0\r\n\r\n"),
         ("transfer-encoding: xchunked\r\n", "0\r\n\r\n"),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", "0\r\n\r\n"),
         ("content-length : 2\r\n", "{}"),
         (" folded: 2\r\n", "{}"),
         ("content\0-length: 2\r\n", "{}"),
@@ -58,6 +103,24 @@ async fn request_smuggling() {
         let answer = exchange(&app.url, post(headers, &format!("{body}{smuggled}"))).await;
         assert_eq!(status(&answer), 400, "{headers:?}: {answer}");
         assert_eq!(answer.matches("HTTP/1.").count(), 1, "{headers:?}: {answer}");
+    }
+    // Chunks did not exist in HTTP/1.0, and no two agree on what they are there.
+    let old = post("transfer-encoding: chunked\r\n", &format!("0\r\n\r\n{smuggled}"))
+        .replace("HTTP/1.1", "HTTP/1.0");
+    let answer = exchange(&app.url, old).await;
+    assert_eq!((status(&answer), answer.matches("HTTP/1.").count()), (400, 1), "{answer}");
+    // Chunks that are none: what follows is not read.
+    for chunk in [
+        "0x2\r\n{}\r\n0\r\n\r\n",
+        "-2\r\n{}\r\n0\r\n\r\n",
+        "2\n{}\n0\n\n",
+        "2\r\n{}0\r\n\r\n",
+        "ffffffffffffffffff\r\n{}",
+    ] {
+        let answer =
+            exchange(&app.url, post("transfer-encoding: chunked\r\n", &format!("{chunk}{smuggled}"))).await;
+        assert_eq!((status(&answer), answer.matches("HTTP/1.").count()), (400, 1), "{chunk:?}: {answer}");
+        assert!(answer.contains("BODY_UNREADABLE"), "{chunk:?}: {answer}");
     }
     // Both lengths: the chunks count, and nothing after them is read on this connection.
     for headers in [
@@ -196,5 +259,29 @@ async fn a_byte_too_many() {
             wire.try_send(request).await;
             assert_eq!(status(&wire.read_until("\r\n\r\n").await), expected);
         }
+    }
+}
+
+/// Headers after a body are no headers: they name no caller, and many of them are refused with the body.
+#[tokio::test]
+async fn trailers() {
+    let app = TestApp::start().await;
+    let post = |trailers: &str| {
+        format!(
+            "POST /requirements HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             transfer-encoding: chunked\r\ntrailer: x-api-key\r\n\r\n2\r\n{{}}\r\n0\r\n{trailers}\r\n{}",
+            get("/health", "")
+        )
+    };
+    let answer = exchange(&app.url, post(&format!("x-api-key: {KEY}\r\n"))).await;
+    assert_eq!(status(&answer), 401, "{answer}");
+    let verify = |trailers: &str| post(trailers).replace("/requirements", "/verify");
+    let answer = exchange(&app.url, verify("x-one: 1\r\n")).await;
+    assert!(answer.contains("VALIDATION_FAILED") && answer.contains("402pay-facilitator"), "{answer}");
+    for bomb in ["x-many: 1\r\n".repeat(5000), format!("x-long: {}\r\n", "x".repeat(64 * 1024))] {
+        let mut wire = Wire::to(&app.url).await;
+        wire.try_send(verify(&bomb)).await;
+        let answer = wire.read_to_end().await;
+        assert!(answer.contains("BODY_UNREADABLE") && !answer.contains("402pay-facilitator"), "{answer}");
     }
 }

@@ -1,12 +1,13 @@
 //! HTTP/2 without TLS, as behind a proxy that speaks it.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use reqwest::Version;
+use tokio::time::{Instant, sleep};
 
 use crate::harness::{
     KEY, TestApp,
-    wire::{PREFACE, Wire, exchange, status},
+    wire::{PATIENCE, PREFACE, Wire, exchange, status},
 };
 
 async fn start() -> TestApp {
@@ -73,6 +74,85 @@ async fn slow_bodies() {
         assert_eq!(status(&answer), 408, "{answer}");
         assert!(answer.contains("BODY_TIMEOUT"), "{answer}");
     }
+}
+
+/// A byte now and then is no body either, however long it goes on.
+#[tokio::test]
+async fn bodies_byte_by_byte() {
+    let app = TestApp::start().await;
+    let mut first = Wire::to(&app.url).await;
+    first
+        .send(
+            "POST /verify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             transfer-encoding: chunked\r\n\r\n",
+        )
+        .await;
+    let mut second = Wire::to(&app.url).await;
+    second.send(PREFACE).await;
+    second.send_frame(1, 4, 1, &post_verify()).await;
+    let until = Instant::now() + PATIENCE;
+    let (mut told_first, mut told_second) = (String::new(), String::new());
+    while !told_first.contains("BODY_TIMEOUT") || !told_second.contains("BODY_TIMEOUT") {
+        assert!(Instant::now() < until, "they are listened to for ever");
+        first.try_send("1\r\n \r\n").await;
+        second.send_frame(0, 0, 1, b" ").await;
+        sleep(Duration::from_millis(20)).await;
+        told_first.push_str(&first.read_now());
+        told_second.push_str(&second.read_now());
+    }
+}
+
+/// What HTTP/2 has no words for is not passed on as if it had.
+#[tokio::test]
+async fn requests_that_http2_does_not_know() {
+    let app = TestApp::start().await;
+    let literal = |name: &str, value: &str| {
+        let sized = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        [vec![0], sized(name), sized(value)].concat()
+    };
+    let reset = "\0\0\x04\x03";
+    for (name, value) in
+        [("transfer-encoding", "chunked"), ("connection", "close"), ("host", "a\r\nb: c"), ("Upper", "x")]
+    {
+        let mut wire = Wire::to(&app.url).await;
+        wire.send(PREFACE).await;
+        let head = [vec![0x82, 0x86, 0x84], literal(name, value)].concat();
+        wire.send_frame(1, 5, 1, &head).await;
+        let answer = wire.read_past(reset, "\x07\0\0\0\0\0").await;
+        assert!(!answer.contains("requestId"), "{name}: {answer}");
+    }
+    // A body that is not as long as was said.
+    for (said, body) in [("4", &b"{}"[..]), ("1", b"{}")] {
+        let mut wire = Wire::to(&app.url).await;
+        wire.send(PREFACE).await;
+        let head = [post_verify(), literal("content-length", said)].concat();
+        wire.send_frame(1, 4, 1, &head).await;
+        wire.send_frame(0, 1, 1, body).await;
+        let answer = wire.read_past(reset, "BODY_UNREADABLE").await;
+        assert!(!answer.contains("VALIDATION_FAILED"), "{said}: {answer}");
+    }
+    // A tunnel to elsewhere: CONNECT has no scheme and no path.
+    let mut wire = Wire::to(&app.url).await;
+    wire.send(PREFACE).await;
+    let head = [literal(":method", "CONNECT"), literal(":authority", "elsewhere:443")].concat();
+    wire.send_frame(1, 4, 1, &head).await;
+    wire.read_until("NOT_FOUND").await;
+}
+
+/// One head of 16 KiB that unfolds to 40 MB: each byte names a header of 4000 bytes.
+#[tokio::test]
+async fn heads_that_unfold_without_end() {
+    let app = TestApp::start().await;
+    let mut wire = Wire::to(&app.url).await;
+    wire.send(PREFACE).await;
+    let value = [b'y'; 4000];
+    let bomb =
+        [&[0x82, 0x86, 0x84, 0x40, 0x01, b'x', 0x7f, 0xa1, 0x1e][..], &value, &[0xbe; 10_000]].concat();
+    wire.send_frame(1, 5, 1, &bomb).await;
+    // Whoever does that is not talked to any more.
+    let answer = wire.read_to_end().await;
+    assert!(!answer.contains("requestId"), "{answer}");
+    assert_eq!(app.get("/health", None).await.status, 200);
 }
 
 /// The head of a `POST /verify` with JSON: HPACK without compression.

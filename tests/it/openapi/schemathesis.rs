@@ -26,6 +26,9 @@ use crate::harness::{Answer, KEY, process::ServiceProcess, rounds};
 /// Real payments that schemathesis has to prove.
 const PAYMENTS: u64 = 12;
 
+/// Agents to be asked for, and as many to be deleted.
+const AGENTS: u8 = 12;
+
 struct Tried {
     service: ServiceProcess,
     chain: Sandbox,
@@ -75,7 +78,31 @@ impl Tried {
         });
         let issued = self.post("/requirements", &terms).await;
         assert_eq!(issued.status, 201, "{issued:?}");
+        let agents = join_all((0..2 * AGENTS).map(async |n| {
+            let body = json!({"name": "known", "publicKey": solana_pubkey::Pubkey::new_from_array([n; 32]).to_string()});
+            let made = self.post("/agents", &body).await;
+            assert_eq!(made.status, 201, "{made:?}");
+            made.body["id"].clone()
+        }))
+        .await;
+        let (agents, deleted) = agents.split_at(AGENTS.into());
+        let make = async |path: &str, body: &Value, many: usize| {
+            let mut ids = Vec::new();
+            for _ in 0..many {
+                let made = self.post(path, body).await;
+                assert_eq!(made.status, 201, "{made:?}");
+                ids.push(made.body["id"].clone());
+            }
+            ids
+        };
+        let plan = json!({"name": "known", "pricePerMonth": 1, "currency": "USDC"});
+        let (plans, removed) = (make("/plans", &plan, 2).await, make("/plans", &plan, 4).await);
+        let subscription = json!({"planId": plans[0], "agentId": agents[0]});
+        let subscriptions = make("/subscriptions", &subscription, 2).await;
+        let cancelled = make("/subscriptions", &subscription, 4).await;
         json!({
+            "agents": agents, "deleted": deleted, "plans": plans, "removed": removed, "subscriptions": subscriptions,
+            "cancelled": cancelled,
             "proofs": proofs, "payments": [payment["id"], payment["transactionId"]], "nonces": [issued.body["nonce"]],
         })
     }

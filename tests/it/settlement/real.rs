@@ -101,6 +101,7 @@ impl Stage {
             network: Network::Sandbox,
             resource: None,
             owner: Some("merchant".to_owned()),
+            agent: None,
             key_id: Some("key_1".to_owned()),
             max_fee_lamports: 5_000,
             x402_version: 2,

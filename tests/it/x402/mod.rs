@@ -8,7 +8,7 @@ mod decoding;
 mod extras;
 mod http;
 pub mod kit;
-mod mutations;
+pub mod mutations;
 mod oracle;
 mod replies;
 mod signers;

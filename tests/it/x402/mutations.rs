@@ -11,7 +11,7 @@ use proptest::{
     prelude::*,
     sample::Index,
     strategy::ValueTree,
-    test_runner::{Config, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use solana_instruction::{AccountMeta, Instruction};
 use solana_keypair::Keypair;
@@ -276,8 +276,22 @@ fn flipped(message: VersionedMessage, bit: Index) -> VersionedMessage {
     }
 }
 
+/// A buyer's helper, who signs what a mutation lets it sign.
+pub fn helper() -> Keypair {
+    Keypair::new_from_array([81; 32])
+}
+
+/// Mutants of a payment, the same under the same seed.
+pub fn mutants(case: &Case, seed: u64) -> impl Iterator<Item = Vec<u8>> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    std::iter::from_fn(move || Some(mutate(case, &mutations().new_tree(&mut runner).unwrap().current())))
+}
+
 fn case() -> Case {
-    Case { others: vec![Keypair::new_from_array([81; 32])], ..Case::new() }
+    Case { others: vec![helper()], ..Case::new() }
 }
 
 fn expected(case: &Case) -> Expected {

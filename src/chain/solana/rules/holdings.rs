@@ -71,7 +71,7 @@ impl Rules {
     fn destination_problem(&self, payment: &CheckedPayment, account: Option<&Account>) -> Option<String> {
         let (name, address) = (self.name(&payment.mint), payment.destination);
         let Some(account) = account else {
-            return Some(format!("payTo has no {name} token account: create {address} first"));
+            return Some(format!("payTo has no {name} token account: create it first, at {address}"));
         };
         let Some(token) = token_account(payment, account) else {
             return Some(format!("payTo's account {address} is not a {name} token account"));

@@ -94,6 +94,10 @@ impl Flights {
         flight.map(|flight| flight.waiters.push(number)).is_some()
     }
 
+    pub(super) fn signature(&self, message: &MessageHash) -> Option<Signature> {
+        self.all.get(message).map(|flight| flight.state.signature)
+    }
+
     /// Who waited for it.
     pub(super) fn remove(&mut self, message: &MessageHash) -> Vec<RequestNumber> {
         self.hinted.remove(message);

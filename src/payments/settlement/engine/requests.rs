@@ -79,7 +79,9 @@ impl Engine {
             return;
         }
         let deadline = now.steady + self.policy.answer_within;
-        let request = Request { message, terms, deadline, signature: None, stage: Stage::Claiming };
+        // What is in flight here has been sent, also while the database cannot say so.
+        let signature = self.flights.signature(&message);
+        let request = Request { message, terms, deadline, signature, stage: Stage::Claiming };
         effects.push(Effect::Claim(number, self.claim(&request, now)));
         self.requests.insert(number, request);
     }
@@ -168,6 +170,7 @@ impl Engine {
             return;
         };
         let (payment, settlement) = new.as_ref().clone();
+        let caps = self.policy.caps_of(settlement.key_id.as_deref());
         request.signature = Some(settlement.signature);
         request.stage = Stage::Journalling { in_doubt: false };
         let journal = Journal {
@@ -177,7 +180,7 @@ impl Engine {
             last_valid_block_height,
             at: now.wall,
             lease_until: now.wall + self.policy.lease,
-            caps: self.policy.caps,
+            caps,
         };
         effects.push(Effect::Journal(number, Box::new(journal)));
     }
@@ -213,6 +216,9 @@ impl Engine {
             }
             Ok(Journalled::CapReached(cap)) => {
                 self.abandon(number, journal.claim, Answer::CapReached(cap), effects);
+            }
+            Ok(Journalled::NotAdmitted(why)) => {
+                self.abandon(number, journal.claim, Answer::NotAdmitted(why), effects);
             }
             Err(Trouble::Unavailable) if matches!(request.stage, Stage::Journalling { in_doubt: false }) => {
                 self.abandon(number, journal.claim, Answer::Unavailable, effects);

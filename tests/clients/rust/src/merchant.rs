@@ -25,8 +25,14 @@ pub async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let resource = get(async || "the resource");
     // Without a type it says null, which x402-fetch 1.2.0 does not take.
     let resource = match settings.version {
-        1 => resource.layer(x402.with_price_tag(V1SolanaExact::price_tag(pay_to, price)).with_mime_type("text/plain".to_owned())),
-        _ => resource.layer(x402.with_price_tag(V2SolanaExact::price_tag(pay_to, price)).with_mime_type("text/plain".to_owned())),
+        1 => resource.layer(
+            x402.with_price_tag(V1SolanaExact::price_tag(pay_to, price))
+                .with_mime_type("text/plain".to_owned()),
+        ),
+        _ => resource.layer(
+            x402.with_price_tag(V2SolanaExact::price_tag(pay_to, price))
+                .with_mime_type("text/plain".to_owned()),
+        ),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/paid", listener.local_addr()?);

@@ -116,6 +116,14 @@ impl<'a> Draft<'a> {
         draft
     }
 
+    /// The same request with another transaction.
+    pub fn carrying(mut self, bytes: Vec<u8>) -> Self {
+        self.text = BASE64_STANDARD.encode(&bytes);
+        self.bytes = bytes;
+        (self.payload, self.requirements) = self.request();
+        self
+    }
+
     fn bend(&mut self, stage: Stage, kinds: &[&Kind], random: &mut Random) {
         for kind in kinds {
             for (_, bend) in kind.bends.iter().filter(|(when, _)| *when == stage) {

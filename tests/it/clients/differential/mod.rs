@@ -11,7 +11,11 @@ mod scene;
 
 use std::collections::BTreeSet;
 
-use pay402::chain::solana::rules::Version;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use pay402::{
+    chain::solana::rules::{LIGHTHOUSE, Version},
+    sandbox::USDC,
+};
 
 use self::{
     choices::{CHOICES, Choice},
@@ -20,10 +24,17 @@ use self::{
     reference::Verdict,
     scene::Scene,
 };
-use crate::{harness::rounds, settlement::random::Random};
+use crate::{
+    harness::rounds,
+    settlement::random::Random,
+    x402::mutations::{helper, mutants},
+};
 
 /// How often each kind is tried in each version of x402.
 const ROUNDS: usize = 1;
+
+/// How many mutants are tried in each version of x402.
+const MUTANTS: usize = 100;
 
 /// A payment to be judged, and how it came to be.
 struct Sample {
@@ -37,13 +48,24 @@ struct Sample {
 impl Sample {
     fn of(scene: &Scene, version: Version, kinds: Vec<&'static Kind>, random: &mut Random) -> Self {
         let draft = Draft::of(scene, version, &kinds, random);
-        let by_header = random.percent(10);
-        Self { version, kinds, payload: draft.payload, requirements: draft.requirements, by_header }
+        Self::with(&draft, kinds, random)
+    }
+
+    fn with(draft: &Draft<'_>, kinds: Vec<&'static Kind>, random: &mut Random) -> Self {
+        let (version, by_header) = (draft.case.version, random.percent(10));
+        let (payload, requirements) = (draft.payload.clone(), draft.requirements.clone());
+        Self { version, kinds, payload, requirements, by_header }
     }
 
     fn name(&self) -> String {
         let names: Vec<_> = self.kinds.iter().map(|kind| kind.name).collect();
         format!("{} in {:?}", names.join(" and "), self.version)
+    }
+
+    fn has_guards(&self) -> bool {
+        let text = self.payload["payload"]["transaction"].as_str().unwrap();
+        let bytes = BASE64_STANDARD.decode(text).unwrap();
+        bytes.windows(32).any(|key| key == LIGHTHOUSE.as_ref())
     }
 
     /// The choice that explains a difference, where one does.
@@ -114,4 +136,50 @@ async fn the_reference_facilitator_agrees_but_where_it_is_said() {
     let stale: Vec<_> = claimed.filter(|claim| !explained.contains(claim)).collect();
     assert!(stale.is_empty(), "choices that explain nothing any more: {stale:?}");
     assert!(valid > 20 && reasons.len() > 25, "{valid} good, {reasons:?}");
+}
+
+/// Mutants break several rules at a time, of which each facilitator may name another. But what is good for us is good for
+/// the reference, guards apart, and what is good for it alone is refused for something that `choices` has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutant_is_not_let_through_by_this_service_alone() {
+    let scene = Scene::set().await;
+    let mut random = Random::new(seed());
+    let mut samples = Vec::new();
+    for version in Version::ALL {
+        let mut draft = Draft::of(&scene, version, &[], &mut random);
+        (draft.case.mint, draft.case.program) = (USDC, spl_token_interface::ID);
+        draft.case.others.push(helper());
+        let mutants: Vec<_> = mutants(&draft.case, random.next()).take(rounds(MUTANTS)).collect();
+        for bytes in mutants {
+            draft = draft.carrying(bytes);
+            samples.push(Sample::with(&draft, Vec::new(), &mut random));
+        }
+    }
+    let theirs = reference::judge(&scene, &samples).await;
+    let (mut good, mut ours_alone, mut theirs_alone) = (0, 0, 0);
+    for (sample, theirs) in samples.iter().zip(&theirs) {
+        let (ours, message) = scene.judge(sample).await;
+        let told =
+            || format!("seed {}: ours {ours} ({message}), theirs {theirs}: {}", seed(), sample.payload);
+        match (ours.is_valid(), theirs.is_valid()) {
+            (true, true) => {
+                assert_eq!(ours, *theirs, "{}", told());
+                good += 1;
+            }
+            (true, false) => {
+                assert!(sample.has_guards(), "{}", told());
+                ours_alone += 1;
+            }
+            (false, true) => {
+                assert!(CHOICES.iter().any(|choice| choice.is_stricter(&ours)), "{}", told());
+                theirs_alone += 1;
+            }
+            (false, false) => {}
+        }
+    }
+    println!(
+        "{} mutants, {good} good, {ours_alone} by us alone, {theirs_alone} by the other alone",
+        samples.len()
+    );
+    assert!(good > 3, "{good} good ones");
 }

@@ -56,13 +56,6 @@ pub const KINDS: &[Kind] = &[
         })],
     ),
     kind(
-        "the highest price",
-        &[(Instructions, |draft, _| {
-            draft.instructions[0] = limit(20_000);
-            draft.instructions[1] = price(5_000_000);
-        })],
-    ),
-    kind(
         "more than the highest price",
         &[(Instructions, |draft, random| {
             let prices = [5_000_001, u64::MAX];

@@ -4,7 +4,7 @@ use solana_pubkey::Pubkey;
 use solana_signer::Signer;
 
 use super::{Kind, Stage::Instructions, bare, kind, of_length};
-use crate::x402::kit::{guard, memo, unknown};
+use crate::x402::kit::{guard, limit, memo, price, unknown};
 
 pub const KINDS: &[Kind] = &[
     kind("three instructions", &[(Instructions, |draft, _| bare(draft).truncate(3))]),
@@ -54,6 +54,14 @@ pub const KINDS: &[Kind] = &[
             draft
                 .instructions
                 .insert(0, solana_system_interface::instruction::advance_nonce_account(&nonce, &payer));
+        })],
+    ),
+    // Here, because a higher limit would make it too high.
+    kind(
+        "the highest price",
+        &[(Instructions, |draft, _| {
+            draft.instructions[0] = limit(20_000);
+            draft.instructions[1] = price(5_000_000);
         })],
     ),
 ];

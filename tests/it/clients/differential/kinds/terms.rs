@@ -6,6 +6,7 @@ use pay402::{
 };
 use serde_json::{Value, json};
 use solana_pubkey::Pubkey;
+use solana_signer::Signer;
 
 use super::{Kind, Stage::Json, kind};
 use crate::settlement::random::Random;
@@ -120,7 +121,7 @@ pub const KINDS: &[Kind] = &[
     kind(
         "another recipient asked",
         &[(Json, |draft, _| {
-            draft.requirements["payTo"] = draft.scene.app.agent_address().into();
+            draft.requirements["payTo"] = draft.scene.nobody.pubkey().to_string().into();
         })],
     ),
     kind("a recipient that is no key", &[(Json, |draft, _| draft.requirements["payTo"] = "shop".into())]),
