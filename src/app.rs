@@ -239,7 +239,6 @@ impl App {
     ///
     /// # Errors
     /// When the database cannot be opened or migrated, or two configured keys share a prefix.
-    #[expect(clippy::too_many_lines, reason = "puts everything together, one part after the other")]
     pub async fn with_clock(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let metrics = Arc::new(Metrics::new());
