@@ -43,7 +43,7 @@ pub struct ApiError {
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
-    quota: Option<QuotaView>,
+    quota: Option<Box<QuotaView>>,
 }
 
 /// The limit that is in the way.
@@ -246,7 +246,7 @@ impl ApiError {
         );
         let wait_ms = u64::try_from(over.resets_at.0 - now.0).unwrap_or_default();
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "USAGE_LIMIT_EXCEEDED", message);
-        Self { quota: Some(quota), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
+        Self { quota: Some(Box::new(quota)), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
     }
 
     fn unavailable(code: &'static str, message: &str) -> Self {
@@ -268,7 +268,7 @@ impl ApiError {
             code: self.code,
             request_id: current_request_id(),
             details: self.details,
-            quota: self.quota,
+            quota: self.quota.map(|quota| *quota),
             limit: self.limit.map(|facts| LimitView::from(*facts)),
         };
         let mut response = (self.status, Json(body(envelope))).into_response();
