@@ -240,7 +240,8 @@ async fn settles_at_once_stay_within_the_limit(backend: Backend) {
     assert!(paid <= 3, "{answers:?}");
     assert_eq!(app.received() - before, 50_000 * paid as u64);
     let spending = agent(&app, &made["id"], "/spending").await;
-    assert!((spending["spent"].as_f64().unwrap() - 0.05 * paid as f64).abs() < 1e-9, "{spending}");
+    let exact = 0.05 * f64::from(u32::try_from(paid).unwrap());
+    assert!((spending["spent"].as_f64().unwrap() - exact).abs() < 1e-9, "{spending}");
     assert_eq!(score(&app, &made).await.1, paid as u64);
 }
 

@@ -126,7 +126,7 @@ async fn a_user_has_no_more_keys_than_allowed(backend: Backend) {
     // Others are not counted, nor is what has ended.
     let bounded = Guard { actor: None, max_active: Some(5) };
     let mut others = key(40);
-    others.record.user = "another".to_owned();
+    "another".clone_into(&mut others.record.user);
     let created = books.api_keys.create_key(&others, &event(&others, KeyEventKind::Created), &bounded).await;
     assert_eq!(created.unwrap(), Created::Kept);
     revoke(books, 0).await;
@@ -204,7 +204,7 @@ async fn a_line_ends_as_a_whole(backend: Backend) {
     let end =
         async || books.api_keys.revoke_together("user", Together::Line(&line), NOW, &revoked).await.unwrap();
     assert_eq!(end().await, [1, 2, 3, 5, 6].map(id));
-    assert_eq!(end().await, [id(0); 0], "once");
+    assert_eq!(end().await, [] as [ApiKeyId; 0], "once");
     for number in 1..=7 {
         let found = books.api_keys.find_key(id(number).as_str()).await.unwrap().unwrap();
         assert_eq!(found.revoked_at, (number != 7).then_some(NOW), "{number}");
@@ -252,13 +252,13 @@ async fn all_of_a_user_end_together(backend: Backend) {
         create(&books, &key(number)).await;
     }
     let mut others = key(5);
-    others.record.user = "another".to_owned();
+    "another".clone_into(&mut others.record.user);
     create(&books, &others).await;
     revoke(&books, 2).await;
     let end = async |user| books.api_keys.revoke_together(user, Together::All, NOW, &revoked).await.unwrap();
     assert_eq!(end("user").await, [1, 3, 4].map(id));
-    assert_eq!(end("user").await, [id(0); 0]);
-    assert_eq!(end("nobody").await, [id(0); 0]);
+    assert_eq!(end("user").await, [] as [ApiKeyId; 0]);
+    assert_eq!(end("nobody").await, [] as [ApiKeyId; 0]);
     assert_eq!(end("another").await, [id(5)]);
 }
 

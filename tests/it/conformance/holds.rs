@@ -100,7 +100,7 @@ async fn a_hold_is_held_once_and_ends_by_itself(backend: Backend) {
         Held::NotAdmitted(NotAdmitted::Overspending(Overspending::Daily { left: 40, .. }))
     ));
     assert_eq!(store.hold(&hold(&agent, 2, 40), NOON + 2 * MINUTE).await.unwrap(), Held::Held);
-    assert_eq!(stable(&books, &agent, MINUTE - Duration::from_millis(1)).await, (0, 100));
+    assert_eq!(stable(&books, &agent, MINUTE.saturating_sub(Duration::from_millis(1))).await, (0, 100));
     assert_eq!(stable(&books, &agent, MINUTE).await, (0, 40));
     let later = Hold { at: NOON + MINUTE, ..hold(&agent, 3, 60) };
     assert_eq!(store.hold(&later, NOON + 3 * MINUTE).await.unwrap(), Held::Held);
