@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-# Real ones, made by the test: `proofs`, `payments`, `nonces`, `agents`, `plans` and `subscriptions`; `deleted` are agents
+# Real ones, made by the test: `proofs`, `x402`, `payments`, `nonces`, `agents`, `plans` and `subscriptions`; `deleted` are agents
 # and `removed` plans to be deleted, `cancelled` subscriptions to be cancelled.
 with open(os.environ["PAY402_KNOWN"]) as file:
     KNOWN = json.load(file)
@@ -58,6 +58,8 @@ def before_call(context, case, kwargs):
         if proof is None and next(turns["made up"]) % 2:
             proof = {**case.body, "amount": "0.05", "requirement": None}
         case.body = proof or case.body
+    elif case.operation.label == "POST /settle":
+        case.body = known("x402") or case.body
     elif case.operation.label == "POST /subscriptions" and (plan := known("plans")):
         case.body = {**case.body, "planId": plan, "agentId": KNOWN["agents"][0], "metadata": None}
     elif case.operation.label in ("POST /usage", "POST /subscriptions/usage") and (one := known("subscriptions")):

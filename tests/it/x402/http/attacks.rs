@@ -16,7 +16,7 @@ use solana_transaction::versioned::VersionedTransaction;
 use spl_associated_token_account_interface::instruction as ata;
 use spl_token_interface::instruction as token;
 
-use super::purse::Purse;
+use super::{assert_invalid, purse::Purse};
 use crate::{
     harness::x402::Order,
     sandbox::setup::token_account,
@@ -241,7 +241,7 @@ async fn truncated_and_oversized_wire_bytes() {
 #[tokio::test]
 async fn program_index_out_of_range() {
     let purse = Purse::open().await;
-    for index in [u8::MAX, 7, 0] {
+    for index in [u8::MAX, 8, 0] {
         let message = purse.altered(|message| message.instructions[2].program_id_index = index);
         purse.refuses_message(message, UNDECODABLE).await;
     }
@@ -306,7 +306,9 @@ async fn whatever_stands_in_the_fee_payers_place_nothing_else_is_signed() {
     let stranger = Pubkey::new_unique();
     let order = Order { fee_payer: stranger, ..purse.app.order() };
     let reason = "invalid_exact_svm_fee_payer_not_managed_by_facilitator";
-    purse.refuses_order(&order, reason, "not one of this service").await;
+    let request = purse.app.paid(&order);
+    assert_invalid(&purse.app.verify_x402(&request).await, reason, "not one of this service");
+    assert_eq!(purse.app.settle(None, &request).await.body["errorReason"], reason);
     // The requirements name ours, the transaction another.
     let transaction = order.sign(purse.blockhash());
     let bytes = bincode::serialize(&transaction).unwrap();
