@@ -79,6 +79,7 @@ fn journal(number: u64, at: UnixMs) -> Journal {
             resource: Some("https://shop.example/report".to_owned()),
             owner: Some("merchant".to_owned()),
             // Keys have rows of their own, and each settlement here another key.
+            agent: None,
             key_id: Some(format!("key_{number}")),
             max_fee_lamports: 10_001,
             x402_version: 2,

@@ -5,7 +5,7 @@ mod settling;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use settling::{FeePayerCheck, Parts};
@@ -28,6 +28,7 @@ use crate::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
     },
+    plans::service::Plans,
     rate_limit::{RateLimitStore, RateLimiter},
     requirements::service::Requirements,
     server_secrets::{ServerSecret, server_secret},
@@ -40,6 +41,8 @@ use crate::{
         sqlite::SqliteStore,
     },
     store_error::StoreError,
+    subscriptions::{service::Subscriptions, worker::Worker},
+    usage::service::Usage,
 };
 
 /// How long a component may take to say how it is.
@@ -72,6 +75,11 @@ pub async fn open_books(url: &DatabaseUrl, metrics: &Arc<Metrics>) -> Result<Boo
         DatabaseUrl::Postgres(url) => PostgresStore::open(url.expose_secret(), metrics).await.map(Books::new),
     };
     opened.map_err(StartError::Database)
+}
+
+/// URLs as the clients that connect to them want them.
+fn exposed(urls: &[SecretString]) -> Vec<String> {
+    urls.iter().map(|url| url.expose_secret().to_owned()).collect()
 }
 
 /// What keys are made and checked with, by the service and the command line alike.
@@ -155,6 +163,58 @@ impl FastState {
     }
 }
 
+/// Work that nobody asks for, until the shutdown begins.
+fn start_background(
+    books: &Books,
+    clock: &Arc<dyn Clock>,
+    tags: Arc<Tags>,
+    last_used: &Arc<LastUsed>,
+    shutdown: &Shutdown,
+) {
+    Housekeeping {
+        payments: Arc::clone(&books.payments),
+        idempotency: Arc::clone(&books.idempotency),
+        agents: Arc::clone(&books.agents),
+        api_keys: Arc::clone(&books.api_keys),
+        clock: Arc::clone(clock),
+    }
+    .start(shutdown.clone());
+    Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(clock) }.start(shutdown.clone());
+    Rollup { store: Arc::clone(&books.analytics), clock: Arc::clone(clock) }.start(shutdown);
+    let until = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tags.prime() => {}
+            () = until.begun() => {}
+        }
+    });
+    let (writer, until) = (Arc::clone(last_used), shutdown.clone());
+    tokio::spawn(async move { writer.write_until(until.begun()).await });
+}
+
+/// What can be subscribed to, and what is used of it.
+struct Offers {
+    plans: Arc<Plans>,
+    subscriptions: Arc<Subscriptions>,
+    usage: Arc<Usage>,
+}
+
+impl Offers {
+    fn new(books: &Books, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Self {
+        let ground = || (Arc::clone(clock), Arc::clone(entropy));
+        let (store, (clock, entropy)) = (Arc::clone(&books.subscriptions), ground());
+        let subscriptions = Subscriptions::new(store, Arc::clone(&books.agents), clock, entropy);
+        let (store, (clock, entropy)) = (Arc::clone(&books.usage), ground());
+        let usage = Usage::new(store, Arc::clone(&books.subscriptions), clock, entropy);
+        let (clock, entropy) = ground();
+        Self {
+            plans: Arc::new(Plans::new(Arc::clone(&books.plans), clock, entropy)),
+            subscriptions: Arc::new(subscriptions),
+            usage: Arc::new(usage),
+        }
+    }
+}
+
 /// The service, ready to be served.
 pub struct App {
     services: Services,
@@ -198,14 +258,16 @@ impl App {
             entropy.as_ref(),
         )?;
         let keys = Arc::new(keys);
+        let tags = Arc::clone(&foundations.tags);
         let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)));
-        let rpc = SolanaRpc::new(solana.network, &solana.rpc_urls, &metrics);
+        let rpc = SolanaRpc::new(solana.network, &exposed(&solana.rpc_urls), &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
         let (facilitator, funds) = Parts {
             config,
             rpc: &rpc,
             store: Arc::clone(&books.settlements),
+            agents: Arc::clone(&books.agents),
             clock: &clock,
             entropy: &entropy,
             metrics: &metrics,
@@ -226,6 +288,7 @@ impl App {
             payments: Arc::clone(&books.payments),
             recorder: recorder.clone(),
             agents: Arc::clone(&books.agents),
+            subscriptions: Arc::clone(&books.subscriptions),
             claims,
             tasks: shutdown.tasks.clone(),
             clock: Arc::clone(&clock),
@@ -239,12 +302,16 @@ impl App {
             Arc::clone(&entropy),
         );
         let agents = Agents::new(Arc::clone(&books.agents), Arc::clone(&clock), Arc::clone(&entropy));
+        let Offers { plans, subscriptions, usage } = Offers::new(&books, &clock, &entropy);
         let services = Services {
             verifier: Arc::new(verifier),
             facilitator,
             payments: Arc::clone(&books.payments),
             requirements: Arc::new(requirements),
             analytics: Arc::new(Analytics::new(Arc::clone(&books.analytics), Arc::clone(&clock))),
+            plans,
+            subscriptions,
+            usage,
             keys,
             rate_limits: RateLimiter { limits: config.rate_limit.limits, store: counts },
             trusted_proxies: config.rate_limit.trusted_proxies.clone(),
@@ -269,16 +336,7 @@ impl App {
             attempts: Attempts::default(),
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         };
-        Housekeeping {
-            payments: Arc::clone(&books.payments),
-            idempotency: Arc::clone(&books.idempotency),
-            agents: Arc::clone(&books.agents),
-            clock: Arc::clone(&services.clock),
-        }
-        .start(shutdown.clone());
-        Rollup { store: books.analytics, clock: Arc::clone(&services.clock) }.start(&shutdown);
-        let (writer, until) = (Arc::clone(&last_used), shutdown.clone());
-        tokio::spawn(async move { writer.write_until(until.begun()).await });
+        start_background(&books, &services.clock, tags, &last_used, &shutdown);
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })
     }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     agents::AgentStore,
+    api_keys::{ApiKeyStore, ENDED_KEPT_FOR},
     clock::Clock,
     idempotency::{self, IdempotencyStore},
     payments::PaymentStore,
@@ -28,6 +29,7 @@ pub struct Housekeeping {
     pub payments: Arc<dyn PaymentStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub agents: Arc<dyn AgentStore>,
+    pub api_keys: Arc<dyn ApiKeyStore>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -58,8 +60,10 @@ impl Housekeeping {
             let answers = self.idempotency.purge(now - idempotency::LIFETIME, BATCH).await?;
             let nonces = self.payments.purge_nonces(now - NONCE_LIFETIME, BATCH).await?;
             let agents = self.agents.forget(now, now - FAILURE_LIFETIME, BATCH).await?;
-            removed += answers + nonces + agents;
-            if answers + nonces + agents == 0 {
+            let keys = self.api_keys.purge_ended_keys(now - ENDED_KEPT_FOR, BATCH).await?;
+            let round = answers + nonces + agents + keys;
+            removed += round;
+            if round == 0 {
                 break;
             }
         }

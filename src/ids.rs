@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use crate::clock::UnixMs;
@@ -39,6 +40,10 @@ const LATEST_MS: u64 = (1 << 48) - 1;
 fn random_ulid(now: UnixMs, entropy: &dyn Entropy) -> Ulid {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
+    ulid(now, bytes)
+}
+
+fn ulid(now: UnixMs, bytes: [u8; 16]) -> Ulid {
     Ulid::from_parts(u64::try_from(now.0).unwrap_or(0), u128::from_le_bytes(bytes))
 }
 
@@ -102,6 +107,20 @@ public_id!(
     "evt_"
 );
 impl EventId {
+    /// The event that is the only one of these words at this time: told again, it gets the same id.
+    #[must_use]
+    pub fn about(at: UnixMs, words: &[&str]) -> Self {
+        let mut digest = Sha256::new();
+        for word in words {
+            digest.update(word.len().to_le_bytes());
+            digest.update(word);
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(format!("evt_{}", ulid(at, bytes)))
+    }
+
     /// The event that a payment was accepted: one a payment, so it shares the payment's number.
     #[must_use]
     pub fn of_payment(payment: &PaymentId) -> Self {
@@ -121,6 +140,21 @@ impl EventId {
     }
 }
 
+public_id!(
+    /// What can be subscribed to.
+    PlanId,
+    "plan_"
+);
+public_id!(
+    /// An agent's subscription to a plan.
+    SubscriptionId,
+    "sub_"
+);
+public_id!(
+    /// Something that was used under a subscription.
+    UsageId,
+    "usage_"
+);
 public_id!(
     /// One HTTP request, as in `X-Request-Id`.
     RequestId,

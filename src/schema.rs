@@ -50,10 +50,6 @@ pub enum AgentName {}
 #[derive(Debug)]
 pub enum LimitIn {}
 
-/// A limit or a sum, which may be nothing.
-#[derive(Debug)]
-pub enum SumOut {}
-
 /// What may be paid for.
 #[derive(Debug)]
 pub enum ServicePattern {}
@@ -61,6 +57,22 @@ pub enum ServicePattern {}
 /// What a key is called.
 #[derive(Debug)]
 pub enum KeyName {}
+
+/// What a plan is called.
+#[derive(Debug)]
+pub enum PlanName {}
+
+/// What a plan is, for persons.
+#[derive(Debug)]
+pub enum PlanDescription {}
+
+/// Something a plan comes with.
+#[derive(Debug)]
+pub enum PlanFeature {}
+
+/// What usage is counted under once.
+#[derive(Debug)]
+pub enum UsageKey {}
 
 /// Something a key may do.
 #[derive(Debug)]
@@ -146,6 +158,30 @@ impl PartialSchema for Resource {
 impl PartialSchema for KeyName {
     fn schema() -> RefOr<Schema> {
         line(100, "A name").examples(["checkout"]).into()
+    }
+}
+
+impl PartialSchema for PlanName {
+    fn schema() -> RefOr<Schema> {
+        line(100, "A name").examples(["pro"]).into()
+    }
+}
+
+impl PartialSchema for PlanDescription {
+    fn schema() -> RefOr<Schema> {
+        line(1000, "A description").examples(["For agents that work all day"]).into()
+    }
+}
+
+impl PartialSchema for PlanFeature {
+    fn schema() -> RefOr<Schema> {
+        line(200, "A feature").examples(["forecasts"]).into()
+    }
+}
+
+impl PartialSchema for UsageKey {
+    fn schema() -> RefOr<Schema> {
+        line(255, "A key").examples(["request-17"]).into()
     }
 }
 
@@ -242,19 +278,6 @@ impl PartialSchema for AmountOut {
     }
 }
 
-impl PartialSchema for SumOut {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::Number)
-            .minimum(Some(Number::Int(0)))
-            .description(Some(
-                "Whole tokens of one currency, exactly: read it as a decimal, not as a float, where every digit counts.",
-            ))
-            .examples([12.5])
-            .into()
-    }
-}
-
 impl PartialSchema for UnixMs {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
@@ -283,7 +306,6 @@ named! {
     Signature => "Signature",
     AmountIn => "AmountIn",
     AmountOut => "AmountOut",
-    SumOut => "SumOut",
     Nonce => "Nonce",
     Resource => "Resource",
     AgentName => "AgentName",
@@ -291,6 +313,10 @@ named! {
     SumOut => "SumOut",
     ServicePattern => "ServicePattern",
     KeyName => "KeyName",
+    PlanName => "PlanName",
+    PlanDescription => "PlanDescription",
+    PlanFeature => "PlanFeature",
+    UsageKey => "UsageKey",
     Permission => "Permission",
     OtherId => "OtherId",
     UnixMs => "UnixMs",

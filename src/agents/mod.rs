@@ -16,7 +16,7 @@ pub use admission::{NotAdmitted, Purchase};
 pub use limits::{DaySpending, Limits, Overspending, SpendingUnit, UnitLimits, UtcDay};
 pub use model::{Agent, MAX_REPUTATION, Reputation, TrustLevel};
 pub use services::{AllowedServices, MAX_SERVICES, ServicePattern};
-pub use store::{AgentPage, AgentStore, Created, Failure, Spending, Updated};
+pub use store::{AgentPage, AgentStore, Created, Failure, Held, Hold, Spending, Updated};
 pub use wire::{
     AgentPatch, LimitMembers, MAX_NAME, NewAgent, NewAgentMembers, PatchMembers, SolLimitMembers,
 };

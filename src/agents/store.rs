@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::{Agent, AgentPatch, DaySpending};
+use super::{Agent, AgentPatch, DaySpending, NotAdmitted, SpendingUnit};
 use crate::{
     clock::UnixMs,
     ids::{AgentId, EventId},
     input::FieldErrors,
+    money::Amount,
     store_error::StoreError,
 };
 
@@ -40,6 +41,30 @@ pub struct AgentPage {
 pub struct Spending {
     pub stable: DaySpending,
     pub sol: DaySpending,
+}
+
+/// An amount to be held back for a payment that is under way, once for each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// SHA-256 of the transaction's message.
+    pub message: [u8; 32],
+    pub agent: AgentId,
+    /// `None` for a token whose worth is not known.
+    pub unit: Option<SpendingUnit>,
+    pub amount: Amount,
+    /// What is paid for.
+    pub resource: Option<String>,
+    pub at: UnixMs,
+}
+
+/// What became of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Held,
+    /// Nothing was written.
+    NotAdmitted(NotAdmitted),
+    /// Nothing was written: the agent was deleted.
+    AgentGone,
 }
 
 /// A payment of an agent's that was bad.
@@ -102,6 +127,13 @@ pub trait AgentStore: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the database does not answer.
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError>;
+
+    /// Holds an amount until then, if the agent may spend it. What is held for the message already is held on, once; for a
+    /// message whose settlement is journalled nothing more is held.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit. What is held then ends by itself.
+    async fn hold(&self, hold: &Hold, until: UnixMs) -> Result<Held, StoreError>;
 
     /// Lets a failure cost its agent reputation, once; whether it had not yet.
     ///

@@ -3,7 +3,7 @@
 //! The cheap questions come first: is it a key of the configuration's, does it look like one of ours, is its tag good.
 //! Only then is it looked for, see [`remembered`](super::remembered). Whatever is wrong with a key, the answer is `None`.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use super::{
     ApiKeyStore, BootstrapKey, BootstrapKeys, Caller, Environment, Hasher, KeyCheckError, LastUsed,
@@ -12,8 +12,8 @@ use super::{
     remembered::{Reader, Remembered},
 };
 use crate::{
-    clock::Clock,
-    ids::Entropy,
+    clock::{Clock, UnixMs},
+    ids::{ApiKeyId, Entropy},
     metrics::{KeyCheck, Metrics},
 };
 
@@ -51,8 +51,7 @@ impl Authenticator {
     ) -> Result<Self, SharedPrefix> {
         let Foundations { store, tags, hasher, environment, clock, metrics } = foundations;
         let digester = Digester::new(entropy);
-        let reader =
-            Reader { store, hasher, environment, clock: Arc::clone(&clock), changes: AtomicU64::new(0) };
+        let reader = Reader::new(store, hasher, environment, Arc::clone(&clock));
         Ok(Self {
             bootstrap: BootstrapKeys::new(bootstrap, &digester)?,
             digester,
@@ -81,6 +80,17 @@ impl Authenticator {
     /// Has this instance see at once what it changed itself.
     pub(super) fn something_changed(&self) {
         self.remembered.something_changed();
+    }
+
+    /// The same for keys that it ended, or that end at this moment.
+    pub(super) fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
+        self.remembered.ended(keys, at);
+    }
+
+    /// Whether an invented key can be told from one that was made here without asking the database.
+    #[must_use]
+    pub fn can_tell(&self) -> bool {
+        self.tags.is_there()
     }
 
     async fn check(&self, presented: &str) -> Result<(KeyCheck, Option<Caller>), KeyCheckError> {

@@ -25,6 +25,8 @@ pub struct ApiKeyRecord {
     pub revoked_at: Option<UnixMs>,
     /// The key that it was rotated to.
     pub replaced_by: Option<ApiKeyId>,
+    /// The id or prefix of the key it was made with, or `operator`: of its audit trail.
+    pub created_by: Option<String>,
 }
 
 /// Whether a key opens anything.
@@ -50,6 +52,7 @@ impl ApiKeyRecord {
     pub(super) fn caller(&self) -> Caller {
         Caller {
             key_id: self.id.to_string(),
+            is_configured: false,
             user: self.user.clone(),
             scopes: self.scopes,
             recipients: self.recipients.clone(),

@@ -6,12 +6,12 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use moka::{future::Cache, policy::EvictionPolicy};
+use moka::{future::Cache, policy::EvictionPolicy, sync::Cache as SyncCache};
 use tokio::time::timeout;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, UnixMs},
+    ids::ApiKeyId,
     store_error::StoreError,
 };
 
@@ -30,10 +31,14 @@ const MAX_REMEMBERED: u64 = 10_000;
 const FRESH_FOR: Duration = Duration::from_millis(900);
 /// How long a row stands while the database cannot say otherwise.
 const STANDS_FOR: Duration = Duration::from_mins(1);
-/// How long the database is waited for where there is a row that stands.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same where there is none: longer than a store takes to give up by itself.
-const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a reading is waited for where there is a row that stands. It goes on all the same, for the next request.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a reading may take: longer than a store takes to give up by itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a row is read for one check: again where bcrypt's turn came late, and once more if the hash is another then.
+const READINGS: u32 = 3;
+/// How many keys are known to have ended here: those of the last minute matter.
+const MAX_ENDED: u64 = 10_000;
 
 /// Why a key could not be checked now, which says nothing about the key.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +61,38 @@ pub(super) struct Remembered {
 /// Where a key's row comes from, and what it must be like.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub store: Arc<dyn ApiKeyStore>,
-    pub hasher: Arc<Hasher>,
-    pub environment: Environment,
-    pub clock: Arc<dyn Clock>,
-    /// Counts what this instance changed: what was read before holds no longer.
-    pub changes: AtomicU64,
+    store: Arc<dyn ApiKeyStore>,
+    hasher: Arc<Hasher>,
+    environment: Environment,
+    clock: Arc<dyn Clock>,
+    changes: Changes,
+}
+
+/// What this instance changed itself.
+#[derive(Debug)]
+struct Changes {
+    /// Counts them: what was read before holds no longer.
+    count: AtomicU64,
+    /// Keys that it ended. Should their rows not be read again, nothing that was read before the change makes them good.
+    ended: SyncCache<ApiKeyId, Ended>,
+}
+
+/// When a key ends, and which change said so.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    at: UnixMs,
+    change: u64,
+}
+
+impl Changes {
+    fn new() -> Self {
+        let ended = SyncCache::builder().max_capacity(MAX_ENDED).time_to_live(2 * STANDS_FOR).build();
+        Self { count: AtomicU64::new(0), ended }
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
 }
 
 /// The place of one key.
@@ -72,6 +103,8 @@ struct Slot {
     begun: AtomicU64,
     /// Held by whoever reads.
     reading: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the row was read and bcrypt is at work.
+    hashing: AtomicBool,
 }
 
 impl std::fmt::Debug for Slot {
@@ -95,6 +128,7 @@ struct Seen {
 #[derive(Clone)]
 struct Found {
     at: UnixMs,
+    changes: u64,
     row: Option<Arc<StoredKey>>,
     /// Whether the key is the one that was hashed. `None`: not asked, since the row opens nothing.
     matches: Option<bool>,
@@ -109,7 +143,16 @@ impl Remembered {
 
     /// Has every row be read anew.
     pub fn something_changed(&self) {
-        self.reader.changes.fetch_add(1, Ordering::SeqCst);
+        self.reader.changes.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Has these keys end at this moment, also where their rows cannot be read anew.
+    pub fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
+        let changes = &self.reader.changes;
+        let change = changes.count.fetch_add(1, Ordering::SeqCst) + 1;
+        for key in keys {
+            changes.ended.insert(key.clone(), Ended { at, change });
+        }
     }
 
     /// The record of a key whose tag is good; `None` if it opens nothing.
@@ -122,43 +165,90 @@ impl Remembered {
         if let Some(seen) = slot.seen().filter(|seen| reader.is_fresh(seen, now)) {
             return reader.judge(&seen, now);
         }
-        let begun_before = slot.begun.load(Ordering::SeqCst);
-        let turn = Arc::clone(&slot.reading).lock_owned().await;
-        // A reading that began after this one asked is as good as its own.
-        let shared = |seen: &Seen| seen.number > begun_before || reader.is_fresh(seen, now);
-        if let Some(seen) = slot.seen().filter(shared) {
-            return reader.judge(&seen, reader.clock.now());
+        let standing = slot.seen().filter(|seen| reader.judge(seen, now).is_ok());
+        let reading = read_in_turn(Arc::clone(reader), Arc::clone(&slot), key, now);
+        let Some(standing) = standing else { return reading.await };
+        tokio::pin!(reading);
+        if let Ok(result) = timeout(PATIENCE, &mut reading).await {
+            return result;
         }
-        let reader = Arc::clone(reader);
-        // In a task of its own: a caller who hangs up must not stop it for those who wait.
-        let reading = tokio::spawn(async move {
-            let result = reader.read(&slot, &key).await;
-            drop(turn);
-            result
-        });
-        reading.await.map_err(HashFailure::from)?
+        if slot.hashing.load(Ordering::SeqCst) {
+            // The database has answered, and it is another row than the one that stands.
+            return reading.await;
+        }
+        let now = reader.clock.now();
+        slot.put_off(&standing, reader.changes.count(), now);
+        reader.judge(&standing, now)
     }
+}
+
+/// Waits for who is reading, or for the turn to read. `asked` is when.
+async fn read_in_turn(
+    reader: Arc<Reader>,
+    slot: Arc<Slot>,
+    key: PlainKey,
+    asked: UnixMs,
+) -> Result<Option<ApiKeyRecord>, KeyCheckError> {
+    let begun_before = slot.begun.load(Ordering::SeqCst);
+    let turn = Arc::clone(&slot.reading).lock_owned().await;
+    // A reading that began after this one asked is as good as its own.
+    let shared = |seen: &Seen| seen.number > begun_before || reader.is_fresh(seen, asked);
+    if let Some(seen) = slot.seen().filter(shared) {
+        return reader.judge(&seen, reader.clock.now());
+    }
+    // In a task of its own: a caller who hangs up, or does not wait, must not stop it for the others.
+    let reading = tokio::spawn(async move {
+        let result = reader.read(&slot, &key).await;
+        drop(turn);
+        result
+    });
+    reading.await.map_err(HashFailure::from)?
 }
 
 impl Slot {
     fn new(digest: Digest) -> Self {
-        Self { digest, seen: Mutex::default(), begun: AtomicU64::new(0), reading: Arc::default() }
+        Self {
+            digest,
+            seen: Mutex::default(),
+            begun: AtomicU64::new(0),
+            reading: Arc::default(),
+            hashing: AtomicBool::new(false),
+        }
     }
 
     fn seen(&self) -> Option<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Has what stands do for a while, since the reading takes long; unless that has come to its end.
+    fn put_off(&self, standing: &Seen, changes: u64, now: UnixMs) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = seen.as_mut().filter(|seen| seen.number == standing.number) {
+            (seen.changes, seen.at) = (changes, now);
+        }
+    }
 }
 
 impl Reader {
+    pub fn new(
+        store: Arc<dyn ApiKeyStore>,
+        hasher: Arc<Hasher>,
+        environment: Environment,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, hasher, environment, clock, changes: Changes::new() }
+    }
+
     fn is_fresh(&self, seen: &Seen, now: UnixMs) -> bool {
-        seen.changes == self.changes.load(Ordering::SeqCst) && is_within(seen.at, now, FRESH_FOR)
+        seen.changes == self.changes.count() && is_within(seen.at, now, FRESH_FOR)
     }
 
     fn judge(&self, seen: &Seen, now: UnixMs) -> Result<Option<ApiKeyRecord>, KeyCheckError> {
         let stands = |found: &&Found| is_within(found.at, now, STANDS_FOR);
         let found = seen.found.as_ref().filter(stands).ok_or(KeyCheckError::Away)?;
-        let opens = |row: &&Arc<StoredKey>| found.matches == Some(true) && self.opens(row, now);
+        let opens = |row: &&Arc<StoredKey>| {
+            found.matches == Some(true) && self.opens(row, now) && !self.has_ended(&row.record.id, found, now)
+        };
         Ok(found.row.as_ref().filter(opens).map(|row| row.record.clone()))
     }
 
@@ -166,15 +256,25 @@ impl Reader {
         row.record.environment == self.environment && row.record.standing(now) == Standing::Active
     }
 
+    /// Whether this instance ended it after the row was read.
+    fn has_ended(&self, key: &ApiKeyId, found: &Found, now: UnixMs) -> bool {
+        let ended = self.changes.ended.get(key);
+        ended.is_some_and(|ended| ended.change > found.changes && ended.at <= now)
+    }
+
     /// Reads the row and keeps what it found.
     async fn read(&self, slot: &Slot, key: &PlainKey) -> Result<Option<ApiKeyRecord>, KeyCheckError> {
         let number = slot.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let changes = self.changes.load(Ordering::SeqCst);
-        let (began, before) = (self.clock.now(), slot.seen().and_then(|seen| seen.found));
-        let result = self.find(key, before.as_ref(), began).await;
+        let changes = self.changes.count();
+        let before = slot.seen().and_then(|seen| seen.found);
+        let result = self.find(key, before.clone(), &slot.hashing).await;
+        slot.hashing.store(false, Ordering::SeqCst);
         let now = self.clock.now();
         let (seen, failure) = match result {
-            Ok(found) => (Seen { number, changes, at: began, found: Some(found) }, None),
+            Ok(found) => {
+                let (changes, at) = (found.changes, found.at);
+                (Seen { number, changes, at, found: Some(found) }, None)
+            }
             // The row was read: what was read before holds no longer.
             Err(error @ KeyCheckError::Hash(_)) => {
                 (Seen { number, changes, at: now, found: None }, Some(error))
@@ -193,18 +293,32 @@ impl Reader {
         }
     }
 
-    async fn find(&self, key: &PlainKey, before: Option<&Found>, at: UnixMs) -> Result<Found, KeyCheckError> {
-        let patience = if before.is_some() { READ_TIMEOUT } else { FIRST_READ_TIMEOUT };
-        let read = timeout(patience, self.store.key_by_prefix(key.prefix())).await;
-        let row = read.map_err(|_| KeyCheckError::Away)??.map(Arc::new);
-        let matches = match &row {
-            Some(row) if self.opens(row, at) => match before.and_then(|before| before.verdict_on(row)) {
-                Some(matches) => Some(matches),
-                None => Some(self.hasher.matches(key, &row.hash).await?),
-            },
-            _ => None,
-        };
-        Ok(Found { at, row, matches })
+    async fn find(
+        &self,
+        key: &PlainKey,
+        mut before: Option<Found>,
+        hashing: &AtomicBool,
+    ) -> Result<Found, KeyCheckError> {
+        for _ in 0..READINGS {
+            let (at, changes) = (self.clock.now(), self.changes.count());
+            let read = timeout(READ_TIMEOUT, self.store.key_by_prefix(key.prefix())).await;
+            let row = read.map_err(|_| KeyCheckError::Away)??.map(Arc::new);
+            let Some(opens) = row.as_ref().filter(|row| self.opens(row, at)) else {
+                return Ok(Found { at, changes, row, matches: None });
+            };
+            if let Some(matches) = before.as_ref().and_then(|before| before.verdict_on(opens)) {
+                return Ok(Found { at, changes, row, matches: Some(matches) });
+            }
+            hashing.store(true, Ordering::SeqCst);
+            let matches = Some(self.hasher.matches(key, &opens.hash).await?);
+            let found = Found { at, changes, row, matches };
+            if self.changes.count() == changes && is_within(at, self.clock.now(), FRESH_FOR) {
+                return Ok(found);
+            }
+            // It had to wait for its turn, and the key may have ended meanwhile.
+            before = Some(found);
+        }
+        Err(KeyCheckError::Away)
     }
 }
 

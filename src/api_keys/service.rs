@@ -1,11 +1,13 @@
 //! Making keys and ending them, by the rule that nobody gives a key more than they have themselves.
 
+mod revocation;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    ApiKeyPage, ApiKeyRecord, ApiKeyStore, Authenticator, Caller, Created, Environment, Foundations,
-    HashFailure, Hasher, KeyEvent, KeyEventKind, NewKey, PlainKey, Rotation, RotationOutcome, Scopes,
-    Standing, StoredKey, Tags, wire,
+    ApiKeyPage, ApiKeyRecord, ApiKeyStore, Authenticator, Caller, Created, Environment, Foundations, Guard,
+    HashFailure, Hasher, Hindrance, KeyCheckError, KeyEvent, KeyEventKind, MAX_ACTIVE_KEYS, NewKey, PlainKey,
+    Rotation, RotationOutcome, Scopes, Standing, StoredKey, Tags, wire,
 };
 use crate::{
     clock::{Clock, UnixMs},
@@ -59,6 +61,13 @@ impl<'a> Actor<'a> {
             Self::Caller(caller) => caller.expires_at,
         }
     }
+
+    fn guard(self) -> Guard {
+        match self {
+            Self::Operator => Guard::default(),
+            Self::Caller(caller) => Guard { actor: caller.row(), max_active: Some(MAX_ACTIVE_KEYS) },
+        }
+    }
 }
 
 /// Why nothing was done.
@@ -77,6 +86,15 @@ pub enum KeyError {
     Expired,
     #[error("the key was rotated before")]
     Rotated,
+    /// Since the request arrived.
+    #[error("the calling key has ended")]
+    CallerEnded,
+    #[error("the calling key was rotated meanwhile, and ends before the new key would")]
+    CallerRotated,
+    #[error("the user has too many active keys")]
+    TooManyActive,
+    #[error("too many of the user's keys are rotated and still work")]
+    TooManyRotated,
     /// Too many are being made.
     #[error("too many keys are being made")]
     Busy,
@@ -86,6 +104,9 @@ pub enum KeyError {
     Hash(#[from] HashFailure),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The secret that keys are made with cannot be had.
+    #[error("keys cannot be made now")]
+    Tags(#[source] KeyCheckError),
 }
 
 /// A key that can be shown this once.
@@ -133,16 +154,25 @@ impl ApiKeys {
     /// Makes a key.
     ///
     /// # Errors
-    /// When it would have more than `actor`, or the database does not take it.
+    /// When it would have more than `actor`, who may have ended meanwhile, the user has too many keys, or the database does
+    /// not take it.
     pub async fn issue(&self, new: NewKey, actor: Actor<'_>) -> Result<NewlyMade, KeyError> {
         check_scopes(new.scopes, actor)?;
+        let guard = actor.guard();
         let _share = self.making.take(&new.user).ok_or(KeyError::Busy)?;
+        // Asked again when it counts; here it saves bcrypt the work.
+        self.check_active(&new.user, &guard, Kind::New).await?;
         for _ in 0..DRAWS {
-            let (key, stored) = self.draw(&new).await?;
+            let (key, stored) = self.draw(&new, actor).await?;
             let created = self.event(&stored.record.id, KeyEventKind::Created, actor);
-            if self.store.create_key(&stored, &created).await? == Created::Kept {
-                tracing::info!(key = key.prefix(), user = new.user, actor = actor.name(), "API key created");
-                return Ok(NewlyMade { record: stored.record, key });
+            match self.store.create_key(&stored, &created, &guard).await? {
+                Created::Kept => {
+                    let (prefix, user) = (key.prefix(), &new.user);
+                    tracing::info!(key = prefix, user, actor = actor.name(), "API key created");
+                    return Ok(NewlyMade { record: stored.record, key });
+                }
+                Created::PrefixTaken => {}
+                Created::Hindered(hindrance) => return Err(hindered(hindrance, Kind::New)),
             }
         }
         Err(KeyError::NoPrefix)
@@ -160,22 +190,6 @@ impl ApiKeys {
         offset: u32,
     ) -> Result<ApiKeyPage, StoreError> {
         self.store.list_keys(actor.user().or(user), limit, offset).await
-    }
-
-    /// Ends a key for good. One that was revoked before stays so.
-    ///
-    /// # Errors
-    /// When there is no such key, or the database does not answer.
-    pub async fn revoke(&self, actor: Actor<'_>, id_or_prefix: &str) -> Result<ApiKeyRecord, KeyError> {
-        let key = self.find(actor, id_or_prefix).await?;
-        let revoked = self.event(&key.id, KeyEventKind::Revoked, actor);
-        let changed = self.store.revoke_key(&revoked).await;
-        // Also when it is not known whether it was.
-        self.something_changed();
-        if changed? {
-            tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
-        }
-        self.find(actor, key.id.as_str()).await
     }
 
     /// Replaces a key by one that may do the same; the old one ends when the overlap that `body` names is over.
@@ -206,7 +220,11 @@ impl ApiKeys {
         let old = self.find(actor, id_or_prefix).await?;
         self.check_rotatable(&old)?;
         check_scopes(old.scopes, actor)?;
+        // Only an overlap adds to the keys that work.
+        let bound = actor.guard().max_active.filter(|_| !overlap.is_zero());
+        let guard = Guard { max_active: bound, ..actor.guard() };
         let _share = self.making.take(&old.user).ok_or(KeyError::Busy)?;
+        self.check_active(&old.user, &guard, Kind::Successor).await?;
         let new = NewKey {
             name: old.name.clone(),
             user: old.user.clone(),
@@ -216,15 +234,16 @@ impl ApiKeys {
             expires_at: [old.expires_at, actor.expires_at()].into_iter().flatten().min(),
         };
         for _ in 0..DRAWS {
-            let (key, stored) = self.draw(&new).await?;
+            let (key, stored) = self.draw(&new, actor).await?;
             let record = stored.record.clone();
-            let rotation = self.rotation(&old, stored, overlap, actor);
+            let rotation = self.rotation(&old, stored, overlap, actor, guard.clone());
             let outcome = self.store.rotate_key(&rotation).await;
             self.something_changed();
             match outcome? {
                 RotationOutcome::Rotated => {
                     let (from, actor_name) = (&old.prefix, actor.name());
                     tracing::info!(key = from, to = key.prefix(), actor = actor_name, "API key rotated");
+                    self.ended(std::slice::from_ref(&old.id), rotation.old_ends_at);
                     // Not read again: nothing may fail between the commit and the only answer that shows the key.
                     let ends_at =
                         old.expires_at.map_or(rotation.old_ends_at, |own| own.min(rotation.old_ends_at));
@@ -238,6 +257,7 @@ impl ApiKeys {
                     return Err(KeyError::Expired);
                 }
                 RotationOutcome::PrefixTaken => {}
+                RotationOutcome::Hindered(hindrance) => return Err(hindered(hindrance, Kind::Successor)),
             }
         }
         Err(KeyError::NoPrefix)
@@ -258,9 +278,19 @@ impl ApiKeys {
         }
     }
 
+    async fn check_active(&self, user: &str, guard: &Guard, kind: Kind) -> Result<(), KeyError> {
+        let Some(max) = guard.max_active else { return Ok(()) };
+        let active = self.store.active_keys(user, self.clock.now()).await?;
+        let counted = match kind {
+            Kind::New => active.standing,
+            Kind::Successor => active.replaced,
+        };
+        if counted < max { Ok(()) } else { Err(hindered(Hindrance::TooMany, kind)) }
+    }
+
     /// A key with a secret of its own. Its prefix may be taken.
-    async fn draw(&self, new: &NewKey) -> Result<(PlainKey, StoredKey), KeyError> {
-        let secret = self.tags.secret().await?;
+    async fn draw(&self, new: &NewKey, actor: Actor<'_>) -> Result<(PlainKey, StoredKey), KeyError> {
+        let secret = self.tags.secret().await.map_err(KeyError::Tags)?;
         let key = PlainKey::generate(new.environment, secret, self.entropy.as_ref());
         let hash = self.hasher.hash(&key).await?;
         let now = self.clock.now();
@@ -278,6 +308,7 @@ impl ApiKeys {
             last_used_at: None,
             revoked_at: None,
             replaced_by: None,
+            created_by: Some(actor.name().to_owned()),
         };
         Ok((key, StoredKey { record, hash }))
     }
@@ -288,11 +319,13 @@ impl ApiKeys {
         successor: StoredKey,
         overlap: Duration,
         actor: Actor<'_>,
+        guard: Guard,
     ) -> Rotation {
         let created = self.event(&successor.record.id, KeyEventKind::Created, actor);
         let rotated = self.event(&old.id, KeyEventKind::Rotated, actor);
         let at = rotated.at;
-        Rotation { old: old.id.clone(), old_ends_at: at + overlap, successor, events: [created, rotated], at }
+        let (old, old_ends_at) = (old.id.clone(), at + overlap);
+        Rotation { old, old_ends_at, successor, events: [created, rotated], at, guard }
     }
 
     fn event(&self, key: &ApiKeyId, kind: KeyEventKind, actor: Actor<'_>) -> KeyEvent {
@@ -301,10 +334,32 @@ impl ApiKeys {
         KeyEvent { id, key: key.clone(), kind, actor: actor.name().to_owned(), at }
     }
 
+    fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
+        if let Some(authenticator) = &self.authenticator {
+            authenticator.ended(keys, at);
+        }
+    }
+
     fn something_changed(&self) {
         if let Some(authenticator) = &self.authenticator {
             authenticator.something_changed();
         }
+    }
+}
+
+/// What is made: it says which keys of the user are counted.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    New,
+    Successor,
+}
+
+fn hindered(hindrance: Hindrance, kind: Kind) -> KeyError {
+    match (hindrance, kind) {
+        (Hindrance::ActorEnded, _) => KeyError::CallerEnded,
+        (Hindrance::ActorEndsSooner, _) => KeyError::CallerRotated,
+        (Hindrance::TooMany, Kind::New) => KeyError::TooManyActive,
+        (Hindrance::TooMany, Kind::Successor) => KeyError::TooManyRotated,
     }
 }
 

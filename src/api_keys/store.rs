@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{ApiKeyRecord, StoredKey};
+use super::{ActiveKeys, ApiKeyRecord, Guard, Hindrance, StoredKey};
 use crate::{
     clock::UnixMs,
     ids::{ApiKeyId, EventId},
@@ -46,6 +46,8 @@ pub enum Created {
     Kept,
     /// Nothing was written: another key has the prefix.
     PrefixTaken,
+    /// Nothing was written.
+    Hindered(Hindrance),
 }
 
 /// A key to be replaced by another.
@@ -58,6 +60,8 @@ pub struct Rotation {
     /// That the successor was created, and that the old key was rotated.
     pub events: [KeyEvent; 2],
     pub at: UnixMs,
+    /// Bounds the keys that work on though they were rotated.
+    pub guard: Guard,
 }
 
 /// What became of a rotation.
@@ -68,6 +72,17 @@ pub enum RotationOutcome {
     Over,
     /// Nothing was written: another key has the successor's prefix.
     PrefixTaken,
+    /// Nothing was written.
+    Hindered(Hindrance),
+}
+
+/// Keys that end together.
+#[derive(Clone, Copy, Debug)]
+pub enum Together<'a> {
+    /// A key and those that come from it, see [`ApiKeyStore::descendants`].
+    Line(&'a ApiKeyId),
+    /// All of the user's.
+    All,
 }
 
 /// One page of keys, newest first.
@@ -80,11 +95,22 @@ pub struct ApiKeyPage {
 
 #[async_trait]
 pub trait ApiKeyStore: std::fmt::Debug + Send + Sync {
-    /// Keeps a new key and that it was created.
+    /// Keeps a new key and that it was created, if the guard lets it. Keys of one user are made one after the other.
     ///
     /// # Errors
     /// When the database did not confirm the commit.
-    async fn create_key(&self, key: &StoredKey, created: &KeyEvent) -> Result<Created, StoreError>;
+    async fn create_key(
+        &self,
+        key: &StoredKey,
+        created: &KeyEvent,
+        guard: &Guard,
+    ) -> Result<Created, StoreError>;
+
+    /// How many of the user's keys open something.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn active_keys(&self, user: &str, at: UnixMs) -> Result<ActiveKeys, StoreError>;
 
     /// What a presented key with this prefix is held against.
     ///
@@ -115,6 +141,33 @@ pub trait ApiKeyStore: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the database did not confirm the commit.
     async fn revoke_key(&self, revoked: &KeyEvent) -> Result<bool, StoreError>;
+
+    /// Ends several keys of a user in one transaction, after which none of them can have made another; those that it
+    /// ended, oldest first. `revoked` gives the event for each.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn revoke_together(
+        &self,
+        user: &str,
+        which: Together<'_>,
+        at: UnixMs,
+        revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
+    ) -> Result<Vec<ApiKeyId>, StoreError>;
+
+    /// The keys that open something and come from this one, oldest first: made with it, its successor, and what comes
+    /// from those in turn, also where the row of one in between is gone.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn descendants(&self, key: &ApiKeyId, at: UnixMs) -> Result<Vec<ApiKeyId>, StoreError>;
+
+    /// Removes up to `limit` keys that ended before `before`, and keeps their audit trail; how many they were. A key
+    /// whose predecessor is still there stays.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn purge_ended_keys(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError>;
 
     /// Notes when keys were last used, all in one statement. A time that is earlier than what is noted changes nothing.
     ///

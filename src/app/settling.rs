@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use solana_pubkey::Pubkey;
 
 use crate::{
+    agents::AgentStore,
     chain::{
         funds::{FeePayerFunds, Funds},
         hints::{LandingHints, NoHints},
@@ -20,7 +21,7 @@ use crate::{
     metrics::Metrics,
     payments::{
         settlement::{Policy, SettlementStore, Settlements},
-        x402::{Facilitator, Signing},
+        x402::{Agents, Facilitator, Signing},
     },
     shutdown::Shutdown,
 };
@@ -30,6 +31,7 @@ pub(super) struct Parts<'a> {
     pub config: &'a Config,
     pub rpc: &'a SolanaRpc,
     pub store: Arc<dyn SettlementStore>,
+    pub agents: Arc<dyn AgentStore>,
     pub clock: &'a Arc<dyn Clock>,
     pub entropy: &'a Arc<dyn Entropy>,
     pub metrics: &'a Arc<Metrics>,
@@ -39,7 +41,7 @@ pub(super) struct Parts<'a> {
 impl Parts<'_> {
     /// Starts the engine, and the watch over the fee payers' balances.
     pub(super) fn start(self) -> (Facilitator, Option<Arc<FeePayerFunds>>) {
-        let Parts { config, rpc, store, clock, entropy, metrics, shutdown } = self;
+        let Parts { config, rpc, store, agents, clock, entropy, metrics, shutdown } = self;
         let signing = signing(config, rpc, clock, metrics, shutdown);
         let funds = signing.as_ref().map(|signing| Arc::clone(&signing.funds));
         let fee_payers = signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
@@ -59,13 +61,14 @@ impl Parts<'_> {
             Arc::clone(metrics),
             shutdown.clone(),
         );
+        let agents = Agents { store: agents, clock: Arc::clone(clock), entropy: Arc::clone(entropy) };
         let facilitator = Facilitator::new(
             network,
             rules,
             signing,
             Arc::new(rpc.clone()),
             settlements,
-            Arc::clone(clock),
+            agents,
             Arc::clone(metrics),
         );
         (facilitator, funds)
@@ -93,7 +96,7 @@ fn signing(
     let hints: Arc<dyn LandingHints> = if ws_urls.is_empty() {
         Arc::new(NoHints)
     } else {
-        Arc::new(WebSocketHints::start(ws_urls.clone(), Arc::clone(metrics), shutdown.clone()))
+        Arc::new(WebSocketHints::start(super::exposed(ws_urls), Arc::clone(metrics), shutdown.clone()))
     };
     Some(Signing { fee_payers, funds, hints })
 }

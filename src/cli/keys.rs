@@ -15,7 +15,7 @@ use crate::{
     app::{key_foundations, open_books},
     clock::{Clock, SystemClock, UnixMs},
     config::{Config, Environment as Variables},
-    ids::{Entropy, OsEntropy},
+    ids::{ApiKeyId, Entropy, OsEntropy},
     input,
     metrics::Metrics,
 };
@@ -36,7 +36,14 @@ pub(super) enum Action {
     /// End a key for good
     Revoke {
         /// Its id or its prefix
-        key: String,
+        #[arg(required_unless_present = "user")]
+        key: Option<String>,
+        /// Also every key that comes from it: made with it, its successor, and what comes from these
+        #[arg(long, requires = "key")]
+        with_descendants: bool,
+        /// Every key of this user instead; of a configured key, `key:` and its first 12 characters
+        #[arg(long, conflicts_with = "key")]
+        user: Option<String>,
     },
     /// Replace a key by a new one, which is printed once
     Rotate {
@@ -116,9 +123,16 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
             show(&made);
         }
         Action::List { user } => list(keys, user.as_deref(), now).await?,
-        Action::Revoke { key } => {
-            let revoked = keys.revoke(Actor::Operator, &key).await.map_err(|error| told(error, &key))?;
-            eprintln!("{} is revoked", revoked.prefix);
+        Action::Revoke { key: Some(key), with_descendants, .. } => {
+            revoke(keys, &key, with_descendants).await.map_err(|error| told(error, &key))?;
+        }
+        Action::Revoke { user, .. } => {
+            let user = user.unwrap_or_default();
+            let revoked = keys.revoke_all_of(&user).await?;
+            for key in &revoked {
+                eprintln!("{key} is revoked");
+            }
+            eprintln!("{} keys of {user} are revoked", revoked.len());
         }
         Action::Rotate { key, overlap_seconds } => {
             let overlap = Duration::from_secs(overlap_seconds);
@@ -127,6 +141,24 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
             show(&made);
             eprintln!("{} works until {}", old.prefix, end(old.expires_at));
         }
+    }
+    Ok(())
+}
+
+async fn revoke(keys: &ApiKeys, key: &str, with_descendants: bool) -> Result<(), KeyError> {
+    let (revoked, descendants) = if with_descendants {
+        keys.revoke_line(Actor::Operator, key).await?
+    } else {
+        (keys.revoke(Actor::Operator, key).await?, Vec::new())
+    };
+    eprintln!("{} is revoked", revoked.prefix);
+    for key in descendants {
+        eprintln!("{key} is revoked");
+    }
+    let active = keys.active_descendants(&revoked).await?;
+    if !active.is_empty() {
+        let active = active.iter().map(ApiKeyId::as_str).collect::<Vec<_>>().join(", ");
+        eprintln!("{active} come from it and still work: to revoke them too, add --with-descendants");
     }
     Ok(())
 }
@@ -140,8 +172,8 @@ fn show(made: &NewlyMade) {
 
 async fn list(keys: &ApiKeys, user: Option<&str>, now: UnixMs) -> anyhow::Result<()> {
     println!(
-        "{:<30} {:<16} {:<8} {:<14} {:<14} user, name, permissions",
-        "id", "prefix", "state", "expires", "used"
+        "{:<30} {:<16} {:<8} {:<14} {:<14} {:<30} {:<30} user, name, permissions",
+        "id", "prefix", "state", "expires", "used", "created by", "replaced by"
     );
     let mut offset = 0;
     loop {
@@ -163,10 +195,12 @@ fn line(key: &ApiKeyRecord, now: UnixMs) -> String {
     };
     let used = key.last_used_at.map_or_else(|| "never".to_owned(), |at| at.0.to_string());
     format!(
-        "{:<30} {:<16} {state:<8} {:<14} {used:<14} {}, {}, {}",
+        "{:<30} {:<16} {state:<8} {:<14} {used:<14} {:<30} {:<30} {}, {}, {}",
         key.id.as_str(),
         key.prefix,
         end(key.expires_at),
+        key.created_by.as_deref().unwrap_or("-"),
+        key.replaced_by.as_ref().map_or("-", ApiKeyId::as_str),
         key.user,
         key.name,
         key.scopes.names().join(" "),

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
+use serde_json::{Value, json};
 use solana_signer::Signer;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
@@ -88,6 +89,28 @@ impl Local {
     /// The wallet named agent, with a connection to the chain.
     pub fn agent(&self) -> Agent {
         Agent::new(self.chain.wallets().agent.insecure_clone(), self.chain.rpc_url())
+    }
+
+    /// Puts the demo plans on offer, `basic` and `pro`: their ids.
+    pub async fn offer_plans(&self) -> anyhow::Result<[String; 2]> {
+        let http = reqwest::Client::new();
+        let offer = async |plan: Value| {
+            let request =
+                http.post(format!("{}/plans", self.url)).header("x-api-key", &self.api_key).json(&plan);
+            let answer: Value = request.send().await?.error_for_status()?.json().await?;
+            let id = answer["id"].as_str().context("a plan without an id")?;
+            anyhow::Ok(id.to_owned())
+        };
+        let basic = offer(json!({
+            "name": "basic", "description": "To try it", "pricePerMonth": 5, "currency": "USDC",
+            "features": ["weather"], "limits": {"requestsPerMonth": 1000, "requestsPerDay": 100},
+        }));
+        let basic = basic.await.context("the plan basic cannot be made")?;
+        let pro = offer(json!({
+            "name": "pro", "description": "For agents that work all day", "pricePerMonth": 25, "currency": "USDC",
+            "features": ["weather", "forecasts"], "limits": {"requestsPerMonth": 100_000},
+        }));
+        Ok([basic, pro.await.context("the plan pro cannot be made")?])
     }
 
     /// Waits until the service has ended, then ends the chain.

@@ -9,6 +9,7 @@ use super::local::{Local, LocalOptions};
 use crate::{
     ids::{OsEntropy, random_nonce},
     money::{Amount, Currency},
+    sandbox::USDC,
 };
 
 /// What the payment made at the start pays, in atomic units of USDC.
@@ -38,8 +39,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         log_level: &options.log,
     })
     .await?;
-    let proof = pay(&local).await?;
-    print_guide(&local, &proof);
+    let (proof, settled) = tokio::try_join!(pay(&local), settle(&local))?;
+    local.offer_plans().await?;
+    print_guide(&local, &proof, &settled);
     local.shutdown.on_signals().context("signals cannot be listened to")?;
     local.finished().await
 }
@@ -54,7 +56,34 @@ async fn pay(local: &Local) -> anyhow::Result<Value> {
     Ok(agent.prove(&transaction, amount, Currency::Usdc, &nonce, local.clock.now()))
 }
 
-fn print_guide(local: &Local, proof: &Value) {
+/// A payment by x402 that the service has settled, and the request that it was settled by.
+struct Settled {
+    request: Value,
+    transaction: String,
+}
+
+/// The agent pays by x402, without an API key.
+async fn settle(local: &Local) -> anyhow::Result<Settled> {
+    let http = reqwest::Client::new();
+    let supported: Value = http.get(format!("{}/supported", local.url)).send().await?.json().await?;
+    let kind = &supported["kinds"][0];
+    let requirements = json!({
+        "scheme": kind["scheme"], "network": kind["network"], "amount": PAID.to_string(), "asset": USDC.to_string(),
+        "payTo": local.chain.wallets().merchant.pubkey().to_string(), "maxTimeoutSeconds": 60,
+        "extra": {"feePayer": kind["extra"]["feePayer"]},
+    });
+    let resource = "https://api.example.com/weather";
+    let payload = local.agent().pay_x402(&requirements, resource, &random_nonce(&OsEntropy)).await?;
+    let request = json!({"paymentPayload": payload, "paymentRequirements": requirements});
+    let asked = http.post(format!("{}/settle", local.url)).json(&request).send().await?;
+    let told: Value = asked.json().await.context("the service did not answer in JSON")?;
+    let transaction = told["transaction"].as_str().filter(|_| told["success"] == json!(true));
+    let transaction =
+        transaction.with_context(|| format!("the service has not settled the payment: {told}"))?;
+    Ok(Settled { transaction: transaction.to_owned(), request })
+}
+
+fn print_guide(local: &Local, proof: &Value, settled: &Settled) {
     let wallets = local.chain.wallets();
     let (url, key, rpc) = (&local.url, &local.api_key, local.chain.rpc_url());
     let (merchant, agent) = (wallets.merchant.pubkey(), wallets.agent.pubkey());
@@ -89,6 +118,21 @@ Ask to be paid, and see where the requirement stands under its nonce (GET /requi
 
 curl -s {url}/requirements {json} -H 'x-api-key: {key}' -d '{requirement}'
 
+x402: point any server of version 1 or 2 at {url} as its facilitator, and any client at {rpc} with a funded wallet. This is
+what is supported, under devnet's name; the service's fee payer has SOL:
+
+curl -s {url}/supported
+
+The agent has also paid 0.05 USDC by x402. Settle that once more: it is not paid twice, the books tell what became of it, as they
+do of its transaction:
+
+curl -s {url}/settle {json} -d '{settle}'
+curl -s {url}/payments/{transaction}
+
+The plans basic and pro, to subscribe agents to (the README says how):
+
+curl -s {url}/plans
+
 How the service is, and what it has counted:
 
 curl -s {url}/ready
@@ -99,6 +143,8 @@ More SOL for the agent:
 curl -s {rpc} {json} -d '{airdrop}'
 ",
         ws = local.chain.ws_url(),
+        settle = settled.request,
+        transaction = settled.transaction,
         fee_payer = wallets.fee_payer.pubkey(),
     );
 }

@@ -95,17 +95,18 @@ pub struct DatabaseConfig {
     pub auto_migrate: bool,
 }
 
+/// Providers put access tokens into URLs.
 #[derive(Clone)]
 pub struct SolanaConfig {
     pub network: Network,
     /// In the order they are tried.
-    pub rpc_urls: Vec<String>,
+    pub rpc_urls: Vec<SecretString>,
     /// In the order they are tried. Empty: no hints.
-    pub ws_urls: Vec<String>,
+    pub ws_urls: Vec<SecretString>,
     pub assets: Assets,
 }
 
-/// Silent about URLs: providers put access tokens into them.
+/// Silent about URLs.
 impl fmt::Debug for SolanaConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SolanaConfig").field("network", &self.network).finish_non_exhaustive()
@@ -214,7 +215,7 @@ fn read_solana(env: &mut Environment, app_env: AppEnv) -> SolanaConfig {
         url_of(text, ["ws", "wss"]).ok_or("must be ws:// or wss:// URLs, separated by commas")
     });
     if rpc_urls.is_empty() {
-        rpc_urls.push(network.default_rpc_url().to_owned());
+        rpc_urls.push(network.default_rpc_url().into());
     }
     let mut assets = Assets::of(network);
     for currency in [Currency::Usdc, Currency::Usdt, Currency::Pyusd] {
@@ -228,7 +229,28 @@ fn read_solana(env: &mut Environment, app_env: AppEnv) -> SolanaConfig {
     SolanaConfig { network, rpc_urls, ws_urls, assets }
 }
 
-fn url_of(text: &str, schemes: [&str; 2]) -> Option<String> {
+fn url_of(text: &str, schemes: [&str; 2]) -> Option<SecretString> {
     let url = Url::parse(text).ok()?;
-    (schemes.contains(&url.scheme()) && url.has_host()).then(|| text.to_owned())
+    (schemes.contains(&url.scheme()) && url.has_host()).then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::{Config, Environment};
+
+    #[test]
+    fn access_tokens_in_urls_are_not_told() {
+        let (rpc, ws) = ("https://rpc.example/?api-key=token-1", "wss://rpc.example/token-2");
+        let environment = Environment::default().with("SOLANA_RPC_URL", rpc).with("SOLANA_WS_URL", ws);
+        let config = Config::read(environment).unwrap();
+        let solana = &config.solana;
+        let told = format!("{config:?} {solana:?} {:?} {:?}", solana.rpc_urls, solana.ws_urls);
+        assert!(!told.contains("token") && !told.contains("rpc.example"), "{told}");
+        assert_eq!((solana.rpc_urls[0].expose_secret(), solana.ws_urls[0].expose_secret()), (rpc, ws));
+        let wrong = Environment::default().with("SOLANA_RPC_URL", "ftp://rpc.example/token-3");
+        let problems = Config::read(wrong).unwrap_err();
+        assert!(!format!("{problems} {problems:?}").contains("token"), "{problems}");
+    }
 }

@@ -9,7 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{authentication::authenticate, error::ApiError, router::AppState};
+use super::{
+    authentication::{authenticate, presents_key},
+    error::ApiError,
+    router::AppState,
+};
 use crate::{
     api_keys::Caller,
     rate_limit::{Action, Decision, Subject},
@@ -43,6 +47,13 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     let route = route.as_ref().map(MatchedPath::as_str);
 
     let by_address = Subject::address(address);
+    if presents_key(request.headers()) && keys_matter(route) && !state.keys.can_tell() {
+        // No key can be told from an invented one yet, so each costs a look into the database: not for those who have had
+        // their fill of that.
+        if let Some(refusal) = state.rate_limits.standing_refusal(&by_address, Action::Public) {
+            return refuse(&state, route, &refusal);
+        }
+    }
     let caller = if keys_matter(route) { authenticate(&state, request.headers()).await } else { Ok(None) };
     let (subject, action) = match &caller {
         Ok(caller) => {
@@ -53,10 +64,7 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     let decision = state.rate_limits.admit(&subject, action).await;
 
     let mut response = match (decision, caller) {
-        (Some(decision), _) if !decision.admitted => {
-            state.metrics.rate_limit_exceeded(route.unwrap_or("unmatched"));
-            ApiError::rate_limited(decision.retry_after_secs()).into_response()
-        }
+        (Some(decision), _) if !decision.admitted => return refuse(&state, route, &decision),
         (_, Err(error)) => error.into_response(),
         (_, Ok(caller)) => {
             if let Some(caller) = caller {
@@ -68,6 +76,13 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     if let Some(decision) = decision {
         tell(&mut response, &decision);
     }
+    response
+}
+
+fn refuse(state: &AppState, route: Option<&str>, decision: &Decision) -> Response {
+    state.metrics.rate_limit_exceeded(route.unwrap_or("unmatched"));
+    let mut response = ApiError::rate_limited(decision.retry_after_secs()).into_response();
+    tell(&mut response, decision);
     response
 }
 

@@ -28,7 +28,18 @@ macro_rules! required_scopes {
     };
 }
 
-required_scopes!(Verify, Settle, AgentsRead, AgentsWrite, AnalyticsRead, KeysManage);
+required_scopes!(
+    Verify,
+    Settle,
+    AgentsRead,
+    AgentsWrite,
+    SubscriptionsRead,
+    SubscriptionsWrite,
+    PlansWrite,
+    UsageWrite,
+    AnalyticsRead,
+    KeysManage
+);
 
 /// A caller whose key has the scope.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! Who calls: the key a request presents, checked once, and what handlers see of it.
 
-use super::{error::ApiError, router::AppState};
+use super::{
+    error::{ApiError, INVALID_KEY},
+    router::AppState,
+};
 use crate::api_keys::Caller;
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
@@ -11,7 +14,7 @@ use axum::{
 pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
     let Some(key) = presented_key(headers)? else { return Ok(None) };
     let caller = state.keys.caller(&key).await?;
-    caller.map(Some).ok_or_else(|| ApiError::unauthorized("the API key is not valid"))
+    caller.map(Some).ok_or_else(|| ApiError::unauthorized(INVALID_KEY))
 }
 
 /// A handler that takes a [`Caller`] is closed to requests without a key; one that takes an `Option` is open. Bad keys
@@ -34,8 +37,13 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
+/// Whether it presents anything as a key.
+pub(super) fn presents_key(headers: &HeaderMap) -> bool {
+    headers.contains_key("authorization") || headers.contains_key("x-api-key")
+}
+
 fn presented_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let unreadable = || ApiError::unauthorized("the API key is not valid");
+    let unreadable = || ApiError::unauthorized(INVALID_KEY);
     let text =
         |name: &str| headers.get(name).map(|value| value.to_str().map_err(|_| unreadable())).transpose();
     let bearer = match text("authorization")? {

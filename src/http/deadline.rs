@@ -77,13 +77,13 @@ mod tests {
         String::from_utf8(to_bytes(body, 4096).await.unwrap().to_vec()).unwrap()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_may_have_been_done_is_unknown() {
         assert!(answered("POST", Duration::ZERO, None).await.contains("OUTCOME_UNKNOWN"));
         assert!(answered("GET", Duration::ZERO, None).await.contains("TIMED_OUT"));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_came_before_the_handler_counts() {
         assert!(answered("POST", LIMIT * 100, None).await.contains("TIMED_OUT"));
         let most = LIMIT.mul_f64(0.7);

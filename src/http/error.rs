@@ -19,13 +19,19 @@ use crate::{
     input::{FieldError, FieldErrors},
     money::decimal_json,
     payments::{LimitFacts, Refusal, proof::VerifyError, x402::Undecided},
+    plans::service::PlanError,
     requirements::service::IssueError,
     schema,
     store_error::StoreError,
+    subscriptions::{Standing, service::SubscriptionError},
+    usage::{OverLimit, Refused, service::UsageError},
 };
 
 /// Seconds after which trouble of ours is worth another try.
 const RETRY_AFTER_SECS: u64 = 2;
+
+/// What is told of every key that opens nothing.
+pub(super) const INVALID_KEY: &str = "the API key is not valid";
 
 /// Why a request was not answered as asked.
 #[derive(Debug)]
@@ -34,10 +40,31 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Vec<FieldError>,
-    limit: Option<LimitFacts>,
+    limit: Option<Box<LimitFacts>>,
     /// `valid: false`, for refusals.
     refused: bool,
     retry_after_secs: Option<u64>,
+    quota: Option<Box<QuotaView>>,
+}
+
+/// The limit that is in the way.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ExceededQuota)]
+pub(super) struct QuotaView {
+    /// `period` or `day`.
+    window: &'static str,
+    limit: u64,
+    used: u64,
+    left: u64,
+    resets_at: UnixMs,
+}
+
+impl From<OverLimit> for QuotaView {
+    fn from(over: OverLimit) -> Self {
+        let OverLimit { window, limit, used, resets_at } = over;
+        Self { window: window.as_str(), limit, used, left: limit.saturating_sub(used), resets_at }
+    }
 }
 
 /// The code of a failed request, for the metrics and the log.
@@ -72,6 +99,10 @@ pub(super) struct Envelope {
     /// Every field that is wrong, with `VALIDATION_FAILED`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<FieldError>,
+    /// With `USAGE_LIMIT_EXCEEDED`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<QuotaView>,
     /// The limit that is in the way, with `SPENDING_LIMIT_EXCEEDED`.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +139,7 @@ impl ApiError {
             limit: None,
             refused: false,
             retry_after_secs: None,
+            quota: None,
         }
     }
 
@@ -207,6 +239,17 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "INSUFFICIENT_SCOPE", message)
     }
 
+    fn over_limit(over: OverLimit, now: UnixMs) -> Self {
+        let quota = QuotaView::from(over);
+        let message = format!(
+            "the plan allows {} in a {}, of which {} are left",
+            quota.limit, quota.window, quota.left
+        );
+        let wait_ms = u64::try_from(over.resets_at.0 - now.0).unwrap_or_default();
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "USAGE_LIMIT_EXCEEDED", message);
+        Self { quota: Some(Box::new(quota)), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
+    }
+
     fn unavailable(code: &'static str, message: &str) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         Self { retry_after_secs: Some(RETRY_AFTER_SECS), ..error }
@@ -226,7 +269,8 @@ impl ApiError {
             code: self.code,
             request_id: current_request_id(),
             details: self.details,
-            limit: self.limit.map(LimitView::from),
+            quota: self.quota.map(|quota| *quota),
+            limit: self.limit.map(|limit| LimitView::from(*limit)),
         };
         let mut response = (self.status, Json(body(envelope))).into_response();
         let headers = response.headers_mut();
@@ -261,7 +305,7 @@ impl From<FieldErrors> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let error = Self::new(StatusCode::PAYMENT_REQUIRED, refusal.code.as_str(), refusal.message);
-        Self { refused: true, limit: refusal.limit, ..error }
+        Self { refused: true, limit: refusal.limit.map(Box::new), ..error }
     }
 }
 
@@ -314,6 +358,7 @@ impl From<Undecided> for ApiError {
                 );
                 Self::unavailable("FEE_PAYER_UNAVAILABLE", &message)
             }
+            Undecided::Store(error) => error.into(),
             Undecided::Busy => Self::overloaded(),
             Undecided::Unavailable => Self::unavailable(
                 "SETTLEMENT_UNAVAILABLE",
@@ -343,6 +388,81 @@ impl From<AnalyticsError> for ApiError {
             AnalyticsError::Malformed(errors) => errors.into(),
             AnalyticsError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Malformed(errors) => errors.into(),
+            PlanError::NotFound => Self::not_found("this plan"),
+            PlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubscriptionError> for ApiError {
+    fn from(error: SubscriptionError) -> Self {
+        match error {
+            SubscriptionError::Malformed(errors) => errors.into(),
+            SubscriptionError::NotFound => Self::not_found("this subscription"),
+            SubscriptionError::NoPlan => Self::not_found("this plan"),
+            SubscriptionError::PlanRetired => {
+                let message = "the plan is retired and takes no new subscriptions: choose another";
+                Self::new(StatusCode::CONFLICT, "PLAN_RETIRED", message)
+            }
+            SubscriptionError::NoAgent => {
+                Self::new(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND", "this agent does not exist")
+            }
+            SubscriptionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UsageError> for ApiError {
+    fn from(error: UsageError) -> Self {
+        let (index, why, now) = match error {
+            UsageError::Malformed(errors) => return errors.into(),
+            UsageError::NotFound => return Self::not_found("this subscription"),
+            UsageError::Store(error) => return error.into(),
+            UsageError::Refused { index, why, now } => (index, why, now),
+        };
+        let field = |name: &str| match index {
+            Some(index) if name.is_empty() => format!("usage.{index}"),
+            Some(index) => format!("usage.{index}.{name}"),
+            None => name.to_owned(),
+        };
+        let error = match why {
+            Refused::TooEarly { period_start } => {
+                let message =
+                    format!("must not be before the current period, which began at {}", period_start.0);
+                return FieldErrors::one(&field("timestamp"), message).into();
+            }
+            Refused::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, "SUBSCRIPTION_NOT_FOUND", "this subscription does not exist")
+            }
+            Refused::Inactive(standing) => {
+                Self::new(StatusCode::CONFLICT, "SUBSCRIPTION_INACTIVE", inactive(standing))
+            }
+            Refused::Conflict => {
+                let message = "the idempotencyKey stands for other usage: take a new one";
+                Self::new(StatusCode::CONFLICT, "IDEMPOTENCY_CONFLICT", message)
+            }
+            Refused::OverLimit(over) => Self::over_limit(over, now),
+        };
+        // Which one of a batch it is.
+        let message = error.message.clone();
+        let details = index.map(|_| FieldErrors::one(&field(""), message).into_details());
+        Self { details: details.unwrap_or_default(), ..error }
+    }
+}
+
+fn inactive(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active { .. } => "the subscription is active",
+        Standing::PastDue { .. } => "the subscription's period is not paid: pay it first",
+        Standing::Cancelled { .. } => "the subscription is cancelled: make a new one",
+        Standing::Expired { .. } => "the subscription is expired: make a new one",
     }
 }
 
@@ -389,7 +509,21 @@ impl From<KeyError> for ApiError {
                 "API_KEY_ROTATED",
                 "the API key was rotated before: rotate the one in its replacedBy",
             ),
+            KeyError::CallerEnded => Self::unauthorized(INVALID_KEY),
+            KeyError::CallerRotated => conflict(
+                "API_KEY_ROTATED",
+                "the calling API key was rotated meanwhile, and ends before the new key would: try again",
+            ),
+            KeyError::TooManyActive => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "the user has 100 active API keys: revoke those that are not needed",
+            ),
+            KeyError::TooManyRotated => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "100 rotated API keys of the user still work: revoke some, or rotate with overlapSeconds 0",
+            ),
             KeyError::Store(error) => error.into(),
+            KeyError::Tags(error) => error.into(),
             KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),
             KeyError::NoPrefix | KeyError::Hash(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an API key could not be made");

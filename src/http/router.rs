@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     admission::admission,
-    allowed::{AgentsWrite, KeysManage, Verify},
+    allowed::{AgentsWrite, KeysManage, PlansWrite, SubscriptionsWrite, UsageWrite, Verify},
     attempts::Attempts,
     body::MAX_BODY,
     cors::{cors, rules},
@@ -45,8 +45,11 @@ use crate::{
     ids::Entropy,
     metrics::Metrics,
     payments::{PaymentStore, proof::ProofVerifier, x402::Facilitator},
+    plans::service::Plans,
     rate_limit::RateLimiter,
     requirements::service::Requirements,
+    subscriptions::service::Subscriptions,
+    usage::service::Usage,
 };
 
 /// How long a readiness check's finding stands.
@@ -105,6 +108,9 @@ pub struct Services {
     pub payments: Arc<dyn PaymentStore>,
     pub requirements: Arc<Requirements>,
     pub analytics: Arc<Analytics>,
+    pub plans: Arc<Plans>,
+    pub subscriptions: Arc<Subscriptions>,
+    pub usage: Arc<Usage>,
     pub keys: Arc<Authenticator>,
     pub api_keys: Arc<ApiKeys>,
     pub agents: Arc<Agents>,
@@ -181,6 +187,24 @@ impl FromRef<AppState> for Arc<Analytics> {
     }
 }
 
+impl FromRef<AppState> for Arc<Plans> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.plans)
+    }
+}
+
+impl FromRef<AppState> for Arc<Subscriptions> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.subscriptions)
+    }
+}
+
+impl FromRef<AppState> for Arc<Usage> {
+    fn from_ref(state: &AppState) -> Self {
+        Self::clone(&state.usage)
+    }
+}
+
 impl FromRef<AppState> for Arc<dyn PaymentStore> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.payments)
@@ -224,6 +248,13 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::analytics::transactions))
         .routes(routes!(routes::analytics::revenue))
         .routes(routes!(routes::analytics::events))
+        .routes(routes!(routes::subscriptions::list))
+        .routes(routes!(routes::subscriptions::find))
+        .routes(routes!(routes::usage::report))
+        .routes(routes!(routes::plans::list))
+        .routes(routes!(routes::plans::find, routes::plans::change, routes::plans::remove))
+        .routes(routes!(routes::plans::list_below_subscriptions))
+        .routes(routes!(routes::plans::find_below_subscriptions))
         .routes(routes!(routes::api_keys::list))
         .routes(routes!(routes::api_keys::revoke))
 }
@@ -243,6 +274,25 @@ fn once_for_agents() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::agents::register))
 }
 
+/// Operations that take an `Idempotency-Key` and need an API key that may write plans.
+fn once_for_plans() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(routes::plans::create))
+}
+
+/// Operations that take an `Idempotency-Key` and need an API key that may write subscriptions.
+fn once_for_subscriptions() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::subscriptions::create))
+        .routes(routes!(routes::subscriptions::cancel))
+}
+
+/// Operations that take an `Idempotency-Key` and need an API key that may write usage.
+fn once_for_usage() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::usage::record))
+        .routes(routes!(routes::usage::record_below_subscriptions))
+}
+
 /// Operations that take an `Idempotency-Key` and need an API key that may manage keys.
 fn once_for_managers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::head())
@@ -252,7 +302,14 @@ fn once_for_managers() -> OpenApiRouter<AppState> {
 
 /// Every operation, with what it says of itself.
 pub(super) fn operations() -> OpenApiRouter<AppState> {
-    plain().merge(once()).merge(once_for_callers()).merge(once_for_agents()).merge(once_for_managers())
+    plain()
+        .merge(once())
+        .merge(once_for_callers())
+        .merge(once_for_agents())
+        .merge(once_for_plans())
+        .merge(once_for_subscriptions())
+        .merge(once_for_usage())
+        .merge(once_for_managers())
 }
 
 /// The whole service.
@@ -268,12 +325,19 @@ pub fn router(services: Services) -> Router {
     let keep = from_fn_with_state(state.clone(), idempotent::<Verify>);
     let keep_for_callers = from_fn_with_state(state.clone(), idempotent_for_callers::<Verify>);
     let keep_for_agents = from_fn_with_state(state.clone(), idempotent_for_callers::<AgentsWrite>);
+    let keep_for_plans = from_fn_with_state(state.clone(), idempotent_for_callers::<PlansWrite>);
+    let keep_for_subscriptions =
+        from_fn_with_state(state.clone(), idempotent_for_callers::<SubscriptionsWrite>);
+    let keep_for_usage = from_fn_with_state(state.clone(), idempotent_for_callers::<UsageWrite>);
     let keep_for_managers = from_fn_with_state(state.clone(), idempotent_for_callers::<KeysManage>);
     let routes = Router::new()
         .merge(plain())
         .merge(once().route_layer(keep))
         .merge(once_for_callers().route_layer(keep_for_callers))
         .merge(once_for_agents().route_layer(keep_for_agents))
+        .merge(once_for_plans().route_layer(keep_for_plans))
+        .merge(once_for_subscriptions().route_layer(keep_for_subscriptions))
+        .merge(once_for_usage().route_layer(keep_for_usage))
         .merge(once_for_managers().route_layer(keep_for_managers))
         .route("/docs", get(routes::docs::docs))
         .route("/docs/", get(routes::docs::docs_page))

@@ -4,6 +4,7 @@
 //! is wrong. Numbers keep their digits, because no float is made of them.
 
 mod change;
+mod metadata;
 mod strict;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::money::{Amount, Currency};
 pub use change::Change;
+pub use metadata::{MAX_METADATA, merged_metadata, metadata};
 
 /// One thing wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -123,6 +125,12 @@ pub fn plain_text(text: String, max: usize) -> Result<String, String> {
 /// When it is anything else.
 pub fn integer(raw: &RawValue) -> Result<i64, &'static str> {
     raw.get().parse().map_err(|_| "must be a whole number")
+}
+
+/// # Errors
+/// When it is neither `true` nor `false`.
+pub fn boolean(raw: &RawValue) -> Result<bool, &'static str> {
+    raw.get().parse().map_err(|_| "must be true or false")
 }
 
 /// A number or a string holding one, as written.

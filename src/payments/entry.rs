@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Payment, PaymentState};
 use crate::{
     clock::UnixMs,
-    ids::{AgentId, PaymentId},
+    ids::{AgentId, PaymentId, SubscriptionId},
     money::{Amount, Currency},
 };
 
@@ -47,6 +47,8 @@ pub struct Entry {
     pub verified_at: UnixMs,
     /// The agent whose limits it counts against.
     pub agent: Option<AgentId>,
+    /// The subscription, a period of which it paid.
+    pub subscription: Option<SubscriptionId>,
     /// What the service settles cannot land in a block higher than this.
     pub last_valid_block_height: Option<u64>,
 }
@@ -79,6 +81,7 @@ impl From<Payment> for Entry {
             block_time: Some(payment.block_time),
             verified_at: payment.verified_at,
             agent: payment.agent,
+            subscription: payment.subscription,
             last_valid_block_height: None,
         }
     }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     clock::UnixMs,
-    ids::{AgentId, PaymentId},
+    ids::{AgentId, PaymentId, SubscriptionId},
     money::{Amount, Currency},
 };
 
@@ -49,6 +49,8 @@ pub struct Payment {
     pub verified_at: UnixMs,
     /// The agent that paid, whose limits it counts against.
     pub agent: Option<AgentId>,
+    /// The owner's subscription, a period of which it pays.
+    pub subscription: Option<SubscriptionId>,
     /// Names the request that made it, where that had an idempotency key: sent again, it gets this payment.
     pub request_tag: Option<String>,
 }
@@ -57,6 +59,6 @@ impl Payment {
     /// Whether somebody's books change by it besides the merchant's.
     #[must_use]
     pub const fn has_consequences(&self) -> bool {
-        self.agent.is_some()
+        self.agent.is_some() || self.subscription.is_some()
     }
 }

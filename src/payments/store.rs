@@ -11,6 +11,7 @@ use crate::{
     clock::UnixMs,
     requirements::IssuedRequirement,
     store_error::StoreError,
+    subscriptions::Unpayable,
 };
 
 /// What of a proof had been used before.
@@ -65,6 +66,9 @@ pub enum Objection {
     /// Its agent was deleted.
     AgentGone,
     Agent(NotAdmitted),
+    /// The owner has no such subscription.
+    SubscriptionGone,
+    Subscription(Unpayable),
 }
 
 /// One page of a user's payments, newest first.

@@ -157,6 +157,12 @@ impl RateLimiter {
         let limit = self.limits.of(action)?;
         Some(self.store.admit(subject, action, limit).await)
     }
+
+    /// A refusal that still holds. Counts nothing.
+    #[must_use]
+    pub fn standing_refusal(&self, subject: &Subject, action: Action) -> Option<Decision> {
+        self.store.standing_refusal(subject, action, self.limits.of(action)?)
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,6 @@ use crate::{
 pub const MAX_RESOURCE: usize = 2048;
 /// Longest nonce, in bytes.
 pub const MAX_NONCE: usize = 128;
-/// Longest `metadata`, in bytes of JSON.
-const MAX_METADATA: usize = 4096;
 /// How long an issued requirement stands where the merchant says nothing.
 const DEFAULT_LIFETIME: Duration = Duration::from_mins(15);
 /// How far ahead a requirement may expire.
@@ -163,7 +161,7 @@ impl NewRequirement {
             errors.add("nonce", "is issued by the service: leave it out");
         }
         let recipient = errors.optional("recipient", members.recipient, input::public_key);
-        let metadata = errors.optional("metadata", members.metadata, metadata);
+        let metadata = errors.optional("metadata", members.metadata, input::metadata);
         let terms = Terms::read(&members.terms(), "", &mut errors);
         let expires_at = terms.as_ref().and_then(|terms| terms.expires_at).unwrap_or(now + DEFAULT_LIFETIME);
         if expires_at <= now || expires_at > now + MAX_LIFETIME {
@@ -242,14 +240,4 @@ impl Terms {
             expires_at: self.expires_at,
         }
     }
-}
-
-fn metadata(raw: &RawValue) -> Result<String, String> {
-    if !raw.get().starts_with('{') {
-        return Err("must be a JSON object".to_owned());
-    }
-    if raw.get().len() > MAX_METADATA {
-        return Err(format!("must be at most {MAX_METADATA} bytes of JSON"));
-    }
-    Ok(raw.get().to_owned())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use solana_commitment_config::CommitmentConfig;
+use solana_hash::Hash;
 use solana_instruction::Instruction;
 use solana_keypair::Keypair;
 use solana_message::{Message, VersionedMessage};
@@ -73,6 +74,14 @@ impl Agent {
         self.keypair.pubkey()
     }
 
+    pub(super) const fn keypair(&self) -> &Keypair {
+        &self.keypair
+    }
+
+    pub(super) async fn blockhash(&self) -> Result<Hash, PayError> {
+        Ok(self.rpc.get_latest_blockhash().await?)
+    }
+
     /// Pays and waits until the payment is confirmed.
     ///
     /// # Errors
@@ -84,7 +93,7 @@ impl Agent {
         currency: Currency,
     ) -> Result<Signature, PayError> {
         let instructions = transfer(&self.address(), recipient, amount, currency)?;
-        let blockhash = self.rpc.get_latest_blockhash().await?;
+        let blockhash = self.blockhash().await?;
         let message = Message::new_with_blockhash(&instructions, Some(&self.address()), &blockhash);
         let transaction = VersionedTransaction::try_new(VersionedMessage::Legacy(message), &[&self.keypair])
             .map_err(|error| PayError::Build(error.to_string()))?;

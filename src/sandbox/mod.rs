@@ -8,6 +8,7 @@
 //! figures of a validator (`LiteSVM`'s are lower).
 
 pub mod agent;
+mod buyer;
 mod chain;
 mod dice;
 mod error;

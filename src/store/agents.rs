@@ -33,11 +33,17 @@ pub(super) const CREATE_AGENT: &str = "\
         sol_per_transaction_limit, allowed_services, metadata, created_at_ms, updated_at_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) ON CONFLICT DO NOTHING";
 
-pub const FIND_AGENT: &str = concat!(
-    "SELECT ",
-    agent_columns!(),
-    " FROM agents a WHERE (a.id = $1 OR a.public_key = $1) AND a.owner = $2 AND a.deleted_at_ms IS NULL"
-);
+/// By id, or else by public key. Each has an index; of an `OR` SQLite would make a walk through all that the owner has.
+macro_rules! named_agent {
+    () => {
+        " FROM agents a WHERE a.owner = $2 AND a.deleted_at_ms IS NULL AND a.id = coalesce(\
+             (SELECT id FROM agents WHERE id = $1), \
+             (SELECT id FROM agents WHERE public_key = $1 AND owner = $2 AND deleted_at_ms IS NULL))"
+    };
+}
+pub(super) use named_agent;
+
+pub const FIND_AGENT: &str = concat!("SELECT ", agent_columns!(), named_agent!());
 
 pub const LIST_AGENTS: &str = concat!(
     "SELECT ",
@@ -54,11 +60,6 @@ pub(super) const CHANGE_AGENT: &str = "\
 
 pub(super) const DELETE_AGENT: &str =
     "UPDATE agents SET deleted_at_ms = $2, updated_at_ms = $2 WHERE id = $1";
-
-/// Costs five points, down to none.
-pub(super) const COUNT_FAILURE: &str = "\
-    UPDATE agents SET reputation_score = CASE WHEN reputation_score > 5 THEN reputation_score - 5 ELSE 0 END \
-    WHERE id = $1";
 
 pub(super) const NOTE_FAILURE: &str = "\
     INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
@@ -79,14 +80,21 @@ pub const FORGET_HOLDS: &str = "\
 pub(super) const TELL_OF_AGENT: &str = "\
     INSERT INTO analytics_events (id, type, owner, agent_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
 
-/// What was spent on a day, and what is held then.
-pub const SPENDING_OF_DAY: &str = "\
-    SELECT u.unit, \
-        coalesce((SELECT spent FROM agent_spending s WHERE s.agent_id = $1 AND s.day = $2 AND s.unit = u.unit), 0), \
-        (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM agent_holds h \
-         WHERE h.agent_id = $1 AND h.day = $2 AND h.unit = u.unit \
-             AND (h.expires_at_ms IS NULL OR h.expires_at_ms > $3)) \
-    FROM (SELECT 'stable' AS unit UNION ALL SELECT 'sol') u";
+macro_rules! spent_on_day {
+    ($unit:literal) => {
+        concat!(
+            "coalesce((SELECT spent FROM agent_spending WHERE agent_id = $1 AND day = $2 AND unit = '",
+            $unit,
+            "'), 0), (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM agent_holds \
+             WHERE agent_id = $1 AND day = $2 AND unit = '",
+            $unit,
+            "' AND (expires_at_ms IS NULL OR expires_at_ms > $3))"
+        )
+    };
+}
+
+/// What was spent on a day, and what is held then: of stablecoins, and of SOL.
+pub const SPENDING_OF_DAY: &str = concat!("SELECT ", spent_on_day!("stable"), ", ", spent_on_day!("sol"));
 
 #[derive(FromRow)]
 pub(super) struct AgentRow {
@@ -155,7 +163,7 @@ pub(super) fn page(rows: Vec<AgentRow>, total: i64) -> Result<AgentPage, StoreEr
 /// The patterns as a column holds them.
 pub(super) fn services_text(agent: &Agent) -> Option<String> {
     let services = agent.allowed_services.as_ref()?;
-    Some(serde_json::Value::from_iter(services.texts()).to_string())
+    Some(services.texts().collect::<serde_json::Value>().to_string())
 }
 
 /// A limit as a column holds it; none is larger than [`Amount::MAX`].
@@ -163,18 +171,12 @@ pub(super) fn limit(units: Option<u64>) -> Option<i64> {
     units.map(|units| i64::try_from(units.min(Amount::MAX)).unwrap_or(i64::MAX))
 }
 
-/// By unit: spent, and reserved.
-pub(super) fn spending(rows: Vec<(String, i64, i64)>) -> Result<Spending, StoreError> {
-    let mut spending = Spending::default();
-    for (unit, spent, reserved) in rows {
-        let day = DaySpending { spent: unsigned(spent)?, reserved: unsigned(reserved)? };
-        match unit.as_str() {
-            "stable" => spending.stable = day,
-            "sol" => spending.sol = day,
-            other => return Err(corrupt(SPENDING, &format!("unit {other}"))),
-        }
-    }
-    Ok(spending)
+/// Spent and reserved, of stablecoins and of SOL.
+pub(super) type SpendingRow = (i64, i64, i64, i64);
+
+pub(super) fn spending((stable, held_stable, sol, held_sol): SpendingRow) -> Result<Spending, StoreError> {
+    let day = |spent, held| Ok(DaySpending { spent: unsigned(spent)?, reserved: unsigned(held)? });
+    Ok(Spending { stable: day(stable, held_stable)?, sol: day(sol, held_sol)? })
 }
 
 /// The database transactions. `$begin` takes the locks that they need, `$lock` an agent that is to be changed.
@@ -186,7 +188,10 @@ macro_rules! agent_transactions {
             agents::{Agent, AgentPatch, Created, Failure, Updated},
             clock::UnixMs,
             ids::{AgentId, EventId},
-            store::agents::{self, AgentRow, limit, services_text},
+            store::{
+                agents::{self, AgentRow, limit, services_text},
+                decisions::COUNT_FAILURE,
+            },
             store_error::StoreError,
         };
 
@@ -194,7 +199,8 @@ macro_rules! agent_transactions {
         const FIND_AND_LOCK: &str = concat!(
             "SELECT ",
             $crate::store::agents::agent_columns!(),
-            " FROM agents a WHERE (a.id = $1 OR a.public_key = $1) AND a.owner = $2 AND a.deleted_at_ms IS NULL ",
+            $crate::store::agents::named_agent!(),
+            " ",
             $lock
         );
 
@@ -310,7 +316,7 @@ macro_rules! agent_transactions {
                 .await?;
             let first = noted.rows_affected() == 1;
             if first {
-                let count = sqlx::query(agents::COUNT_FAILURE).bind(failure.agent.as_str());
+                let count = sqlx::query(COUNT_FAILURE).bind(failure.agent.as_str());
                 count.execute(&mut *transaction).await?;
                 let tell = sqlx::query(agents::TELL_OF_FAILURE)
                     .bind(failure.event.as_str())

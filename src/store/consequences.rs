@@ -4,35 +4,13 @@
 //! their ids. Then, for each payment, `check` says whether it may be, without writing; it is booked as any other is; and
 //! `apply` writes what follows from it. What is refused, or was used before, has written nothing.
 //!
-//! What a payment concerns is its agent so far: its limits and services, its spending, its transactions and reputation.
+//! What a payment concerns is its agent, with its limits and services, its spending, its transactions and reputation; and
+//! its subscription, a period of which it pays.
 
 use crate::{
     agents::{Purchase, SpendingUnit},
     payments::Payment,
 };
-
-pub(super) const SPENT: &str =
-    "SELECT spent FROM agent_spending WHERE agent_id = $1 AND day = $2 AND unit = $3";
-
-/// What has not run out, without what a message itself holds.
-pub(super) const HELD: &str = "\
-    SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM agent_holds \
-    WHERE agent_id = $1 AND day = $2 AND unit = $3 AND (expires_at_ms IS NULL OR expires_at_ms > $4) \
-        AND message <> $5";
-
-/// The sum is made under the agent's lock.
-pub(super) const SPEND: &str = "\
-    INSERT INTO agent_spending (agent_id, day, unit, spent) VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (agent_id, day, unit) DO UPDATE SET spent = excluded.spent";
-
-/// A point of reputation for each payment, up to the best.
-pub(super) const COUNT_SUCCESS: &str = "\
-    UPDATE agents SET transaction_count = transaction_count + 1, \
-        reputation_score = CASE WHEN reputation_score < 1000 THEN reputation_score + 1 ELSE 1000 END \
-    WHERE id = $1";
-
-/// No message has it: nothing is left out of what is held.
-pub(super) const NO_MESSAGE: &[u8] = &[];
 
 /// What a payment's agent is asked for.
 pub(super) fn purchase(payment: &Payment) -> Purchase<'_> {
@@ -43,100 +21,21 @@ pub(super) fn purchase(payment: &Payment) -> Purchase<'_> {
     }
 }
 
-/// Decisions about an agent's money. `$lock` locks an agent for as long as its transaction lasts.
-macro_rules! agent_decisions {
-    ($connection:ty, $lock:literal) => {
-        use $crate::{
-            agents::{Agent, DaySpending, SpendingUnit, UtcDay},
-            clock::UnixMs,
-            ids::AgentId,
-            store::{
-                agents::AgentRow,
-                consequences::{COUNT_SUCCESS, HELD, SPEND, SPENT},
-            },
-        };
-
-        /// Whoever decides about the agent's money comes one after the other.
-        const LOCK_AGENT: &str = concat!(
-            "SELECT ",
-            $crate::store::agents::agent_columns!(),
-            " FROM agents a WHERE a.id = $1 AND a.deleted_at_ms IS NULL ",
-            $lock
-        );
-
-        /// `None`: it was deleted.
-        pub(super) async fn lock_agent(
-            connection: &mut $connection,
-            id: &AgentId,
-        ) -> Result<Option<Agent>, sqlx::Error> {
-            let row: Option<AgentRow> =
-                sqlx::query_as(LOCK_AGENT).bind(id.as_str()).fetch_optional(connection).await?;
-            row.map(Agent::try_from).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
-        }
-
-        /// What the day of a moment comes to by then, without what `message` holds itself.
-        pub(super) async fn day_spending(
-            connection: &mut $connection,
-            agent: &AgentId,
-            unit: SpendingUnit,
-            at: UnixMs,
-            message: &[u8],
-        ) -> Result<DaySpending, sqlx::Error> {
-            let day = UtcDay::of(at).0;
-            let spent: Option<i64> = sqlx::query_scalar(SPENT)
-                .bind(agent.as_str())
-                .bind(day)
-                .bind(unit.as_str())
-                .fetch_optional(&mut *connection)
-                .await?;
-            let held: i64 = sqlx::query_scalar(HELD)
-                .bind(agent.as_str())
-                .bind(day)
-                .bind(unit.as_str())
-                .bind(at.0)
-                .bind(message)
-                .fetch_one(connection)
-                .await?;
-            let units = |number: i64| u64::try_from(number).unwrap_or(0);
-            Ok(DaySpending { spent: units(spent.unwrap_or(0)), reserved: units(held) })
-        }
-
-        /// Counts a payment that an agent has made: `spent` is what its day comes to with it.
-        pub(super) async fn capture(
-            connection: &mut $connection,
-            agent: &AgentId,
-            unit: SpendingUnit,
-            day: UtcDay,
-            spent: u64,
-        ) -> Result<(), sqlx::Error> {
-            sqlx::query(SPEND)
-                .bind(agent.as_str())
-                .bind(day.0)
-                .bind(unit.as_str())
-                .bind(i64::try_from(spent).unwrap_or(i64::MAX))
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query(COUNT_SUCCESS).bind(agent.as_str()).execute(connection).await.map(drop)
-        }
-    };
-}
-pub(super) use agent_decisions;
-
-/// Recording with consequences, above [`agent_decisions`]. `$begin` begins the database transaction. `$book` books one
+/// Recording with consequences, beside the decisions about agents' money. `$begin` begins the database transaction. `$book` books one
 /// payment as it is booked without consequences, where the unique constraints decide.
 macro_rules! consequential_transactions {
-    ($connection:ty, $begin:literal, $book:path) => {
+    ($connection:ty, $begin:literal, $book:path, $subscriptions:path) => {
         use std::collections::{BTreeMap, BTreeSet};
 
         use sqlx::Connection;
+        use $subscriptions as subscriptions;
 
         use $crate::{
+            agents::{Agent, SpendingUnit, UtcDay},
+            ids::{AgentId, SubscriptionId},
             payments::{Objection, Payment, RecordOutcome},
-            store::{
-                consequences::{NO_MESSAGE, purchase},
-                rows::used,
-                sql,
-            },
+            store::{consequences::purchase, decisions::NO_MESSAGE, rows::used, sql},
+            subscriptions::{Advanced, Money, PaidPeriod},
         };
 
         /// Whom the payments concern, as they are while the transaction holds them.
@@ -148,6 +47,8 @@ macro_rules! consequential_transactions {
         struct Plan {
             /// What the agent has spent on its day then.
             spent: Option<(AgentId, SpendingUnit, u64)>,
+            /// The subscription then, and the period that is paid.
+            paid: Option<(Advanced, PaidPeriod)>,
         }
 
         /// Books payments with what follows from them: one outcome for each, in their order. `in_doubt`: an attempt
@@ -214,6 +115,10 @@ macro_rules! consequential_transactions {
                     agents.insert(id.clone(), agent);
                 }
             }
+            let ids: BTreeSet<(&SubscriptionId, &str)> = payments.iter().filter_map(named).collect();
+            for (id, owner) in ids {
+                subscriptions::hold(connection, owner, id.as_str()).await?;
+            }
             Ok(Concerned { agents })
         }
 
@@ -223,13 +128,55 @@ macro_rules! consequential_transactions {
             payment: &Payment,
             concerned: &Concerned,
         ) -> Result<Result<Plan, Objection>, sqlx::Error> {
-            let Some(id) = &payment.agent else { return Ok(Ok(Plan { spent: None })) };
+            let spent = match spending(connection, payment, concerned).await? {
+                Ok(spent) => spent,
+                Err(objection) => return Ok(Err(objection)),
+            };
+            let paid = period(connection, payment).await?;
+            Ok(paid.map(|paid| Plan { spent, paid }))
+        }
+
+        async fn spending(
+            connection: &mut $connection,
+            payment: &Payment,
+            concerned: &Concerned,
+        ) -> Result<Result<Option<(AgentId, SpendingUnit, u64)>, Objection>, sqlx::Error> {
+            let Some(id) = &payment.agent else { return Ok(Ok(None)) };
             let Some(agent) = concerned.agents.get(id) else { return Ok(Err(Objection::AgentGone)) };
             let (unit, at) = (SpendingUnit::of(payment.currency), payment.verified_at);
-            let so_far = day_spending(connection, id, unit, at, NO_MESSAGE).await?;
+            let so_far = so_far(connection, id, unit, at, NO_MESSAGE).await?;
             let admitted = agent.admit(&purchase(payment), so_far, UtcDay::of(at));
             let spent = so_far.spent.saturating_add(payment.amount.atomic());
-            Ok(admitted.map(|()| Plan { spent: Some((id.clone(), unit, spent)) }).map_err(Objection::Agent))
+            Ok(admitted.map(|()| Some((id.clone(), unit, spent))).map_err(Objection::Agent))
+        }
+
+        fn named(payment: &Payment) -> Option<(&SubscriptionId, &str)> {
+            payment.subscription.as_ref().zip(payment.owner.as_deref())
+        }
+
+        /// The subscription is read anew: an earlier payment of the batch may have paid a period of it.
+        async fn period(
+            connection: &mut $connection,
+            payment: &Payment,
+        ) -> Result<Result<Option<(Advanced, PaidPeriod)>, Objection>, sqlx::Error> {
+            if payment.subscription.is_none() {
+                return Ok(Ok(None));
+            }
+            let Some((id, owner)) = named(payment) else { return Ok(Err(Objection::SubscriptionGone)) };
+            let held = match subscriptions::hold(connection, owner, id.as_str()).await? {
+                Some(held) => held.map_err(|error| sqlx::Error::Decode(error.into()))?,
+                None => return Ok(Err(Objection::SubscriptionGone)),
+            };
+            let now = payment.verified_at;
+            let Advanced { subscription, mut told } = held.subscription.advance(now, held.price.amount);
+            let money = Money { payer: payment.payer, amount: payment.amount, currency: payment.currency };
+            Ok(match subscription.pay(money, now, held.price) {
+                Ok((paid, period)) => {
+                    told.extend(paid.told);
+                    Ok(Some((Advanced { subscription: paid.subscription, told }, period)))
+                }
+                Err(why) => Err(Objection::Subscription(why)),
+            })
         }
 
         /// Writes what follows from a payment that was booked.
@@ -240,6 +187,10 @@ macro_rules! consequential_transactions {
         ) -> Result<(), sqlx::Error> {
             if let Some((agent, unit, spent)) = plan.spent {
                 capture(connection, &agent, unit, UtcDay::of(payment.verified_at), spent).await?;
+            }
+            if let Some((advanced, period)) = plan.paid {
+                subscriptions::write(connection, &advanced, Some(&payment.id)).await?;
+                subscriptions::note_paid(connection, &advanced.subscription.id, &period, payment).await?;
             }
             Ok(())
         }

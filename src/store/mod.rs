@@ -3,14 +3,18 @@
 pub mod agents;
 pub mod analytics;
 mod consequences;
+mod decisions;
 mod lease;
 pub mod memory;
+pub mod plans;
 pub mod postgres;
 pub mod redis;
 mod rows;
 pub mod settlements;
 pub mod sql;
 pub mod sqlite;
+pub mod subscriptions;
+pub mod usage;
 
 use std::{fmt, sync::Arc};
 
@@ -23,9 +27,12 @@ use crate::{
     api_keys::ApiKeyStore,
     idempotency::IdempotencyStore,
     payments::{PaymentStore, settlement::SettlementStore},
+    plans::PlanStore,
     requirements::RequirementStore,
     server_secrets::ServerSecretStore,
     store_error::StoreError,
+    subscriptions::SubscriptionStore,
+    usage::UsageStore,
 };
 
 /// A migration and whether the database has it.
@@ -81,6 +88,9 @@ pub struct Books {
     pub payments: Arc<dyn PaymentStore>,
     pub settlements: Arc<dyn SettlementStore>,
     pub requirements: Arc<dyn RequirementStore>,
+    pub plans: Arc<dyn PlanStore>,
+    pub subscriptions: Arc<dyn SubscriptionStore>,
+    pub usage: Arc<dyn UsageStore>,
     pub idempotency: Arc<dyn IdempotencyStore>,
     pub api_keys: Arc<dyn ApiKeyStore>,
     pub agents: Arc<dyn AgentStore>,
@@ -95,6 +105,9 @@ impl Books {
             + PaymentStore
             + SettlementStore
             + RequirementStore
+            + PlanStore
+            + SubscriptionStore
+            + UsageStore
             + IdempotencyStore
             + ApiKeyStore
             + AgentStore
@@ -108,6 +121,9 @@ impl Books {
             payments: store.clone(),
             settlements: store.clone(),
             requirements: store.clone(),
+            plans: store.clone(),
+            subscriptions: store.clone(),
+            usage: store.clone(),
             idempotency: store.clone(),
             api_keys: store.clone(),
             agents: store.clone(),

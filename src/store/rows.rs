@@ -8,10 +8,10 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::agents::{AgentRow, unsigned};
 use crate::{
-    api_keys::{ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
+    api_keys::{ActiveKeys, ActorNow, ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
     chain::assets::Network,
     clock::UnixMs,
-    ids::{AgentId, ApiKeyId, PaymentId},
+    ids::{AgentId, ApiKeyId, PaymentId, SubscriptionId},
     money::{Amount, Currency},
     payments::{Entry, OnRecord, PayingAgent, Payment, PaymentPage, PaymentState, Source, Used},
     requirements::{IssuedRequirement, Requirement, Scheme},
@@ -43,6 +43,7 @@ pub(super) struct PaymentRow {
     verified_at_ms: i64,
     request_tag: Option<String>,
     agent_id: Option<String>,
+    subscription_id: Option<String>,
 }
 
 impl TryFrom<PaymentRow> for Payment {
@@ -69,6 +70,7 @@ impl TryFrom<PaymentRow> for Payment {
             block_time: UnixMs(row.block_time_ms),
             verified_at: UnixMs(row.verified_at_ms),
             agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             request_tag: row.request_tag,
         })
     }
@@ -95,6 +97,7 @@ pub(super) struct EntryRow {
     verified_at_ms: i64,
     last_valid_height: Option<i64>,
     agent_id: Option<String>,
+    subscription_id: Option<String>,
 }
 
 impl TryFrom<EntryRow> for Entry {
@@ -120,6 +123,7 @@ impl TryFrom<EntryRow> for Entry {
             block_time: row.block_time_ms.map(UnixMs),
             verified_at: UnixMs(row.verified_at_ms),
             agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             last_valid_block_height: row.last_valid_height.map(height).transpose()?,
         })
     }
@@ -270,6 +274,7 @@ pub(super) struct ApiKeyRow {
     last_used_at_ms: Option<i64>,
     revoked_at_ms: Option<i64>,
     replaced_by: Option<String>,
+    created_by: Option<String>,
 }
 
 impl TryFrom<ApiKeyRow> for StoredKey {
@@ -290,9 +295,23 @@ impl TryFrom<ApiKeyRow> for StoredKey {
             last_used_at: row.last_used_at_ms.map(UnixMs),
             revoked_at: row.revoked_at_ms.map(UnixMs),
             replaced_by: row.replaced_by.map(ApiKeyId::from_stored),
+            created_by: row.created_by,
         };
         Ok(Self { record, hash: row.hash })
     }
+}
+
+/// Whether it was revoked, and its end.
+pub(super) type ActorRow = (bool, Option<i64>);
+
+pub(super) fn actor(row: ActorRow) -> ActorNow {
+    ActorNow { revoked: row.0, expires_at: row.1.map(UnixMs) }
+}
+
+/// Those that were not rotated, and those that were.
+pub(super) fn active(counted: (i64, i64)) -> ActiveKeys {
+    let count = |count| u64::try_from(count).unwrap_or(0);
+    ActiveKeys { standing: count(counted.0), replaced: count(counted.1) }
 }
 
 /// A page of keys, and how many there are on all pages.

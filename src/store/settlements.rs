@@ -6,7 +6,8 @@ use sqlx::FromRow;
 use super::rows::{amount, column, corrupt};
 use crate::{
     clock::UnixMs,
-    ids::PaymentId,
+    ids::{AgentId, PaymentId},
+    money::Currency,
     payments::settlement::{
         Claimed, Ending, Finished, InFlight, MessageHash, Record, SettlementState, Sponsored, TermsHash,
     },
@@ -22,7 +23,7 @@ const DAY_MS: i64 = 86_400_000;
 macro_rules! record_columns {
     () => {
         "s.message, s.terms, s.state, s.failure, s.journalled_at_ms, s.last_valid_height, s.fee_lamports, \
-         s.payment_id, s.signature, t.payer, t.amount, t.slot"
+         s.payment_id, s.signature, t.payer, t.amount, t.slot, t.currency, t.agent_id"
     };
 }
 
@@ -54,8 +55,8 @@ pub(super) const ABANDON: &str =
 /// The unique constraints decide whether another payment has the transaction.
 pub(super) const ENTER_PENDING: &str = "\
     INSERT INTO transactions (id, state, owner, signature, payer, recipient, currency, amount, resource, network, \
-        verified_at_ms, source, asset, last_valid_height) \
-    VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, 'x402', $11, $12) ON CONFLICT DO NOTHING";
+        verified_at_ms, source, asset, last_valid_height, agent_id) \
+    VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, 'x402', $11, $12, $13) ON CONFLICT DO NOTHING";
 
 pub(super) const JOURNAL: &str = "\
     UPDATE settlements SET state = 'pending', holder = $3, lease_until_ms = $4, payment_id = $5, signature = $6, \
@@ -81,17 +82,32 @@ pub(super) const END: &str = "\
     WHERE message = $1 AND state = 'pending' RETURNING payment_id, key_id, fee_lamports, journalled_at_ms";
 
 pub(super) const END_PAYMENT: &str =
-    "UPDATE transactions SET state = $2, slot = $3, ended_at_ms = $4 WHERE id = $1 RETURNING owner";
+    "UPDATE transactions SET state = $2, slot = $3, ended_at_ms = $4 WHERE id = $1 RETURNING owner, agent_id";
 
 pub(super) const ADOPT: &str = "\
     UPDATE transactions SET owner = $3 WHERE owner IS NULL \
-        AND id = (SELECT payment_id FROM settlements WHERE message = $1 AND terms = $2) RETURNING id";
+        AND id = (SELECT payment_id FROM settlements WHERE message = $1 AND terms = $2) \
+    RETURNING id, state, payer, currency, amount, verified_at_ms";
 
 pub(super) const ADOPT_EVENTS: &str =
-    "UPDATE analytics_events SET owner = $2 WHERE payment_id = $1 AND owner IS NULL";
+    "UPDATE analytics_events SET owner = $2, agent_id = $3 WHERE payment_id = $1 AND owner IS NULL";
+
+pub(super) const ADOPT_AGENT: &str = "UPDATE transactions SET agent_id = $2 WHERE id = $1";
+
+/// A payment that has found its owner.
+#[derive(FromRow)]
+pub(super) struct AdoptedRow {
+    pub id: String,
+    pub state: String,
+    pub payer: String,
+    pub currency: Option<String>,
+    pub amount: i64,
+    pub verified_at_ms: i64,
+}
 
 pub(super) const TELL_END: &str = "\
-    INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms) VALUES ($1, $2, $3, $4, $5)";
+    INSERT INTO analytics_events (id, type, owner, payment_id, occurred_at_ms, agent_id) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
 
 pub const LAPSED_SETTLEMENTS: &str = "\
     SELECT message FROM settlements WHERE state = 'pending' AND lease_until_ms < $1 \
@@ -141,6 +157,8 @@ pub(super) struct SettlementRow {
     payer: Option<String>,
     amount: Option<i64>,
     slot: Option<i64>,
+    currency: Option<String>,
+    agent_id: Option<String>,
 }
 
 /// A journalled settlement, as its row reads.
@@ -148,6 +166,8 @@ pub(super) struct Booked {
     terms: TermsHash,
     record: Record,
     fee_lamports: u64,
+    currency: Option<Currency>,
+    agent: Option<AgentId>,
 }
 
 impl SettlementRow {
@@ -169,7 +189,13 @@ impl SettlementRow {
             state,
         };
         let fee_lamports = unsigned(self.fee_lamports.ok_or_else(missing)?)?;
-        Ok(Some(Booked { terms: TermsHash(hash(self.terms)?), record, fee_lamports }))
+        Ok(Some(Booked {
+            terms: TermsHash(hash(self.terms)?),
+            record,
+            fee_lamports,
+            currency: self.currency.map(|currency| column(SETTLEMENTS, &currency)).transpose()?,
+            agent: self.agent_id.map(AgentId::from_stored),
+        }))
     }
 
     fn settlement_state(&self) -> Result<SettlementState, StoreError> {
@@ -204,10 +230,12 @@ pub(super) fn record(row: Option<SettlementRow>) -> Result<Option<Record>, Store
 
 pub(super) fn finished(row: Option<SettlementRow>, first: bool) -> Result<Option<Finished>, StoreError> {
     let booked = row.map(SettlementRow::booked).transpose()?.flatten();
-    Ok(booked.map(|Booked { record, fee_lamports, .. }| Finished {
-        record,
+    Ok(booked.map(|booked| Finished {
+        record: booked.record,
         first,
-        reserved_lamports: fee_lamports,
+        reserved_lamports: booked.fee_lamports,
+        agent: booked.agent,
+        currency: booked.currency,
     }))
 }
 
@@ -252,12 +280,13 @@ macro_rules! settlement_transactions {
         use sqlx::Connection;
 
         use $crate::{
+            agents::{Agent, Hold, NotAdmitted, SpendingUnit},
             clock::UnixMs,
-            ids::{EventId, PaymentId},
+            ids::{AgentId, EventId, PaymentId},
             payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash, TermsHash},
             store::{
                 rows::units,
-                settlements::{self, SettlementRow, day, number, subject},
+                settlements::{self, AdoptedRow, SettlementRow, day, number, subject},
             },
         };
 
@@ -268,10 +297,17 @@ macro_rules! settlement_transactions {
             committing: &AtomicBool,
         ) -> Result<Journalled, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
-            let refused = if !enter_pending(&mut transaction, journal).await? {
+            // Before anything else, as where proofs are booked. One that was deleted has no limits any more.
+            let agent = match &journal.settlement.agent {
+                Some(id) => lock_agent(&mut transaction, id).await?,
+                None => None,
+            };
+            let refused = if !enter_pending(&mut transaction, journal, agent.as_ref()).await? {
                 Some(why_not(&mut transaction, &journal.claim, Journalled::SignatureUsed).await?)
             } else if !write_down(&mut transaction, journal).await? {
                 Some(why_not(&mut transaction, &journal.claim, Journalled::ClaimLost).await?)
+            } else if let Some(Err(why)) = hold_for(&mut transaction, journal, agent.as_ref()).await? {
+                Some(Journalled::NotAdmitted(why))
             } else {
                 reserve(&mut transaction, journal).await?.map(Journalled::CapReached)
             };
@@ -284,7 +320,29 @@ macro_rules! settlement_transactions {
             Ok(Journalled::Done)
         }
 
-        async fn enter_pending(connection: &mut $connection, journal: &Journal) -> Result<bool, sqlx::Error> {
+        async fn hold_for(
+            connection: &mut $connection,
+            journal: &Journal,
+            agent: Option<&Agent>,
+        ) -> Result<Option<Result<(), NotAdmitted>>, sqlx::Error> {
+            let Some(agent) = agent else { return Ok(None) };
+            let new = &journal.settlement;
+            let wanted = Hold {
+                message: journal.claim.message.0,
+                agent: agent.id.clone(),
+                unit: new.currency.map(SpendingUnit::of),
+                amount: new.amount,
+                resource: new.resource.clone(),
+                at: journal.at,
+            };
+            hold(connection, agent, &wanted, None).await.map(Some)
+        }
+
+        async fn enter_pending(
+            connection: &mut $connection,
+            journal: &Journal,
+            agent: Option<&Agent>,
+        ) -> Result<bool, sqlx::Error> {
             let new = &journal.settlement;
             let entered = sqlx::query(settlements::ENTER_PENDING)
                 .bind(journal.payment.as_str())
@@ -299,6 +357,7 @@ macro_rules! settlement_transactions {
                 .bind(journal.at.0)
                 .bind(new.asset.to_string())
                 .bind(number(journal.last_valid_block_height))
+                .bind(agent.map(|agent| agent.id.as_str()))
                 .execute(connection)
                 .await?;
             Ok(entered.rows_affected() == 1)
@@ -389,7 +448,11 @@ macro_rules! settlement_transactions {
                 .await?;
             let first = ended.is_some();
             if let Some((payment, key_id, fee, journalled_at_ms)) = ended {
-                end_payment(&mut transaction, PaymentId::from_stored(payment), ending, at).await?;
+                let payment = PaymentId::from_stored(payment);
+                let agent = end_payment(&mut transaction, payment, ending, at).await?;
+                if let Some(agent) = agent.map(AgentId::from_stored) {
+                    end_hold(&mut transaction, &agent, &message.0, ending).await?;
+                }
                 let day = day(UnixMs(journalled_at_ms));
                 release(&mut transaction, day, key_id.as_deref(), fee, ending.landed()).await?;
             }
@@ -408,16 +471,26 @@ macro_rules! settlement_transactions {
             owner: &str,
         ) -> Result<bool, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
-            let adopted: Option<String> = sqlx::query_scalar(settlements::ADOPT)
+            let adopted: Option<AdoptedRow> = sqlx::query_as(settlements::ADOPT)
                 .bind(message.0.as_slice())
                 .bind(terms.0.as_slice())
                 .bind(owner)
                 .fetch_optional(&mut *transaction)
                 .await?;
             if let Some(payment) = &adopted {
+                let agent = lock_wallet(&mut transaction, &payment.payer, owner).await?;
+                if let Some(agent) = &agent {
+                    sqlx::query(settlements::ADOPT_AGENT)
+                        .bind(&payment.id)
+                        .bind(agent.as_str())
+                        .execute(&mut *transaction)
+                        .await?;
+                    count_after_all(&mut transaction, agent, &message.0, payment).await?;
+                }
                 sqlx::query(settlements::ADOPT_EVENTS)
-                    .bind(payment)
+                    .bind(&payment.id)
                     .bind(owner)
+                    .bind(agent.as_ref().map(AgentId::as_str))
                     .execute(&mut *transaction)
                     .await?;
             }
@@ -425,13 +498,14 @@ macro_rules! settlement_transactions {
             Ok(adopted.is_some())
         }
 
+        /// The agent that paid.
         async fn end_payment(
             connection: &mut $connection,
             payment: PaymentId,
             ending: &Ending,
             at: UnixMs,
-        ) -> Result<(), sqlx::Error> {
-            let owner: Option<String> = sqlx::query_scalar(settlements::END_PAYMENT)
+        ) -> Result<Option<String>, sqlx::Error> {
+            let (owner, agent): (Option<String>, Option<String>) = sqlx::query_as(settlements::END_PAYMENT)
                 .bind(payment.as_str())
                 .bind(ending.as_str())
                 .bind(ending.slot().map(number))
@@ -444,9 +518,10 @@ macro_rules! settlement_transactions {
                 .bind(owner)
                 .bind(payment.as_str())
                 .bind(at.0)
+                .bind(&agent)
                 .execute(connection)
-                .await
-                .map(drop)
+                .await?;
+            Ok(agent)
         }
 
         /// In the order in which fees are reserved.

@@ -5,17 +5,30 @@
 
 use crate::idempotency::{Attempt, Begun, StoredAnswer};
 
+/// The subscription that a payment has paid a period of.
+macro_rules! paid_subscription {
+    () => {
+        "(SELECT p.subscription_id FROM subscription_periods p WHERE p.payment_id = transactions.id) AS subscription_id"
+    };
+}
+
 macro_rules! payment_columns {
     () => {
-        "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
-         network, slot, block_time_ms, verified_at_ms, request_tag, agent_id"
+        concat!(
+            "id, state, owner, signature, nonce, requirement_nonce, payer, recipient, currency, amount, resource, \
+             network, slot, block_time_ms, verified_at_ms, request_tag, agent_id, ",
+            paid_subscription!()
+        )
     };
 }
 
 macro_rules! entry_columns {
     () => {
-        "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, network, \
-         slot, block_time_ms, verified_at_ms, last_valid_height, agent_id"
+        concat!(
+            "id, state, source, owner, signature, nonce, payer, recipient, currency, asset, amount, resource, \
+             network, slot, block_time_ms, verified_at_ms, last_valid_height, agent_id, ",
+            paid_subscription!()
+        )
     };
 }
 
@@ -109,7 +122,9 @@ pub(super) const ABANDON_ATTEMPT: &str =
 macro_rules! api_key_columns {
     () => {
         "id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms, expires_at_ms, \
-         last_used_at_ms, revoked_at_ms, replaced_by"
+         last_used_at_ms, revoked_at_ms, replaced_by, \
+         (SELECT event.actor FROM api_key_events event \
+         WHERE event.key_id = api_keys.id AND event.type = 'created') AS created_by"
     };
 }
 
@@ -149,6 +164,66 @@ pub(super) const ROTATE_API_KEY: &str = "\
 
 pub(super) const REVOKE_API_KEY: &str =
     "UPDATE api_keys SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL";
+
+/// How many keys of a user are active at `$2`: those that were not rotated, and those that were.
+pub const ACTIVE_API_KEYS: &str = "\
+    SELECT count(*) FILTER (WHERE replaced_by IS NULL), count(*) FILTER (WHERE replaced_by IS NOT NULL) \
+    FROM api_keys WHERE user_id = $1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $2)";
+
+/// Whether a key is revoked, and its end.
+pub(super) const API_KEY_NOW: &str =
+    "SELECT revoked_at_ms IS NOT NULL, expires_at_ms FROM api_keys WHERE id = $1";
+
+/// A user's keys that are active at `$2`, oldest first.
+pub(super) const ACTIVE_API_KEY_IDS: &str = "\
+    SELECT id FROM api_keys WHERE user_id = $1 AND revoked_at_ms IS NULL \
+        AND (expires_at_ms IS NULL OR expires_at_ms > $2) ORDER BY id";
+
+/// The keys that come from `$1` and are active at `$2`, oldest first. The collation is that of the other columns, which
+/// the actor's is not.
+macro_rules! descendants {
+    ($collation:literal) => {
+        concat!(
+            "WITH RECURSIVE links (parent, child) AS (\
+                SELECT actor",
+            $collation,
+            ", key_id FROM api_key_events WHERE type = 'created' \
+                UNION ALL SELECT id, replaced_by FROM api_keys WHERE replaced_by IS NOT NULL \
+                UNION ALL SELECT actor, key_id FROM past_api_key_events WHERE type = 'created' \
+                UNION ALL SELECT key_id, replaced_by FROM past_api_key_events \
+                    WHERE type = 'rotated' AND replaced_by IS NOT NULL), \
+            line (id) AS (\
+                SELECT id FROM api_keys WHERE id = $1 \
+                UNION SELECT links.child FROM line JOIN links ON links.parent = line.id) \
+            SELECT api_keys.id FROM line JOIN api_keys ON api_keys.id = line.id \
+            WHERE api_keys.id <> $1 AND revoked_at_ms IS NULL \
+                AND (expires_at_ms IS NULL OR expires_at_ms > $2) ORDER BY api_keys.id"
+        )
+    };
+}
+
+pub const POSTGRES_DESCENDANTS: &str = descendants!(" COLLATE \"C\"");
+pub const SQLITE_DESCENDANTS: &str = descendants!("");
+
+/// Keys that ended before `$1` and are nobody's successor.
+macro_rules! ended_keys {
+    () => {
+        "SELECT id FROM api_keys WHERE (revoked_at_ms < $1 OR expires_at_ms < $1) \
+            AND NOT EXISTS (SELECT 1 FROM api_keys before WHERE before.replaced_by = api_keys.id) LIMIT $2"
+    };
+}
+pub(super) use ended_keys;
+
+/// Keeps the events of keys that are about to be removed, with what their rows say.
+macro_rules! past_events {
+    () => {
+        "INSERT INTO past_api_key_events (id, key_id, type, actor, occurred_at_ms, prefix, name, user_id, permissions, \
+            expires_at_ms, replaced_by) \
+        SELECT event.id, key_id, type, actor, occurred_at_ms, prefix, name, user_id, permissions, expires_at_ms, \
+            replaced_by FROM api_keys key JOIN api_key_events event ON event.key_id = key.id"
+    };
+}
+pub(super) use past_events;
 
 pub(super) const FIND_SECRET: &str = "SELECT value FROM server_secrets WHERE name = $1";
 

@@ -31,6 +31,8 @@ mod openapi;
 #[cfg(feature = "sandbox")]
 mod outage;
 #[cfg(feature = "sandbox")]
+mod plans;
+#[cfg(feature = "sandbox")]
 mod process;
 #[cfg(feature = "sandbox")]
 mod proof;
@@ -42,5 +44,7 @@ mod rpc;
 mod sandbox;
 #[cfg(feature = "sandbox")]
 mod settlement;
+#[cfg(feature = "sandbox")]
+mod subscriptions;
 #[cfg(feature = "sandbox")]
 mod x402;

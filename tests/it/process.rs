@@ -25,12 +25,40 @@ fn the_demo_plays_to_its_end() {
         "INSUFFICIENT_AMOUNT",
         "RECIPIENT_MISMATCH",
         "USDC before: merchant 0",
-        "USDC after: merchant 0.09",
-        "one payment accepted, three refused",
+        "GET /weather -> 402",
+        "GET /weather -> 200",
+        "is settled in slot",
+        "past_due, paid until",
+        "active, paid until",
+        "USAGE_LIMIT_EXCEEDED",
+        "USDC after: merchant 5.14",
+        "two payments accepted, three refused",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the demo leaves nothing behind");
+}
+
+/// With what the sandbox has printed in the place of the first line.
+fn the_lines_of_the_readme_work(printed: &[String]) {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let block = readme.split("### Agents and subscriptions").nth(1).unwrap();
+    let block = block.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let (first, rest) = block.split_once('\n').unwrap();
+    assert!(first.starts_with("URL="), "{first}");
+    let told = |name: &str| {
+        let line = printed.iter().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().to_owned()
+    };
+    let mut command = Command::new("sh");
+    command.args(["-ec", rest]).env("URL", told("service ")).env("KEY", told("API key "));
+    let output = command.env("WALLET", told("agent ")).output().unwrap();
+    let answers: Vec<Value> =
+        serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.len(), 3, "{}", text(&output));
+    assert_eq!(answers[0]["usage"][0]["repeated"], false, "{answers:#?}");
+    assert_eq!(answers[1]["today"]["left"], 99, "{answers:#?}");
+    assert_eq!(answers[2]["cancelAtPeriodEnd"], true, "{answers:#?}");
 }
 
 #[test]
@@ -54,7 +82,7 @@ fn the_sandbox_prints_lines_that_work() {
         }
     }
     let commands: Vec<&String> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(commands.len(), 6, "{lines:#?}");
+    assert_eq!(commands.len(), 10, "{lines:#?}");
     let run = |line: &str| {
         let output = Command::new("sh").args(["-c", line]).output().unwrap();
         assert!(output.status.success(), "{line}: {} (is curl installed?)", text(&output));
@@ -65,10 +93,21 @@ fn the_sandbox_prints_lines_that_work() {
     assert_eq!(answers[0]["valid"], true, "{answers:#?}");
     assert_eq!(answers[1]["total"], 1, "{answers:#?}");
     assert_eq!(answers[2]["state"], "pending", "{answers:#?}");
-    assert_eq!(answers[3]["status"], "ready", "{answers:#?}");
-    assert!(answers[4].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
-    assert!(answers[5]["result"].is_string(), "{answers:#?}");
+    let kind = &answers[3]["kinds"][0];
+    assert_eq!(kind["network"], "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "{answers:#?}");
+    assert!(kind["extra"]["feePayer"].is_string(), "{answers:#?}");
+    assert_eq!(answers[4]["success"], true, "{answers:#?}");
+    assert_eq!(answers[5]["state"], "settled", "{answers:#?}");
+    assert_eq!(answers[5]["transactionId"], answers[4]["transaction"], "{answers:#?}");
+    let plans = answers[6]["plans"].as_array().unwrap();
+    assert_eq!(plans.iter().map(|plan| &plan["name"]).collect::<Vec<_>>().len(), 2, "{answers:#?}");
+    assert!(plans.iter().any(|plan| plan["name"] == "basic"), "{answers:#?}");
+    assert!(plans.iter().any(|plan| plan["name"] == "pro"), "{answers:#?}");
+    assert_eq!(answers[7]["status"], "ready", "{answers:#?}");
+    assert!(answers[8].as_str().unwrap().contains("payment_verification_total"), "{answers:#?}");
+    assert!(answers[9]["result"].is_string(), "{answers:#?}");
     assert_eq!(run(commands[0])["code"], "REPLAY_ATTACK");
+    the_lines_of_the_readme_work(&lines);
 
     sandbox.signal("INT");
     assert!(sandbox.0.wait().unwrap().success());

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-# Real ones, made by the test: `proofs`, `payments` and `nonces`.
+# Real ones, made by the test: `proofs`, `x402`, `payments`, `nonces`, `agents`, `plans` and `subscriptions`; `deleted` are agents
+# and `removed` plans to be deleted, `cancelled` subscriptions to be cancelled.
 with open(os.environ["PAY402_KNOWN"]) as file:
     KNOWN = json.load(file)
 KEY = "Idempotency-Key"
 SEEN = os.environ["PAY402_SEEN"]
 
-turns = {name: count() for name in ("proofs", "payments", "nonces", "made up", "requirements", "keys")}
+turns = {name: count() for name in (*KNOWN, "made up", "requirements", "keys")}
 seen = Counter()
 
 
@@ -57,9 +58,22 @@ def before_call(context, case, kwargs):
         if proof is None and next(turns["made up"]) % 2:
             proof = {**case.body, "amount": "0.05", "requirement": None}
         case.body = proof or case.body
+    elif case.operation.label == "POST /settle":
+        case.body = known("x402") or case.body
+    elif case.operation.label == "POST /subscriptions" and (plan := known("plans")):
+        case.body = {**case.body, "planId": plan, "agentId": KNOWN["agents"][0], "metadata": None}
+    elif case.operation.label in ("POST /usage", "POST /subscriptions/usage") and (one := known("subscriptions")):
+        case.body = used(case.body, one)
     elif case.operation.label == "POST /requirements" and next(turns["requirements"]) % 2:
         # What the schema cannot say of its members together is made right, so that more gets past the first look.
         case.body = {**case.body, "amount": "0.05", "scheme": "range", "maxAmount": 0.07, "expiresAt": None}
+
+
+def used(body, subscription):
+    """Usage, one or many, of a subscription that is there; at no time, since hardly any is in the current period."""
+    if "usage" in body:
+        return {"usage": [used(one, subscription) for one in body["usage"]]}
+    return {**body, "subscriptionId": subscription, "timestamp": None, "metadata": None}
 
 
 def in_path(kind, name):
@@ -72,6 +86,16 @@ def in_path(kind, name):
 
 schemathesis.hook.apply_to(path="/payments/{id}")(in_path("payments", "id"))
 schemathesis.hook.apply_to(path="/requirements/{nonce}")(in_path("nonces", "nonce"))
+schemathesis.hook.apply_to(path="/agents/{id}", method=["GET", "PATCH"])(in_path("agents", "id"))
+schemathesis.hook.apply_to(path="/agents/{id}", method="DELETE")(in_path("deleted", "id"))
+schemathesis.hook.apply_to(path="/agents/{id}/reputation")(in_path("agents", "id"))
+schemathesis.hook.apply_to(path="/agents/{id}/spending")(in_path("agents", "id"))
+schemathesis.hook.apply_to(path="/plans/{id}", method=["GET", "PATCH"])(in_path("plans", "id"))
+schemathesis.hook.apply_to(path="/plans/{id}", method="DELETE")(in_path("removed", "id"))
+schemathesis.hook.apply_to(path="/subscriptions/plans/{id}")(in_path("plans", "id"))
+schemathesis.hook.apply_to(path="/subscriptions/{id}")(in_path("subscriptions", "id"))
+schemathesis.hook.apply_to(path="/subscriptions/{id}/usage")(in_path("subscriptions", "id"))
+schemathesis.hook.apply_to(path="/subscriptions/{id}/cancel")(in_path("cancelled", "id"))
 
 
 @schemathesis.hook

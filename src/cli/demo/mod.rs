@@ -1,7 +1,10 @@
 //! `pay402 demo`: the whole story on a chain of its own, told as it happens. Any step that does not go as told ends it
 //! with an error.
 
+mod shop;
 mod stage;
+mod subscription;
+mod weather;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -19,7 +22,7 @@ pub(super) async fn run() -> anyhow::Result<()> {
     let started = Instant::now();
     let local = Local::start(LocalOptions { port: 0, rpc_port: 0, seed: 402, log_level: "error" }).await?;
     println!(
-        "402pay demo: real payments on a real SVM, verified by the real service, all on this machine.
+        "402pay demo: real payments on a real SVM, verified and settled by the real service, all on this machine.
 
   chain    {}  (up in {} ms)
   service  {}  (up in {} ms)
@@ -38,16 +41,18 @@ pub(super) async fn run() -> anyhow::Result<()> {
     too_little(&stage).await?;
     somebody_else(&stage).await?;
     the_books(&stage).await?;
+    weather::pay_by_x402(&stage).await?;
+    subscription::play(&stage, &local.offer_plans().await?).await?;
 
     let after = stage.balances();
     Stage::print_balances("after", after);
     ensure!(
-        after.merchant == before.merchant + 50_000 + 40_000,
-        "the merchant should have got 0.05 and 0.04 USDC"
+        after.merchant == before.merchant + 50_000 + 40_000 + weather::PRICE + 5_000_000,
+        "the merchant should have got 0.05, 0.04, 0.05 and 5 USDC"
     );
     local.shutdown.begin();
     local.finished().await?;
-    println!("Done in {:.1} s: one payment accepted, three refused.", started.elapsed().as_secs_f64());
+    println!("Done in {:.1} s: two payments accepted, three refused.", started.elapsed().as_secs_f64());
     Ok(())
 }
 

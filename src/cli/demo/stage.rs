@@ -75,6 +75,10 @@ impl<'a> Stage<'a> {
         Ok(transaction)
     }
 
+    pub(super) async fn post(&self, path: &str, body: &Value, status: u16) -> anyhow::Result<Value> {
+        self.call(self.http.post(self.url(path)).json(body), &format!("POST {path}"), status).await
+    }
+
     pub(super) async fn verify(&self, proof: &Value, status: u16) -> anyhow::Result<Value> {
         self.call(self.http.post(self.url("/verify")).json(proof), "POST /verify", status).await
     }
@@ -89,6 +93,11 @@ impl<'a> Stage<'a> {
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(self.http.get(self.url(path)), &format!("GET {path}"), 200).await
+    }
+
+    /// The service's base URL, and a key.
+    pub(super) fn service(&self) -> (String, String) {
+        (self.local.url.clone(), self.local.api_key.clone())
     }
 
     pub(super) fn balances(&self) -> Balances {

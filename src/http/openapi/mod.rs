@@ -29,6 +29,8 @@ const TAGS: &[(&str, &str)] = &[
     ("Requirements", "What is asked to be paid, issued and remembered by the service."),
     ("Payments", "The books."),
     ("Agents", "Wallets that pay on their own, and what they may spend."),
+    ("Plans", "What can be subscribed to."),
+    ("Subscriptions", "Agents on plans, and what they use."),
     ("Analytics", "What the books come to."),
     ("Keys", "Who may call, and what for."),
     ("Operations", "For those who run the service."),

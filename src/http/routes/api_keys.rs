@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Query, State},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     api_keys::{
@@ -23,6 +23,8 @@ use crate::{
         extract::{JsonBody, Page, PathName},
         idempotency::{IdempotencyKey, KeptInstead},
     },
+    ids::ApiKeyId,
+    input::FieldErrors,
     schema,
 };
 
@@ -50,7 +52,11 @@ pub(in crate::http) struct KeyView {
     expires_at: Option<UnixMs>,
     last_used_at: Option<UnixMs>,
     revoked_at: Option<UnixMs>,
+    /// The key that it was rotated to.
     replaced_by: Option<String>,
+    /// The id of the key that it was made with, the beginning of one from `VALID_API_KEYS`, or `operator`.
+    #[schema(example = "operator")]
+    created_by: Option<String>,
 }
 
 impl From<ApiKeyRecord> for KeyView {
@@ -69,6 +75,7 @@ impl From<ApiKeyRecord> for KeyView {
             last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
             replaced_by: key.replaced_by.map(|id| id.to_string()),
+            created_by: key.created_by,
         }
     }
 }
@@ -81,6 +88,40 @@ pub(in crate::http) struct KeyList {
     total: u64,
     limit: u32,
     offset: u32,
+}
+
+/// A key that was revoked, and what comes from it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RevokedApiKey)]
+pub(in crate::http) struct RevokedView {
+    #[serde(flatten)]
+    record: KeyView,
+    /// The ids of those that were revoked with it.
+    revoked_descendants: Vec<String>,
+    /// The ids of those that still work.
+    active_descendants: Vec<String>,
+}
+
+/// What is to end besides the key.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Revocation {
+    /// `true`: also every key that comes from it: those that were made with it, its successor, and what comes from these.
+    #[param(default = false)]
+    #[serde(default)]
+    descendants: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Revocation {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let query = Query::<Self>::try_from_uri(&parts.uri);
+        let Query(revocation) =
+            query.map_err(|_| FieldErrors::one("descendants", "must be true or false"))?;
+        Ok(revocation)
+    }
 }
 
 /// A key that has just been made. Only this answer, the first time, has it in plain text.
@@ -119,7 +160,10 @@ fn shown_once(status: StatusCode, made: NewlyMade, old: Option<ApiKeyRecord>) ->
     tag = "Keys",
     params(IdempotencyKey),
     request_body = CreateMembers,
-    responses((status = 201, description = "Made.", body = NewKeyView)),
+    responses(
+        (status = 201, description = "Made.", body = NewKeyView),
+        (status = 409, description = "`API_KEY_LIMIT_REACHED`: the user has 100 active keys; or see `Idempotency-Key`.", body = Envelope),
+    ),
     security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
 )]
 pub(in crate::http) async fn create(
@@ -154,22 +198,38 @@ pub(in crate::http) async fn list(
     }))
 }
 
-/// Ends a key at once. Ending it again changes nothing.
+/// Ends a key at once, and on request every key that comes from it. Ending it again changes nothing.
+///
+/// By default other keys work on, and `activeDescendants` names those that come from this one: a key that was replaced in
+/// order must not take its successor with it. Of a key that somebody else may have had, `descendants=true` leaves nothing.
 #[utoipa::path(
     delete,
     path = "/api-keys/{id}",
     operation_id = "revokeApiKey",
     tag = "Keys",
-    params(("id" = String, Path, description = "The key's id or public prefix.")),
-    responses((status = 200, description = "The key, revoked.", body = KeyView)),
+    params(("id" = String, Path, description = "The key's id or public prefix."), Revocation),
+    responses((status = 200, description = "The key, revoked.", body = RevokedView)),
     security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
 )]
 pub(in crate::http) async fn revoke(
     State(keys): State<Arc<ApiKeys>>,
     Allowed { caller, .. }: Allowed<KeysManage>,
     PathName(id): PathName,
-) -> Result<Json<KeyView>, ApiError> {
-    Ok(Json(KeyView::from(keys.revoke(Actor::Caller(&caller), &id).await?)))
+    Revocation { descendants }: Revocation,
+) -> Result<Json<RevokedView>, ApiError> {
+    let actor = Actor::Caller(&caller);
+    let (key, revoked) = if descendants {
+        keys.revoke_line(actor, &id).await?
+    } else {
+        (keys.revoke(actor, &id).await?, Vec::new())
+    };
+    let active = keys.active_descendants(&key).await?;
+    let ids = |keys: Vec<ApiKeyId>| keys.iter().map(ToString::to_string).collect();
+    Ok(Json(RevokedView {
+        record: key.into(),
+        revoked_descendants: ids(revoked),
+        active_descendants: ids(active),
+    }))
 }
 
 /// A new key in the place of another, which goes on working for a while.
@@ -182,7 +242,7 @@ pub(in crate::http) async fn revoke(
     request_body = RotateMembers,
     responses(
         (status = 200, description = "The new key, and the old one with its end.", body = NewKeyView),
-        (status = 409, description = "The key was rotated, revoked or expired before; or see `Idempotency-Key`.", body = Envelope),
+        (status = 409, description = "The key was rotated, revoked or expired before, too many rotated keys still work, or see `Idempotency-Key`.", body = Envelope),
     ),
     security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
 )]

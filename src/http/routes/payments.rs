@@ -74,6 +74,10 @@ pub(in crate::http) struct PaymentView {
     #[schema(nullable = false, example = "agent_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<String>,
+    /// The subscription that it paid a period of.
+    #[schema(nullable = false, example = "sub_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_valid_block_height: Option<u64>,
 }
@@ -100,6 +104,7 @@ impl From<Entry> for PaymentView {
             block_time: payment.block_time,
             verified_at: payment.verified_at,
             agent_id: payment.agent.map(|agent| agent.to_string()),
+            subscription_id: payment.subscription.map(|subscription| subscription.to_string()),
             last_valid_block_height: payment.last_valid_block_height,
         }
     }

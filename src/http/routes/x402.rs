@@ -11,6 +11,7 @@ use axum::{
 use tracing::Instrument;
 
 use crate::{
+    api_keys::Caller,
     http::{
         allowed::{Admitted, Settle},
         error::ApiError,
@@ -82,13 +83,13 @@ pub(in crate::http) async fn settle(
 }
 
 /// For `POST /verify`. Its answers are not kept: what was good a moment ago need not be now.
-pub(super) async fn verify(state: &AppState, body: &Bytes) -> Response {
-    let mut response = decide(state, body).await;
+pub(super) async fn verify(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Response {
+    let mut response = decide(state, caller, body).await;
     response.extensions_mut().insert(Unkept);
     response
 }
 
-async fn decide(state: &AppState, body: &Bytes) -> Response {
+async fn decide(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Response {
     let request = match X402Request::parse(body) {
         Ok(request) => request,
         Err(malformed) => {
@@ -99,7 +100,7 @@ async fn decide(state: &AppState, body: &Bytes) -> Response {
     let Ok(_slot) = Arc::clone(&state.verifications).try_acquire_owned() else {
         return verify_trouble(ApiError::overloaded());
     };
-    match state.facilitator.verify(&request).await {
+    match state.facilitator.verify(&request, caller).await {
         Ok(reply) => Json(reply).into_response(),
         Err(undecided) => verify_trouble(undecided.into()),
     }

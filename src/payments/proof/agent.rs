@@ -38,6 +38,8 @@ const fn is_failure(code: RefusalCode) -> bool {
         | RefusalCode::InvalidSignature
         | RefusalCode::NonceMismatch
         | RefusalCode::SubscriptionNotFound
+        | RefusalCode::SubscriptionInactive
+        | RefusalCode::SubscriptionAlreadyPaid
         | RefusalCode::AgentNotFound
         | RefusalCode::ReplayAttack => false,
     }

@@ -1,10 +1,11 @@
 //! The 402pay payment proof: a payer's signature over a nonce, and the Solana transaction that paid.
 //!
 //! `wire` reads it, `judge` holds the rules that need no network, `verify` asks the chain and the books, `agent` knows whose
-//! limits it counts against.
+//! limits it counts against, `subscription` what it pays.
 
 mod agent;
 mod judge;
+mod subscription;
 mod verify;
 mod wire;
 

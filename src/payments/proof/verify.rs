@@ -10,6 +10,7 @@ use super::{
     PaymentProof, ProofRequest,
     agent::{Denied, agent_not_found},
     judge::{self, Terms},
+    subscription::{subscription_not_found, unpayable},
 };
 use crate::{
     agents::{AgentStore, DaySpending, Purchase, SpendingUnit, UtcDay},
@@ -27,6 +28,7 @@ use crate::{
     },
     requirements::{IssuedRequirement, Requirement},
     store_error::StoreError,
+    subscriptions::SubscriptionStore,
 };
 
 /// How long a verification waits for a twin.
@@ -69,6 +71,7 @@ pub struct ProofVerifier {
     pub payments: Arc<dyn PaymentStore>,
     pub recorder: Recorder,
     pub agents: Arc<dyn AgentStore>,
+    pub subscriptions: Arc<dyn SubscriptionStore>,
     pub claims: Arc<dyn ClaimStore>,
     /// What goes on after an answer, and a shutdown waits for.
     pub tasks: TaskTracker,
@@ -214,10 +217,15 @@ impl ProofVerifier {
         }
         let paying = on_record.agent.as_ref();
         let named = self.paying_agent(proof, paying.map(|paying| &paying.agent), caller).await?;
-        let decided = named
-            .and_then(|()| check_subscription(proof))
-            .and_then(|()| self.terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller));
-        let (terms, issued) = match decided {
+        let subscription = match named {
+            Ok(()) => self.named_subscription(proof, caller, now).await?,
+            Err(refusal) => Err(refusal),
+        };
+        let decided = subscription.and_then(|subscription| {
+            let terms = self.terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller);
+            terms.map(|(terms, issued)| (subscription, terms, issued))
+        });
+        let (subscription, terms, issued) = match decided {
             Ok(decided) => decided,
             Err(refusal) => return Ok(Err(refusal.into())),
         };
@@ -237,6 +245,7 @@ impl ProofVerifier {
             .and_then(|()| judge::check_transaction(proof, &terms, &transaction, &self.policy.assets, now));
         let payment = |recipient| Payment {
             agent: paying.map(|paying| paying.agent.id.clone()),
+            subscription,
             ..self.payment(proof, &terms, issued, caller, recipient, &transaction)
         };
         Ok(paid.map(payment).map_err(denied))
@@ -354,6 +363,7 @@ impl ProofVerifier {
             block_time: transaction.block_time,
             verified_at: now,
             agent: None,
+            subscription: None,
             request_tag: None,
         }
     }
@@ -384,6 +394,8 @@ impl ProofVerifier {
             RecordOutcome::Refused(Objection::Agent(why)) => {
                 Err(Denied { refusal: spending::not_admitted(why), agent })
             }
+            RecordOutcome::Refused(Objection::SubscriptionGone) => Err(subscription_not_found().into()),
+            RecordOutcome::Refused(Objection::Subscription(why)) => Err(unpayable(why).into()),
         })
     }
 }
@@ -395,14 +407,6 @@ fn resource<'a>(proof: &'a PaymentProof, terms: &'a Terms) -> Option<&'a str> {
         Terms::Recipients(_) => None,
     };
     required.or(proof.resource.as_deref())
-}
-
-/// There are no subscriptions yet, so a proof that names one names nothing.
-fn check_subscription(proof: &PaymentProof) -> Result<(), Refusal> {
-    if proof.subscription_id.is_some() {
-        return Err(Refusal::new(RefusalCode::SubscriptionNotFound, "there is no such subscription"));
-    }
-    Ok(())
 }
 
 /// Before the chain is asked, by what has been spent for good: whoever is refused by that would be refused by whatever

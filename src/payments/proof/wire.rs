@@ -74,7 +74,7 @@ pub struct ProofMembers<'a> {
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     agent_id: Option<&'a RawValue>,
-    /// The subscription it belongs to. None can be made yet.
+    /// The caller's subscription that it pays: the first of its periods that is not paid.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     subscription_id: Option<&'a RawValue>,

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Engine, Journalled, MessageHash, NewSettlement, Now, Policy, Record, RequestNumber, Settled, SettlementStore,
-    TermsHash,
+    Answer, Engine, Journalled, MessageHash, NewSettlement, Now, Policy, Record, RequestNumber, Settled,
+    SettlementStore, TermsHash,
     engine::{Effect, Event},
     run::Runner,
 };

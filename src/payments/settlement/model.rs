@@ -4,9 +4,10 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 use crate::{
+    agents::NotAdmitted,
     chain::assets::Network,
     clock::UnixMs,
-    ids::PaymentId,
+    ids::{AgentId, PaymentId},
     money::{Amount, Currency},
 };
 
@@ -41,6 +42,8 @@ pub struct NewSettlement {
     pub resource: Option<String>,
     /// The caller's user.
     pub owner: Option<String>,
+    /// The agent that pays, whose limits it counts against.
+    pub agent: Option<AgentId>,
     /// The caller's key, or [`WITHOUT_KEY`]: whose daily cap the fee counts against.
     pub key_id: Option<String>,
     /// The most that the fee payer can be charged: base fee and priority fee.
@@ -127,6 +130,8 @@ pub enum Answer {
     Refused,
     /// A day's fees are used up. Nothing was sent.
     CapReached(super::Cap),
+    /// The agent may not pay so much, or for that. Nothing was sent.
+    NotAdmitted(NotAdmitted),
     /// Too much is in flight, or the service is about to end. Nothing was done.
     Busy,
     /// Nothing was sent, for want of the database or the chain.

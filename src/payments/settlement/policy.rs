@@ -59,7 +59,7 @@ impl Policy {
         Self {
             bar: Commitment::Confirmed,
             // 150 blocks from the journal entry on, of 400 ms each when all goes well. Honest heights take longer.
-            least_life: Duration::from_secs(60),
+            least_life: Duration::from_mins(1),
             caps,
             without_key_lamports: None,
             answer_within: Duration::from_secs(25),

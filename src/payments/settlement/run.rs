@@ -114,11 +114,16 @@ impl Runner {
 
     /// Each settlement once, by who ended it.
     fn count(&self, finished: &Result<Option<Finished>, Trouble>) {
-        let Ok(Some(Finished { record, first: true, reserved_lamports })) = finished else { return };
+        let Ok(Some(finished)) = finished else { return };
+        let Finished { record, first: true, reserved_lamports, agent, currency } = finished else { return };
         let super::SettlementState::Ended(ending) = &record.state else { return };
         let elapsed = self.clock.now().0.saturating_sub(record.journalled_at.0);
         let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
         self.metrics.settlements.ended(ending.as_str(), elapsed);
+        if let (Ending::Settled { .. }, Some(agent)) = (ending, agent) {
+            let paid = currency.map(|currency| (record.amount, currency));
+            self.metrics.agents.paid(agent.as_str(), paid);
+        }
         if ending.landed() {
             self.metrics.settlements.sponsored(*reserved_lamports);
         }

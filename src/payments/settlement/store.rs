@@ -4,7 +4,13 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 
 use super::{Caps, Ending, InFlight, MessageHash, NewSettlement, Record, Sponsored, TermsHash};
-use crate::{clock::UnixMs, ids::PaymentId, store_error::StoreError};
+use crate::{
+    agents::NotAdmitted,
+    clock::UnixMs,
+    ids::{AgentId, PaymentId},
+    money::Currency,
+    store_error::StoreError,
+};
 
 /// One attempt to settle a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,8 @@ pub enum Journalled {
     SignatureUsed,
     /// Nothing was written.
     CapReached(Cap),
+    /// The agent may not pay so much, or for that. Nothing was written.
+    NotAdmitted(NotAdmitted),
 }
 
 /// What the books say once a settlement has ended.
@@ -72,6 +80,10 @@ pub struct Finished {
     pub first: bool,
     /// The fee that was reserved for it.
     pub reserved_lamports: u64,
+    /// The agent that paid.
+    pub agent: Option<AgentId>,
+    /// Where the mint is that of a known one.
+    pub currency: Option<Currency>,
 }
 
 #[async_trait]
@@ -89,14 +101,14 @@ pub trait SettlementStore: std::fmt::Debug + Send + Sync {
     async fn abandon(&self, claim: &Claim) -> Result<bool, StoreError>;
 
     /// In one database transaction: journals the settlement, enters it as pending into the books, where its Solana
-    /// transaction is then used, and reserves its fee. The same entry again is answered as it was the first time.
+    /// transaction is then used, holds its amount against its agent's limits until it ends, and reserves its fee. The same entry again is answered as it was the first time.
     ///
     /// # Errors
     /// [`StoreError::Unknown`] when it may have been committed; nothing was written with any other error.
     async fn journal(&self, journal: &Journal) -> Result<Journalled, StoreError>;
 
-    /// In one database transaction: ends a settlement in the books and turns its reserved fee into a spent one, or
-    /// releases it. The first one to end it decides. `None`: nothing is journalled under this message.
+    /// In one database transaction: ends a settlement in the books and turns its reserved fee, and what its agent had
+    /// held, into spent ones, or releases them. The first one to end it decides. `None`: nothing is journalled under this message.
     ///
     /// # Errors
     /// When the database did not confirm it.
@@ -141,12 +153,7 @@ pub trait SettlementStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the database did not confirm it.
-    async fn adopt(
-        &self,
-        message: &MessageHash,
-        terms: &TermsHash,
-        owner: &str,
-    ) -> Result<bool, StoreError>;
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError>;
 
     /// The settlement with this Solana signature, whoever asked for it.
     ///

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use solana_pubkey::Pubkey;
 use tokio::time::Instant;
 
-use super::{Supported, VerifyReply, X402Request, settle::Signing, verified::Verified};
+use super::{Agents, Supported, VerifyReply, X402Request, settle::Signing, verified::Verified};
 use crate::{
+    api_keys::Caller,
     chain::{
         ChainError,
         assets::Network,
@@ -16,10 +17,10 @@ use crate::{
             signer::SignError,
         },
     },
-    clock::Clock,
     metrics::Metrics,
     money::Amount,
     payments::settlement::{MessageHash, Settlements, TermsHash},
+    store_error::StoreError,
 };
 
 /// Why nothing could be decided. Nothing was signed.
@@ -30,6 +31,8 @@ pub enum Undecided {
     /// Trouble of ours, not the buyer's.
     #[error("the fee payer {0} of this service is out of SOL")]
     FeePayerShort(Pubkey),
+    #[error("the books could not be read or written")]
+    Store(#[from] StoreError),
     #[error("too much is being settled")]
     Busy,
     #[error("the database or the chain did not answer")]
@@ -61,6 +64,7 @@ pub struct Facilitator {
     pub(super) simulator: Arc<dyn Simulator>,
     pub(super) settlements: Settlements,
     pub(super) verified: Verified,
+    pub(super) agents: Agents,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -73,11 +77,11 @@ impl Facilitator {
         signing: Option<Signing>,
         simulator: Arc<dyn Simulator>,
         settlements: Settlements,
-        clock: Arc<dyn Clock>,
+        agents: Agents,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let verified = Verified::new(clock);
-        Self { network, rules: Arc::new(rules), signing, simulator, settlements, verified, metrics }
+        let (rules, verified) = (Arc::new(rules), Verified::new(Arc::clone(&agents.clock)));
+        Self { network, rules, signing, simulator, settlements, verified, agents, metrics }
     }
 
     /// What `/supported` says.
@@ -88,13 +92,17 @@ impl Facilitator {
         Supported::new(self.network, &fee_payers)
     }
 
-    /// Judges a payment and signs nothing.
+    /// Judges a payment and signs nothing. What the caller's agent is about to pay is held of its limits for a while.
     ///
     /// # Errors
     /// When it cannot be judged now.
-    pub async fn verify(&self, request: &X402Request) -> Result<VerifyReply, Undecided> {
+    pub async fn verify(
+        &self,
+        request: &X402Request,
+        caller: Option<&Caller>,
+    ) -> Result<VerifyReply, Undecided> {
         let started = Instant::now();
-        let judged = self.judge(request).await;
+        let judged = self.judge(request, caller).await;
         let reason = match &judged {
             Ok(Ok(_)) => "valid",
             Ok(Err(refusal)) => refusal.reason.v2(),
@@ -107,13 +115,26 @@ impl Facilitator {
         })
     }
 
-    async fn judge(&self, request: &X402Request) -> Judged<Pubkey> {
+    async fn judge(&self, request: &X402Request, caller: Option<&Caller>) -> Judged<Pubkey> {
         let passed = match self.free_checks(request) {
             Ok(passed) => passed,
             Err(refusal) => return Ok(Err(refusal)),
         };
         self.check_fee_payer(&passed.payment)?;
+        let agent = self.paying_agent(&passed, caller).await?;
+        if let Some(agent) = &agent
+            && let Err(refusal) = self.check_agent(agent, request, &passed)
+        {
+            self.blame(&agent.id, passed.message).await;
+            return Ok(Err(refusal));
+        }
         if let Err(refusal) = self.look_ahead(&passed.payment).await? {
+            return Ok(Err(refusal));
+        }
+        if let Some(agent) = &agent
+            && let Err(refusal) = self.hold(agent, request, &passed).await?
+        {
+            self.blame(&agent.id, passed.message).await;
             return Ok(Err(refusal));
         }
         self.verified.note(passed.message, passed.terms);

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Facilitator, SettleReply, Undecided, Version, X402Request,
+    agent::not_admitted,
     facilitator::{Judged, Passed},
 };
 use crate::{
@@ -82,7 +83,14 @@ impl Facilitator {
         let told = match settled {
             Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
             Settled::Refused(Unsigned::Undecided(trouble)) => return Err(trouble),
-            Settled::Answered(answer) => told(answer, &passed, caller.is_some())?,
+            Settled::Answered(answer) => {
+                if let Answer::NotAdmitted(_) = &answer
+                    && let Some(agent) = self.paying_agent(&passed, caller).await?
+                {
+                    self.blame(&agent.id, passed.message).await;
+                }
+                told(answer, &passed, caller.is_some())?
+            }
         };
         self.fees_changed();
         Ok(told)
@@ -102,8 +110,8 @@ impl Facilitator {
         }
     }
 
-    /// Judges the payment again, unless that was done a moment ago, and signs it. What a caller or a payer may spend is
-    /// to be held here, between the two.
+    /// Judges the payment again, unless that was done a moment ago, and signs it. What is left of an agent's limits is for
+    /// the journal to say, where nothing has been sent yet.
     async fn prepare(
         &self,
         request: &X402Request,
@@ -111,12 +119,20 @@ impl Facilitator {
         caller: Option<&Caller>,
     ) -> Result<NewSettlement, Unsigned> {
         self.check_fee_payer(&passed.payment).map_err(Unsigned::Undecided)?;
+        let agent = self.paying_agent(passed, caller).await.map_err(Unsigned::Undecided)?;
+        if let Some(agent) = &agent
+            && let Err(refusal) = self.check_agent(agent, request, passed)
+        {
+            self.blame(&agent.id, passed.message).await;
+            return Err(Unsigned::Refused(refusal));
+        }
         if !self.verified.take(passed.message, passed.terms) {
             let judged = self.look_ahead(&passed.payment).await;
             judged.map_err(Unsigned::Undecided)?.map_err(Unsigned::Refused)?;
         }
         let signed = self.sign(request, passed, caller).map_err(Unsigned::Undecided)?;
-        signed.map_err(Unsigned::Refused)
+        let signed = signed.map_err(Unsigned::Refused)?;
+        Ok(NewSettlement { agent: agent.map(|agent| agent.id), ..signed })
     }
 
     fn sign(&self, request: &X402Request, passed: &Passed, caller: Option<&Caller>) -> Judged<NewSettlement> {
@@ -143,6 +159,7 @@ impl Facilitator {
             network: self.network,
             resource: request.resource().map(str::to_owned),
             owner: caller.map(|caller| caller.user.clone()),
+            agent: None,
             key_id: Some(caller.map_or_else(|| WITHOUT_KEY.to_owned(), |caller| caller.key_id.clone())),
             max_fee_lamports: base_fee.saturating_add(payment.priority_fee_lamports),
             x402_version: request.version.number(),
@@ -210,6 +227,7 @@ fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecide
             "the transaction fees that this service pays a day are used up: try again after midnight UTC",
             None,
         ),
+        Answer::NotAdmitted(why) => Ok(Told::Failed(not_admitted(why).by(passed.payment.payer), None)),
         Answer::Busy => Err(Undecided::Busy),
         Answer::Refused | Answer::Unavailable => Err(Undecided::Unavailable),
     }

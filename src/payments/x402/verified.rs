@@ -55,7 +55,7 @@ mod tests {
         assert!(!verified.take(message, TermsHash([3; 32])) && !verified.take(MessageHash([3; 32]), terms));
         assert!(verified.take(message, terms) && !verified.take(message, terms));
         verified.note(message, terms);
-        clock.advance(LIFETIME - Duration::from_millis(1));
+        clock.advance(LIFETIME.saturating_sub(Duration::from_millis(1)));
         assert!(verified.take(message, terms));
         verified.note(message, terms);
         clock.advance(LIFETIME);

@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 
-use super::{Lease, PostgresStore, unstorable};
+use super::{Lease, PostgresStore, decisions, unstorable};
 use crate::{
-    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Spending, Updated, UtcDay},
+    agents::{
+        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
+    },
     clock::UnixMs,
     ids::{AgentId, EventId},
-    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
+    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING, SpendingRow},
     store_error::StoreError,
 };
 
@@ -85,16 +87,25 @@ impl AgentStore for PostgresStore {
     }
 
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError> {
-        let rows = self.timed("select", SPENDING, async {
+        let row = self.timed("select", SPENDING, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let select = sqlx::query_as::<_, (String, i64, i64)>(agents::SPENDING_OF_DAY)
+            let select = sqlx::query_as::<_, SpendingRow>(agents::SPENDING_OF_DAY)
                 .bind(agent.as_str())
                 .bind(UtcDay::of(at).0)
                 .bind(at.0);
-            let rows = select.fetch_all(&mut *lease).await;
-            lease.end(rows)
+            let row = select.fetch_one(&mut *lease).await;
+            lease.end(row)
         });
-        agents::spending(rows.await?)
+        agents::spending(row.await?)
+    }
+
+    async fn hold(&self, wanted: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+        self.timed("hold", HOLDS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let held = decisions::hold_until(&mut lease, wanted, until).await;
+            lease.end(held)
+        })
+        .await
     }
 
     async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {

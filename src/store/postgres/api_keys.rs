@@ -1,18 +1,20 @@
 //! [`ApiKeyStore`] in PostgreSQL.
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
     api_keys::{
-        ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, KeyEvent, Rotation, RotationOutcome, StoredKey,
+        ActiveKeys, ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Guard, Hindrance, KeyEvent, Rotation,
+        RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
     store::{
-        rows::{API_KEYS, ApiKeyRow, key_page, wallets},
-        sql,
+        rows::{API_KEYS, ActorRow, ApiKeyRow, active, actor, key_page, wallets},
+        sql::{self, ended_keys, past_events},
     },
     store_error::StoreError,
 };
@@ -24,15 +26,34 @@ const NOTE_USE: &str = "\
     UPDATE api_keys SET last_used_at_ms = turn.at FROM turn \
     WHERE api_keys.id = turn.id AND (last_used_at_ms IS NULL OR last_used_at_ms < turn.at)";
 
+/// The advisory locks of users whose keys are being made.
+const USERS_KEYS: i32 = 4_020_006;
+/// In the order of all others that lock rows.
+const HOLD_KEYS: &str = "SELECT 1 FROM api_keys WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+
+const PUT_PAST_EVENTS: &str = concat!(past_events!(), " WHERE key.id = ANY ($1)");
+const REMOVE_EVENTS: &str = "DELETE FROM api_key_events WHERE key_id = ANY ($1)";
+const REMOVE_KEYS: &str = "DELETE FROM api_keys WHERE id = ANY ($1)";
+
 #[async_trait]
 impl ApiKeyStore for PostgresStore {
-    async fn create_key(&self, key: &StoredKey, created: &KeyEvent) -> Result<Created, StoreError> {
+    async fn create_key(
+        &self,
+        key: &StoredKey,
+        created: &KeyEvent,
+        guard: &Guard,
+    ) -> Result<Created, StoreError> {
         self.timed("insert", API_KEYS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let done = create(&mut lease, key, created).await;
+            let done = create(&mut lease, key, created, guard).await;
             lease.end(done)
         })
         .await
+    }
+
+    async fn active_keys(&self, user: &str, at: UnixMs) -> Result<ActiveKeys, StoreError> {
+        let count = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(user).bind(at.0);
+        Ok(active(self.row(API_KEYS, count).await?.unwrap_or_default()))
     }
 
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<StoredKey>, StoreError> {
@@ -77,6 +98,39 @@ impl ApiKeyStore for PostgresStore {
         .await
     }
 
+    async fn revoke_together(
+        &self,
+        user: &str,
+        which: Together<'_>,
+        at: UnixMs,
+        revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
+    ) -> Result<Vec<ApiKeyId>, StoreError> {
+        self.timed("update", API_KEYS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let done = revoke_together(&mut lease, user, which, at, revoked).await;
+            lease.end(done)
+        })
+        .await
+    }
+
+    async fn descendants(&self, key: &ApiKeyId, at: UnixMs) -> Result<Vec<ApiKeyId>, StoreError> {
+        self.timed("select", API_KEYS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let found = descendants(&mut lease, key, at).await;
+            lease.end(found)
+        })
+        .await
+    }
+
+    async fn purge_ended_keys(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        self.timed("delete", API_KEYS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let done = purge(&mut lease, before, limit).await;
+            lease.end(done)
+        })
+        .await
+    }
+
     async fn note_use(&self, used: &[(ApiKeyId, UnixMs)]) -> Result<(), StoreError> {
         let (keys, times): (Vec<&str>, Vec<i64>) = used.iter().map(|(key, at)| (key.as_str(), at.0)).unzip();
         let update = sqlx::query(NOTE_USE).bind(keys).bind(times);
@@ -109,8 +163,14 @@ async fn create(
     connection: &mut PgConnection,
     key: &StoredKey,
     created: &KeyEvent,
+    guard: &Guard,
 ) -> Result<Created, sqlx::Error> {
     let mut transaction = connection.begin().await?;
+    lock(&mut transaction, &key.record.user, [guard.actor.as_ref(), None]).await?;
+    if let Some(hindrance) = hindrance(&mut transaction, key, guard, false, created.at).await? {
+        transaction.rollback().await?;
+        return Ok(Created::Hindered(hindrance));
+    }
     if !insert(&mut transaction, key).await? {
         transaction.rollback().await?;
         return Ok(Created::PrefixTaken);
@@ -122,7 +182,13 @@ async fn create(
 
 async fn rotate(connection: &mut PgConnection, rotation: &Rotation) -> Result<RotationOutcome, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    if !insert(&mut transaction, &rotation.successor).await? {
+    let (successor, guard) = (&rotation.successor, &rotation.guard);
+    lock(&mut transaction, &successor.record.user, [guard.actor.as_ref(), Some(&rotation.old)]).await?;
+    if let Some(hindrance) = hindrance(&mut transaction, successor, guard, true, rotation.at).await? {
+        transaction.rollback().await?;
+        return Ok(RotationOutcome::Hindered(hindrance));
+    }
+    if !insert(&mut transaction, successor).await? {
         transaction.rollback().await?;
         return Ok(RotationOutcome::PrefixTaken);
     }
@@ -146,12 +212,112 @@ async fn rotate(connection: &mut PgConnection, rotation: &Rotation) -> Result<Ro
 
 async fn revoke(connection: &mut PgConnection, revoked: &KeyEvent) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let update = sqlx::query(sql::REVOKE_API_KEY).bind(revoked.key.as_str()).bind(revoked.at.0);
-    let changed = update.execute(&mut *transaction).await?.rows_affected() == 1;
-    if changed {
-        tell(&mut transaction, revoked).await?;
+    let changed = end(&mut transaction, revoked).await?;
+    transaction.commit().await?;
+    Ok(changed)
+}
+
+async fn revoke_together(
+    connection: &mut PgConnection,
+    user: &str,
+    which: Together<'_>,
+    at: UnixMs,
+    revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
+) -> Result<Vec<ApiKeyId>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction, user, [None, None]).await?;
+    let mut keys = match which {
+        Together::Line(key) => {
+            let mut line = descendants(&mut transaction, key, at).await?;
+            line.push(key.clone());
+            line
+        }
+        Together::All => {
+            let ids = sqlx::query_scalar(sql::ACTIVE_API_KEY_IDS).bind(user).bind(at.0);
+            let ids: Vec<String> = ids.fetch_all(&mut *transaction).await?;
+            ids.into_iter().map(ApiKeyId::from_stored).collect()
+        }
+    };
+    // As everybody locks them, so that nobody waits for each other.
+    keys.sort();
+    let mut ended = Vec::new();
+    for key in keys {
+        if end(&mut transaction, &revoked(&key)).await? {
+            ended.push(key);
+        }
     }
     transaction.commit().await?;
+    Ok(ended)
+}
+
+async fn descendants(
+    connection: &mut PgConnection,
+    key: &ApiKeyId,
+    at: UnixMs,
+) -> Result<Vec<ApiKeyId>, sqlx::Error> {
+    let ids = sqlx::query_scalar(sql::POSTGRES_DESCENDANTS).bind(key.as_str()).bind(at.0);
+    let ids: Vec<String> = ids.fetch_all(connection).await?;
+    Ok(ids.into_iter().map(ApiKeyId::from_stored).collect())
+}
+
+async fn purge(connection: &mut PgConnection, before: UnixMs, limit: u32) -> Result<u64, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    // Rows that another instance removes just now are left to it.
+    let ended = sqlx::query_scalar(concat!(ended_keys!(), " FOR UPDATE OF api_keys SKIP LOCKED"));
+    let ended: Vec<String> = ended.bind(before.0).bind(i64::from(limit)).fetch_all(&mut *transaction).await?;
+    for statement in [PUT_PAST_EVENTS, REMOVE_EVENTS, REMOVE_KEYS] {
+        sqlx::query(statement).bind(&ended).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(ended.len() as u64)
+}
+
+/// Has everybody who makes keys of this user, or ends several, wait for the end of the transaction, and holds these keys
+/// as they are.
+async fn lock(
+    transaction: &mut Transaction<'_, Postgres>,
+    user: &str,
+    keys: [Option<&ApiKeyId>; 2],
+) -> Result<(), sqlx::Error> {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(user));
+    let user = i32::from_be_bytes([a, b, c, d]);
+    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+        .bind(USERS_KEYS)
+        .bind(user)
+        .execute(&mut **transaction)
+        .await?;
+    let keys: Vec<&str> = keys.into_iter().flatten().map(ApiKeyId::as_str).collect();
+    sqlx::query(HOLD_KEYS).bind(keys).execute(&mut **transaction).await.map(drop)
+}
+
+/// What hinders the key from being made; `replaces`: in the stead of one that works on.
+async fn hindrance(
+    transaction: &mut Transaction<'_, Postgres>,
+    key: &StoredKey,
+    guard: &Guard,
+    replaces: bool,
+    at: UnixMs,
+) -> Result<Option<Hindrance>, sqlx::Error> {
+    let row: Option<ActorRow> = match &guard.actor {
+        Some(actor) => {
+            let row = sqlx::query_as(sql::API_KEY_NOW).bind(actor.as_str());
+            row.fetch_optional(&mut **transaction).await?
+        }
+        None => None,
+    };
+    let counted = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(&key.record.user).bind(at.0);
+    let counted = active(counted.fetch_one(&mut **transaction).await?);
+    let counted = if replaces { counted.replaced } else { counted.standing };
+    Ok(guard.hindrance(row.map(actor), key.record.expires_at, counted, at))
+}
+
+/// `false` where it was revoked before.
+async fn end(transaction: &mut Transaction<'_, Postgres>, revoked: &KeyEvent) -> Result<bool, sqlx::Error> {
+    let update = sqlx::query(sql::REVOKE_API_KEY).bind(revoked.key.as_str()).bind(revoked.at.0);
+    let changed = update.execute(&mut **transaction).await?.rows_affected() == 1;
+    if changed {
+        tell(transaction, revoked).await?;
+    }
     Ok(changed)
 }
 

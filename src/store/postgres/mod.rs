@@ -6,12 +6,16 @@
 mod agents;
 pub mod analytics;
 mod api_keys;
+mod decisions;
 mod idempotency;
 mod payments;
+mod plans;
 mod record;
 mod requirements;
 mod server_secrets;
 mod settlements;
+mod subscriptions;
+mod usage;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

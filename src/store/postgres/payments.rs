@@ -8,12 +8,12 @@ use super::{Lease, PostgresStore, record::Kind, unstorable};
 use crate::{
     agents::UtcDay,
     clock::UnixMs,
+    payments::settlement::WITHOUT_KEY,
     payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome},
     store::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page},
         sql,
     },
-    payments::settlement::WITHOUT_KEY,
     store_error::StoreError,
 };
 
@@ -68,10 +68,9 @@ impl PaymentStore for PostgresStore {
     }
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
-        let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
-                .bind(signature.to_string())
-                .bind(WITHOUT_KEY);
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+            .bind(signature.to_string())
+            .bind(WITHOUT_KEY);
         self.row(TRANSACTIONS, select).await?.map(Entry::try_from).transpose()
     }
 

@@ -51,8 +51,14 @@ const RIVALS: &str = "\
 mod transactions {
     use sqlx::PgConnection;
 
-    crate::store::consequences::agent_decisions!(PgConnection, "FOR NO KEY UPDATE");
-    crate::store::consequences::consequential_transactions!(PgConnection, "BEGIN", super::book);
+    use super::super::decisions::{capture, lock_agent, so_far};
+
+    crate::store::consequences::consequential_transactions!(
+        PgConnection,
+        "BEGIN",
+        super::book,
+        crate::store::postgres::subscriptions::transactions
+    );
 }
 
 /// How payments are recorded.

@@ -31,6 +31,8 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::PgConnection;
 
+    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
+
     crate::store::settlements::settlement_transactions!(PgConnection, "BEGIN");
 }
 
@@ -133,12 +135,7 @@ impl SettlementStore for PostgresStore {
         self.execute("delete", SETTLEMENTS, delete).await
     }
 
-    async fn adopt(
-        &self,
-        message: &MessageHash,
-        terms: &TermsHash,
-        owner: &str,
-    ) -> Result<bool, StoreError> {
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError> {
         self.timed("adopt", SETTLEMENTS, async {
             let mut lease = Lease::from(&self.pool).await?;
             let adopted = transactions::adopt(&mut lease, message, terms, owner).await;

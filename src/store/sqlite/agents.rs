@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::{Lease, SqliteStore, decisions};
 use crate::{
-    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Spending, Updated, UtcDay},
+    agents::{
+        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
+    },
     clock::UnixMs,
     ids::{AgentId, EventId},
-    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING},
+    store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING, SpendingRow},
     store_error::StoreError,
 };
 
@@ -79,11 +81,20 @@ impl AgentStore for SqliteStore {
     }
 
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError> {
-        let select = sqlx::query_as::<_, (String, i64, i64)>(agents::SPENDING_OF_DAY)
+        let select = sqlx::query_as::<_, SpendingRow>(agents::SPENDING_OF_DAY)
             .bind(agent.as_str())
             .bind(UtcDay::of(at).0)
             .bind(at.0);
-        agents::spending(self.timed("select", SPENDING, select.fetch_all(&self.readers)).await?)
+        agents::spending(self.timed("select", SPENDING, select.fetch_one(&self.readers)).await?)
+    }
+
+    async fn hold(&self, wanted: &Hold, until: UnixMs) -> Result<Held, StoreError> {
+        self.timed("hold", HOLDS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let held = decisions::hold_until(&mut lease, wanted, until).await;
+            lease.end(held)
+        })
+        .await
     }
 
     async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {

@@ -6,13 +6,14 @@ use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 use super::{Lease, SqliteStore};
 use crate::{
     api_keys::{
-        ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, KeyEvent, Rotation, RotationOutcome, StoredKey,
+        ActiveKeys, ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Guard, Hindrance, KeyEvent, Rotation,
+        RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
     store::{
-        rows::{API_KEYS, ApiKeyRow, key_page, wallets},
-        sql,
+        rows::{API_KEYS, ActorRow, ApiKeyRow, active, actor, key_page, wallets},
+        sql::{self, ended_keys, past_events},
     },
     store_error::StoreError,
 };
@@ -23,15 +24,29 @@ const NOTE_USE: &str = "\
     FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS at FROM json_each($1)) AS used \
     WHERE api_keys.id = used.id AND (last_used_at_ms IS NULL OR last_used_at_ms < used.at)";
 
+const PUT_PAST_EVENTS: &str = concat!(past_events!(), " WHERE key.id = $1");
+const REMOVE_EVENTS: &str = "DELETE FROM api_key_events WHERE key_id = $1";
+const REMOVE_KEY: &str = "DELETE FROM api_keys WHERE id = $1";
+
 #[async_trait]
 impl ApiKeyStore for SqliteStore {
-    async fn create_key(&self, key: &StoredKey, created: &KeyEvent) -> Result<Created, StoreError> {
+    async fn create_key(
+        &self,
+        key: &StoredKey,
+        created: &KeyEvent,
+        guard: &Guard,
+    ) -> Result<Created, StoreError> {
         self.timed("insert", API_KEYS, async {
             let mut lease = Lease::from(&self.writer).await?;
-            let done = create(&mut lease, key, created).await;
+            let done = create(&mut lease, key, created, guard).await;
             lease.end(done)
         })
         .await
+    }
+
+    async fn active_keys(&self, user: &str, at: UnixMs) -> Result<ActiveKeys, StoreError> {
+        let count = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(user).bind(at.0);
+        self.timed("select", API_KEYS, count.fetch_one(&self.readers)).await.map(active)
     }
 
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<StoredKey>, StoreError> {
@@ -84,6 +99,36 @@ impl ApiKeyStore for SqliteStore {
         .await
     }
 
+    async fn revoke_together(
+        &self,
+        user: &str,
+        which: Together<'_>,
+        at: UnixMs,
+        revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
+    ) -> Result<Vec<ApiKeyId>, StoreError> {
+        self.timed("update", API_KEYS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let done = revoke_together(&mut lease, user, which, at, revoked).await;
+            lease.end(done)
+        })
+        .await
+    }
+
+    async fn descendants(&self, key: &ApiKeyId, at: UnixMs) -> Result<Vec<ApiKeyId>, StoreError> {
+        let ids = sqlx::query_scalar(sql::SQLITE_DESCENDANTS).bind(key.as_str()).bind(at.0);
+        let ids: Vec<String> = self.timed("select", API_KEYS, ids.fetch_all(&self.readers)).await?;
+        Ok(ids.into_iter().map(ApiKeyId::from_stored).collect())
+    }
+
+    async fn purge_ended_keys(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        self.timed("delete", API_KEYS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let done = purge(&mut lease, before, limit).await;
+            lease.end(done)
+        })
+        .await
+    }
+
     async fn note_use(&self, used: &[(ApiKeyId, UnixMs)]) -> Result<(), StoreError> {
         let used = serde_json::to_string(used).map_err(|error| StoreError::Rejected(error.into()))?;
         self.execute("update", API_KEYS, sqlx::query(NOTE_USE).bind(used)).await.map(drop)
@@ -94,8 +139,13 @@ async fn create(
     connection: &mut SqliteConnection,
     key: &StoredKey,
     created: &KeyEvent,
+    guard: &Guard,
 ) -> Result<Created, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    if let Some(hindrance) = hindrance(&mut transaction, key, guard, false, created.at).await? {
+        transaction.rollback().await?;
+        return Ok(Created::Hindered(hindrance));
+    }
     if !insert(&mut transaction, key).await? {
         transaction.rollback().await?;
         return Ok(Created::PrefixTaken);
@@ -110,7 +160,12 @@ async fn rotate(
     rotation: &Rotation,
 ) -> Result<RotationOutcome, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    if !insert(&mut transaction, &rotation.successor).await? {
+    let (successor, guard) = (&rotation.successor, &rotation.guard);
+    if let Some(hindrance) = hindrance(&mut transaction, successor, guard, true, rotation.at).await? {
+        transaction.rollback().await?;
+        return Ok(RotationOutcome::Hindered(hindrance));
+    }
+    if !insert(&mut transaction, successor).await? {
         transaction.rollback().await?;
         return Ok(RotationOutcome::PrefixTaken);
     }
@@ -134,12 +189,78 @@ async fn rotate(
 
 async fn revoke(connection: &mut SqliteConnection, revoked: &KeyEvent) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let update = sqlx::query(sql::REVOKE_API_KEY).bind(revoked.key.as_str()).bind(revoked.at.0);
-    let changed = update.execute(&mut *transaction).await?.rows_affected() == 1;
-    if changed {
-        tell(&mut transaction, revoked).await?;
+    let changed = end(&mut transaction, revoked).await?;
+    transaction.commit().await?;
+    Ok(changed)
+}
+
+async fn revoke_together(
+    connection: &mut SqliteConnection,
+    user: &str,
+    which: Together<'_>,
+    at: UnixMs,
+    revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
+) -> Result<Vec<ApiKeyId>, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let keys = match which {
+        Together::Line(key) => sqlx::query_scalar(sql::SQLITE_DESCENDANTS).bind(key.as_str()),
+        Together::All => sqlx::query_scalar(sql::ACTIVE_API_KEY_IDS).bind(user),
+    };
+    let mut keys: Vec<String> = keys.bind(at.0).fetch_all(&mut *transaction).await?;
+    if let Together::Line(key) = which {
+        keys.insert(0, key.to_string());
+    }
+    let mut ended = Vec::new();
+    for key in keys.into_iter().map(ApiKeyId::from_stored) {
+        if end(&mut transaction, &revoked(&key)).await? {
+            ended.push(key);
+        }
     }
     transaction.commit().await?;
+    Ok(ended)
+}
+
+async fn purge(connection: &mut SqliteConnection, before: UnixMs, limit: u32) -> Result<u64, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let ended = sqlx::query_scalar(ended_keys!()).bind(before.0).bind(limit);
+    let ended: Vec<String> = ended.fetch_all(&mut *transaction).await?;
+    for key in &ended {
+        for statement in [PUT_PAST_EVENTS, REMOVE_EVENTS, REMOVE_KEY] {
+            sqlx::query(statement).bind(key).execute(&mut *transaction).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(ended.len() as u64)
+}
+
+/// What hinders the key from being made; `replaces`: in the stead of one that works on.
+async fn hindrance(
+    transaction: &mut Transaction<'_, Sqlite>,
+    key: &StoredKey,
+    guard: &Guard,
+    replaces: bool,
+    at: UnixMs,
+) -> Result<Option<Hindrance>, sqlx::Error> {
+    let row: Option<ActorRow> = match &guard.actor {
+        Some(actor) => {
+            let row = sqlx::query_as(sql::API_KEY_NOW).bind(actor.as_str());
+            row.fetch_optional(&mut **transaction).await?
+        }
+        None => None,
+    };
+    let counted = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(&key.record.user).bind(at.0);
+    let counted = active(counted.fetch_one(&mut **transaction).await?);
+    let counted = if replaces { counted.replaced } else { counted.standing };
+    Ok(guard.hindrance(row.map(actor), key.record.expires_at, counted, at))
+}
+
+/// `false` where it was revoked before.
+async fn end(transaction: &mut Transaction<'_, Sqlite>, revoked: &KeyEvent) -> Result<bool, sqlx::Error> {
+    let update = sqlx::query(sql::REVOKE_API_KEY).bind(revoked.key.as_str()).bind(revoked.at.0);
+    let changed = update.execute(&mut **transaction).await?.rows_affected() == 1;
+    if changed {
+        tell(transaction, revoked).await?;
+    }
     Ok(changed)
 }
 

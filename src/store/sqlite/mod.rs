@@ -3,11 +3,15 @@
 mod agents;
 pub mod analytics;
 mod api_keys;
+mod decisions;
 mod idempotency;
 mod payments;
+mod plans;
 mod requirements;
 mod server_secrets;
 mod settlements;
+mod subscriptions;
+mod usage;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

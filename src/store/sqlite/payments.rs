@@ -9,24 +9,25 @@ use crate::{
     agents::UtcDay,
     clock::UnixMs,
     ids::{AgentId, EventId},
+    payments::settlement::WITHOUT_KEY,
     payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome, Used},
     store::{
         rows::{EntryRow, OnRecordRow, PaymentRow, TRANSACTIONS, page, slot, units},
         sql,
     },
-    payments::settlement::WITHOUT_KEY,
     store_error::StoreError,
 };
 
 mod transactions {
     use sqlx::SqliteConnection;
 
-    // One writer at a time: its lock is all that is needed.
-    crate::store::consequences::agent_decisions!(SqliteConnection, "");
+    use super::super::decisions::{capture, lock_agent, so_far};
+
     crate::store::consequences::consequential_transactions!(
         SqliteConnection,
         "BEGIN IMMEDIATE",
-        super::write
+        super::write,
+        crate::store::sqlite::subscriptions::transactions
     );
 }
 
@@ -84,10 +85,9 @@ impl PaymentStore for SqliteStore {
     }
 
     async fn find_anonymous(&self, signature: &Signature) -> Result<Option<Entry>, StoreError> {
-        let select =
-            sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
-                .bind(signature.to_string())
-                .bind(WITHOUT_KEY);
+        let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
+            .bind(signature.to_string())
+            .bind(WITHOUT_KEY);
         let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
         row.map(Entry::try_from).transpose()
     }

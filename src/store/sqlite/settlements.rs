@@ -30,6 +30,8 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::SqliteConnection;
 
+    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
+
     crate::store::settlements::settlement_transactions!(SqliteConnection, "BEGIN IMMEDIATE");
 }
 
@@ -135,12 +137,7 @@ impl SettlementStore for SqliteStore {
         self.execute("delete", SETTLEMENTS, delete).await
     }
 
-    async fn adopt(
-        &self,
-        message: &MessageHash,
-        terms: &TermsHash,
-        owner: &str,
-    ) -> Result<bool, StoreError> {
+    async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError> {
         self.timed("adopt", SETTLEMENTS, async {
             let mut lease = Lease::from(&self.writer).await?;
             let adopted = transactions::adopt(&mut lease, message, terms, owner).await;

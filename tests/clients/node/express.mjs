@@ -1,18 +1,21 @@
 // A merchant on @x402/express, x402 version 2.
 //
-// Argument: JSON {facilitator, payTo, rpc}. Prints JSON {url} of its paid resource, and serves until it is killed.
+// Argument: JSON {facilitator, payTo, rpc, apiKey?}. Prints JSON {url} of its paid resource, and serves until it is killed.
 
 import { HTTPFacilitatorClient } from '@x402/core/server';
 import { paymentMiddleware, x402ResourceServer } from '@x402/express';
 import { ExactSvmScheme } from '@x402/svm/exact/server';
 import express from 'express';
 
-const { facilitator, payTo, rpc } = JSON.parse(process.argv[2]);
+const { facilitator, payTo, rpc, apiKey } = JSON.parse(process.argv[2]);
 const network = 'solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1';
 const price = '$0.05';
 
+const key = apiKey === undefined ? {} : { 'X-API-Key': apiKey };
+const createAuthHeaders = async () => ({ supported: key, verify: key, settle: key });
+
 // With an RPC URL it puts a blockhash into its requirements, so that the buyer need not fetch one.
-const resources = new x402ResourceServer(new HTTPFacilitatorClient({ url: facilitator }))
+const resources = new x402ResourceServer(new HTTPFacilitatorClient({ url: facilitator, createAuthHeaders }))
     .register(network, new ExactSvmScheme({ rpcUrl: rpc }));
 const routes = {
     'GET /paid': { accepts: { scheme: 'exact', network, payTo, price }, description: 'A resource', mimeType: 'text/plain' },

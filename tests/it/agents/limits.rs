@@ -200,6 +200,7 @@ async fn a_deleted_agent_has_no_limits(backend: Backend) {
     let app = app(&backend).await;
     let made = limited(&app, &app.agent_address(), json!({"daily": "0.05"})).await;
     pay(&app, 50_000, Currency::Usdc, "a").await.assert_valid();
+    app.chain.clock.advance(Duration::from_millis(5));
     let proof = app.proof(&app.pay_merchant(), "b");
     assert_limit(&app.verify(&proof).await, "0", Some(midnight(&app)));
     let path = app.path(&format!("/agents/{}", made["id"].as_str().unwrap()));

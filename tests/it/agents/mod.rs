@@ -3,6 +3,7 @@
 mod limits;
 mod races;
 mod routes;
+mod x402;
 
 use pay402::config::Environment;
 use serde_json::{Value, json};

@@ -248,7 +248,8 @@ const COUNTED: &str = "SELECT (SELECT count(*) FROM transactions WHERE agent_id 
 
 /// What is counted is what is in the books, day by day, and within the limit; the day's with the most.
 async fn assert_counted(backend: &Backend) -> u64 {
-    let (spent, booked, counted): (Vec<(i64, i64)>, Vec<(i64, i64)>, (i64, i64)) = match backend {
+    type ByDay = Vec<(i64, i64)>;
+    let (spent, booked, counted): (ByDay, ByDay, (i64, i64)) = match backend {
         Backend::Sqlite(folder) => {
             let url = format!("sqlite://{}", folder.path().join("books.db").display());
             let database = sqlx::SqlitePool::connect(&url).await.unwrap();

@@ -33,7 +33,7 @@ async fn an_agent_is_as_it_was_registered(backend: Backend) {
     let body = json!({
         "name": "Résearch 1",
         "publicKey": wallet(1),
-        "spendingLimit": {"daily": "10.50", "perTransaction": 0.000001, "sol": {"daily": 1, "perTransaction": "0.000000001"}},
+        "spendingLimit": {"daily": "10.50", "perTransaction": 1e-6, "sol": {"daily": 1, "perTransaction": "0.000000001"}},
         "allowedServices": ["https://API.example.com/*", "/v1/*"],
         "metadata": {"b": 1.10, "a": null},
         "owner": "somebody else", "reputation": {"score": 1000}, "id": "agent_mine",

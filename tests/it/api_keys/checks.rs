@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::{make, plain, revoke, spoilt, status};
-use crate::harness::{KEY, TestApp, postgres::PostgresServer};
+use crate::harness::{KEY, OTHER_KEY, TestApp, postgres::PostgresServer};
 
 const LOOK_UPS: &str = r#"database_query_total{operation="select",table="api_keys"}"#;
 const BCRYPT: &str = r#"api_key_bcrypt_duration_seconds_count{operation="verify"}"#;
+const HASHED: &str = r#"api_key_bcrypt_duration_seconds_count{operation="hash"}"#;
 const INVENTED: &str = r#"api_key_checks_total{result="invented"}"#;
+const SECRETS: &str = r#"database_query_total{operation="select",table="server_secrets"}"#;
+const KEEPS: &str = r#"database_query_total{operation="insert",table="server_secrets"}"#;
 const REFUSED: &str = r#"api_key_checks_total{result="refused"}"#;
 
 /// Whatever is invented is turned away by arithmetic: no look-up, no bcrypt; one that looks like a key in the database no
@@ -54,26 +58,71 @@ async fn every_401_is_the_same() {
     revoke(&app, KEY, &revoked["id"]).await;
     let expired = make(&app, &json!({"name": "n", "expiresAt": app.now().0 + 1})).await;
     let bcrypt = app.count(BCRYPT).await;
+    let gone = make(&app, &json!({"name": "n"})).await;
+    let url = format!("sqlite://{}", app.folder.path().join("pay402.db").display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    for statement in ["DELETE FROM api_key_events WHERE key_id = $1", "DELETE FROM api_keys WHERE id = $1"] {
+        sqlx::query(statement).bind(gone["id"].as_str()).execute(&database).await.unwrap();
+    }
     app.chain.clock.advance(Duration::from_millis(1));
-    let look = async |key: &str| {
-        let answer = app.get("/payments", Some(key)).await;
+    let told = |answer: &crate::harness::Answer| {
         let mut headers: Vec<_> = answer.headers.iter().collect();
         headers.retain(|(name, _)| !["x-request-id", "date", "ratelimit-remaining"].contains(&name.as_str()));
         let mut body = answer.body.clone();
         assert!(body.as_object_mut().unwrap().remove("requestId").is_some());
         format!("{} {headers:?} {body}", answer.status)
     };
+    let look = async |key: &str| told(&app.get("/payments", Some(key)).await);
     let invented = look("sk_test_nobody_at_all_0123456789").await;
     assert!(invented.starts_with("401"), "{invented}");
     let lookups = app.count(LOOK_UPS).await;
-    for key in [plain(&revoked), plain(&expired)] {
+    for key in [plain(&revoked), plain(&expired), plain(&gone)] {
         for _ in 0..3 {
             assert_eq!(look(key).await, invented);
         }
     }
-    assert_eq!(app.count(LOOK_UPS).await, lookups + 2, "once for each within 900 ms");
-    assert_eq!((app.count(BCRYPT).await, app.count(REFUSED).await), (bcrypt, 6));
-    assert_eq!(look(&spoilt(plain(&revoked))).await, invented);
+    assert_eq!(app.count(LOOK_UPS).await, lookups + 3, "once for each within 900 ms");
+    assert_eq!((app.count(BCRYPT).await, app.count(REFUSED).await), (bcrypt, 9));
+    // A good tag under another environment, no tag, another secret under the prefix of a key that there is; no key at all.
+    let lookups = app.count(LOOK_UPS).await;
+    let revoked = plain(&revoked);
+    for text in [
+        &spoilt(revoked),
+        &revoked.replacen("sk_test_", "sk_live_", 1),
+        &format!("{}{}", &revoked[..16], revoked[16..].chars().rev().collect::<String>()),
+        "x",
+        &"x".repeat(73),
+    ] {
+        assert_eq!(look(text).await, invented, "{text}");
+    }
+    for unreadable in ["Bearer", "Basic eDp4", "Digest x", "sk_test_x"] {
+        let request = app.http.get(app.path("/payments")).header("authorization", unreadable);
+        assert_eq!(told(&app.send(request, None).await), invented, "{unreadable}");
+    }
+    assert_eq!((app.count(LOOK_UPS).await, app.count(BCRYPT).await), (lookups, bcrypt));
+}
+
+/// Making keys has a bcrypt of its own: those that are presented for the first time meanwhile do not stand in its queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn making_keys_does_not_keep_others_from_being_checked() {
+    let app = TestApp::start().await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    let before = app.count(HASHED).await;
+    let body = json!({"name": "n"});
+    let making = join_all((0..8).map(|number| {
+        let by = if number % 2 == 0 { KEY } else { OTHER_KEY };
+        app.post("/api-keys", Some(by), &body)
+    }));
+    let checking = async {
+        while app.count(HASHED).await == before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(status(&app, plain(&made)).await, 200);
+        app.count(HASHED).await - before
+    };
+    let (answers, hashed) = tokio::join!(making, checking);
+    assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
+    assert!(hashed < 8, "it was checked after all of them");
 }
 
 /// bcrypt reads 72 bytes; what differs only after them must not pass for the key.
@@ -122,6 +171,41 @@ async fn a_caller_who_hangs_up_stops_nobody() {
     );
     assert_eq!(statuses, [200; 8]);
     assert_eq!(app.count(BCRYPT).await, 1);
+}
+
+/// bcrypt has a queue. A key that ends while it waits there opens nothing: the row is read again before it is judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_ends_while_bcrypt_is_waited_for() {
+    let app = TestApp::start().await;
+    let url = format!("sqlite://{}", app.folder.path().join("pay402.db").display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let before = app.count(BCRYPT).await;
+    // Two run at a time, in the order they came: the last is reached after a second.
+    let mut keys = Vec::new();
+    for _ in 0..8 {
+        keys.push(make(&app, &json!({"name": "n"})).await);
+    }
+    let [here, elsewhere] = [&keys[6], &keys[7]];
+    let revoking = async {
+        while app.count(LOOK_UPS).await < 8 {
+            tokio::task::yield_now().await;
+        }
+        revoke(&app, KEY, &here["id"]).await;
+        // By another instance, and a second passes.
+        let update = sqlx::query("UPDATE api_keys SET revoked_at_ms = 1 WHERE id = $1");
+        update.bind(elsewhere["id"].as_str()).execute(&database).await.unwrap();
+        app.chain.clock.advance(Duration::from_secs(1));
+        assert!(app.count(BCRYPT).await < before + 6, "it was too late");
+    };
+    let first = join_all(keys[..6].iter().map(|key| status(&app, plain(key))));
+    let last = async {
+        while app.count(LOOK_UPS).await < 6 {
+            tokio::task::yield_now().await;
+        }
+        tokio::join!(status(&app, plain(here)), status(&app, plain(elsewhere)))
+    };
+    let (first, last, ()) = tokio::join!(first, last, revoking);
+    assert_eq!((first, last), (vec![200; 6], (401, 401)));
 }
 
 /// Changed behind the service's back, as another instance or the operator would.
@@ -209,6 +293,120 @@ async fn without_the_database_a_row_stands_for_a_minute() {
         assert_eq!(ask(plain(key)).await, *expected);
     }
     assert_eq!(app.count(BCRYPT).await, 2, "nothing was forgotten meanwhile");
+}
+
+/// What this instance has ended opens nothing here from then on, also when the database goes away before the row is read
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_ended_here_stays_so_without_the_database() {
+    let mut server = PostgresServer::start().await;
+    let app = TestApp::with(|environment, _| environment.with("DATABASE_URL", server.url())).await;
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(make(&app, &json!({"name": "n"})).await);
+    }
+    let [revoked, parent, rotated, beside] = <[Value; 4]>::try_from(made).unwrap();
+    let child = app.post("/api-keys", Some(plain(&parent)), &json!({"name": "n"})).await.body;
+    for key in [&revoked, &rotated, &beside, &child] {
+        assert_eq!(status(&app, plain(key)).await, 200);
+    }
+    revoke(&app, KEY, &revoked["id"]).await;
+    let path = app.path(&format!("/api-keys/{}?descendants=true", parent["id"].as_str().unwrap()));
+    assert_eq!(app.send(app.http.delete(path), Some(KEY)).await.status, 200);
+    let path = format!("/api-keys/{}/rotate", rotated["id"].as_str().unwrap());
+    let body = json!({"overlapSeconds": 1});
+    assert_eq!(app.post(&path, Some(KEY), &body).await.status, 200);
+
+    server.stop().await;
+    let ask = async |key: &Value| app.post("/requirements", Some(plain(key)), &json!({})).await.status;
+    assert_eq!((ask(&revoked).await, ask(&child).await), (401, 401));
+    assert_eq!((ask(&rotated).await, ask(&beside).await), (400, 400), "they stand");
+    app.chain.clock.advance(Duration::from_secs(1));
+    assert_eq!((ask(&rotated).await, ask(&beside).await), (401, 400), "its overlap is over");
+}
+
+/// A database that takes seconds to answer is waited for by nobody whose row stands, and its answers count all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_database_is_read_behind_the_requests() {
+    let server = PostgresServer::start().await;
+    let app = TestApp::with(|environment, _| environment.with("DATABASE_URL", server.url())).await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    assert_eq!(status(&app, plain(&made)).await, 200);
+    let ask = async || app.post("/requirements", Some(plain(&made)), &json!({})).await.status;
+    let mut operator = server.connect().await;
+    let mut waited = 0;
+    for _ in 0..4 {
+        app.chain.clock.advance(Duration::from_secs(40));
+        sqlx::query("BEGIN").execute(&mut operator).await.unwrap();
+        sqlx::query("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE").execute(&mut operator).await.unwrap();
+        let before = app.count(LOOK_UPS).await;
+        let started = Instant::now();
+        assert_eq!(ask().await, 400, "what was read at most 40 s ago stands");
+        waited += started.elapsed().as_millis();
+        assert_eq!(ask().await, 400, "and is not waited for again at once");
+        assert_eq!(app.count(LOOK_UPS).await, before);
+        sqlx::query("ROLLBACK").execute(&mut operator).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while app.count(LOOK_UPS).await == before {
+            assert!(Instant::now() < deadline, "the reading was given up");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert!(waited >= 4 * 1000, "{waited} ms: it was waited for");
+}
+
+/// Before anybody presents a key the service can tell those that were made here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_is_there_before_it_is_needed() {
+    let mut server = PostgresServer::start().await;
+    let app = TestApp::with(|environment, _| environment.with("DATABASE_URL", server.url())).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while app.count(SECRETS).await == 0 || app.count(KEEPS).await == 0 {
+        assert!(Instant::now() < deadline, "nobody asks for it");
+        sleep(Duration::from_millis(10)).await;
+    }
+    server.stop().await;
+    assert_eq!(status(&app, &invented(1)).await, 401);
+}
+
+/// A key of the right shape that was never made.
+fn invented(number: u8) -> String {
+    format!("sk_test_{}", bs58::encode([number; 38]).into_string())
+}
+
+/// While the secret cannot be had, nobody asks the database for every key that is presented, and whoever presents too many
+/// is told so without.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_secret_nothing_piles_up() {
+    let app = TestApp::with(|environment, _| {
+        environment.with("AUTO_MIGRATE", "false").with("RATE_LIMIT_PUBLIC", "150")
+    })
+    .await;
+    let answers = join_all((0..100).map(async |number| {
+        let answer = app.get("/payments", Some(&invented(number))).await;
+        (answer.status, answer.code().to_owned())
+    }));
+    assert_eq!(answers.await, vec![(503, "DATABASE_UNAVAILABLE".to_owned()); 100]);
+    let asked = app.count(SECRETS).await;
+    assert!(asked <= 10, "{asked} questions for 100 keys");
+    let mut refused = 0;
+    for number in 0..60 {
+        refused += usize::from(status(&app, &invented(number)).await == 429);
+    }
+    assert_eq!(refused, 10, "the others were counted");
+    let unavailable = app.count(r#"api_key_checks_total{result="unavailable"}"#).await;
+    assert!((150..153).contains(&unavailable), "{unavailable}: those who were refused were not looked at");
+
+    let config = pay402::config::DatabaseUrl::Sqlite(app.folder.path().join("pay402.db"));
+    let books = pay402::app::open_books(&config, &std::sync::Arc::default()).await;
+    books.unwrap().database.migrate().await.unwrap();
+    app.chain.clock.advance(Duration::from_mins(2));
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while status(&app, &invented(1)).await != 401 {
+        assert!(Instant::now() < deadline, "the secret is not asked for again");
+        sleep(Duration::from_millis(100)).await;
+        app.chain.clock.advance(Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]

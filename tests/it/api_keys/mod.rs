@@ -2,6 +2,7 @@
 
 mod checks;
 mod flood;
+mod lines;
 mod processes;
 mod rotation;
 mod routes;

@@ -14,6 +14,7 @@ use crate::harness::{
     Answer, KEY,
     postgres::PostgresServer,
     process::{ServiceProcess, pay402},
+    redis::RedisServer,
 };
 
 /// A change holds on every instance for what is sent so much later.
@@ -29,12 +30,15 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    async fn start(redis: Option<&RedisServer>) -> Self {
         let (postgres, folder) = (PostgresServer::start().await, tempfile::tempdir().unwrap());
         let start = || {
             ServiceProcess::start(folder.path(), |command| {
                 command.env("DATABASE_URL", postgres.url()).env("VALID_API_KEYS", KEY);
                 command.env("SOLANA_RPC_URL", "http://127.0.0.1:1").env("LOG_LEVEL", "trace");
+                if let Some(redis) = redis {
+                    command.env("REDIS_URL", redis.url());
+                }
             })
         };
         let (first, second) = tokio::join!(start(), start());
@@ -79,7 +83,24 @@ fn now_ms() -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_on_one_instance_ends_on_the_other_within_a_second() {
-    let cluster = Cluster::start().await;
+    what_ends_on_one_ends_on_the_other(Cluster::start(None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_on_one_instance_ends_on_the_other_with_redis_too() {
+    let redis = RedisServer::start();
+    let cluster = Cluster::start(Some(&redis)).await;
+    // A busy machine may need a few requests until Redis answers one in time.
+    let deadline = Instant::now() + PATIENCE;
+    while redis.keys().is_empty() {
+        assert!(Instant::now() < deadline, "it is not in use");
+        assert_eq!(cluster.status(1, "nobody's").await, 401);
+        sleep(Duration::from_millis(100)).await;
+    }
+    what_ends_on_one_ends_on_the_other(cluster).await;
+}
+
+async fn what_ends_on_one_ends_on_the_other(cluster: Cluster) {
     let revoked = cluster.make(&json!({"name": "revoked"})).await;
     let rotated = cluster.make(&json!({"name": "rotated"})).await;
     let keys = [&revoked, &rotated].map(|key| key["key"].as_str().unwrap().to_owned());
@@ -210,6 +231,45 @@ async fn the_operator_needs_no_service() {
         sleep(Duration::from_millis(20)).await;
     }
     assert!(printed(folder.path(), &["list"]).contains("revoked"));
+}
+
+/// What the command says beside its result.
+fn told(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    stderr
+}
+
+#[test]
+fn the_operator_ends_a_key_with_what_comes_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let create = |name| printed(folder, &["create", "--user", "shop", "--name", name]);
+    let (first, beside) = (create("first"), create("beside"));
+    let second = printed(folder, &["rotate", &first[..16]]);
+    let list = || printed(folder, &["list", "--user", "shop"]);
+    let line = |key: &str| list().lines().find(|line| line.contains(&key[..16])).unwrap().to_owned();
+    let successor = line(&second).split(' ').next().unwrap().to_owned();
+    assert!(line(&first).contains(&successor) && line(&first).contains("operator"), "{}", line(&first));
+
+    let alone = told(folder, &["revoke", &first[..16]]);
+    assert!(alone.contains(&successor) && alone.contains("--with-descendants"), "{alone}");
+    assert!(line(&second).contains(" active "), "{}", line(&second));
+    let with_it = told(folder, &["revoke", &first[..16], "--with-descendants"]);
+    assert!(with_it.contains(&format!("{successor} is revoked")), "{with_it}");
+    assert!(!with_it.contains("still work"), "{with_it}");
+    assert!(line(&second).contains(" revoked ") && line(&beside).contains(" active "), "{}", list());
+
+    create("third");
+    printed(folder, &["create", "--user", "another", "--name", "n"]);
+    assert!(told(folder, &["revoke", "--user", "shop"]).contains("2 keys of shop are revoked"));
+    assert_eq!(list().matches(" active ").count(), 0);
+    assert_eq!(printed(folder, &["list"]).matches(" active ").count(), 1);
+    for arguments in [&["revoke"][..], &["revoke", "x", "--user", "shop"], &["revoke", "--with-descendants"]]
+    {
+        assert!(!run(folder, arguments).status.success(), "{arguments:?}");
+    }
 }
 
 #[test]

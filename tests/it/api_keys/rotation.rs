@@ -25,6 +25,17 @@ async fn the_old_key_works_until_the_overlap_is_over() {
         assert_eq!(new[same], old[same], "{same}");
     }
     assert_ne!(plain(new), plain(&old));
+    // As a new key is told, and with it the old one as a list tells it.
+    let expected = json!({
+        "id": new["id"], "key": plain(new), "keyPrefix": plain(new)[..16], "name": "n", "userId": "key:sk_test_merc",
+        "environment": "test", "livemode": false, "permissions": ["verify"], "recipients": wallets,
+        "createdAt": app.now(), "expiresAt": null, "lastUsedAt": null, "revokedAt": null, "replacedBy": null,
+        "createdBy": "sk_test_merc", "replaces": new["replaces"],
+    });
+    assert_eq!(*new, expected);
+    let list = app.get("/api-keys", Some(KEY)).await.body;
+    let listed = list["apiKeys"].as_array().unwrap().iter().find(|key| key["id"] == old["id"]);
+    assert_eq!(Some(&new["replaces"]), listed);
     assert_eq!(new["replaces"]["id"], old["id"]);
     assert_eq!(new["replaces"]["replacedBy"], new["id"]);
     assert_eq!(new["replaces"]["expiresAt"], json!(app.now().0 + 60_000));

@@ -21,7 +21,7 @@ async fn a_key_is_made_used_listed_and_revoked() {
     let expected = json!({
         "id": made["id"], "keyPrefix": prefix, "name": "shop", "userId": "key:sk_test_merc", "environment": "test",
         "livemode": false, "permissions": ["*"], "recipients": [], "createdAt": app.now(), "expiresAt": null,
-        "lastUsedAt": null, "revokedAt": null, "replacedBy": null,
+        "lastUsedAt": null, "revokedAt": null, "replacedBy": null, "createdBy": "sk_test_merc",
     });
     assert_eq!(*made, with(expected.clone(), "key", key));
 
@@ -32,6 +32,7 @@ async fn a_key_is_made_used_listed_and_revoked() {
     app.chain.clock.advance(Duration::from_millis(5));
     let revoked = revoke(&app, KEY, &made["keyPrefix"]).await;
     let ended = with(expected, "revokedAt", app.now().0);
+    let ended = with(with(ended, "revokedDescendants", json!([])), "activeDescendants", json!([]));
     assert_eq!((revoked.status, &revoked.body), (200, &ended));
     assert_eq!(status(&app, key).await, 401, "at once where it was revoked");
     app.chain.clock.advance(Duration::from_secs(5));

@@ -9,6 +9,7 @@ use super::{
     programs::{Bought, Buyer, Merchant},
     stage::{Stage, asked},
 };
+use crate::harness::KEY;
 
 /// 0.05 USDC, in atomic units.
 const PRICE: u64 = 50_000;
@@ -27,13 +28,19 @@ struct Market {
 
 impl Market {
     async fn open(merchant: Merchant) -> Self {
-        let stage = Stage::start().await;
+        Self::open_on(Stage::start(&[]).await, merchant, None).await
+    }
+
+    async fn open_on(stage: Stage, merchant: Merchant, api_key: Option<&str>) -> Self {
         let pay_to = stage.wallet(0).pubkey();
         // Most clients strip a slash at the end.
         let slash = if matches!(merchant, Merchant::OldExpress) { "" } else { "/" };
-        let settings = json!({
+        let mut settings = json!({
             "facilitator": format!("{}{slash}", stage.service.url), "payTo": pay_to.to_string(), "rpc": stage.chain.rpc_url(),
         });
+        if let Some(key) = api_key {
+            settings["apiKey"] = key.into();
+        }
         let shop = merchant.open(settings).await;
         Self { stage, merchant, url: shop.url.clone(), pay_to, _shop: shop }
     }
@@ -160,4 +167,13 @@ async fn an_order_is_paid_with_its_memo_or_refused() {
     let bought = market.buy(Buyer::Reqwest, &market.stage.wallet(PRICE), false).await;
     assert_eq!(bought.status, 402, "{bought:?}");
     assert!(bought.error.unwrap().contains("invalid_exact_svm_payload_memo_mismatch"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_with_an_api_key_sells_where_one_is_required() {
+    let variables = [("REQUIRE_API_KEY", "true"), ("VALID_API_KEYS", KEY)];
+    let market = Market::open_on(Stage::start(&variables).await, Merchant::Express, Some(KEY)).await;
+    market.assert_sells_to(Buyer::Fetch).await;
+    let open = reqwest::Client::new().post(format!("{}/settle", market.stage.service.url)).body("{}");
+    assert_eq!(open.header("content-type", "application/json").send().await.unwrap().status(), 401);
 }

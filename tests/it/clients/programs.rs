@@ -29,7 +29,7 @@ pub enum Merchant {
     OldExpress,
     /// `x402-axum`, the version given.
     Axum(u8),
-    /// PyPI `x402` with FastAPI, version 2.
+    /// `x402` of `PyPI` with `FastAPI`, version 2.
     FastApi,
 }
 
@@ -42,7 +42,7 @@ pub enum Buyer {
     OldFetch,
     /// `x402-reqwest`.
     Reqwest,
-    /// PyPI `x402` with httpx.
+    /// `x402` of `PyPI` with httpx.
     Httpx,
 }
 

@@ -26,14 +26,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn start() -> Self {
+    /// `variables` are the service's, besides the usual ones.
+    pub async fn start(variables: &[(&str, &str)]) -> Self {
         let config = SandboxConfig {
             slot_time: Some(Duration::from_millis(100)),
             ..SandboxConfig::new(Arc::new(SystemClock))
         };
         let chain = Sandbox::start(config).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let service = settling_process(&chain, folder.path(), |_| ()).await;
+        let service = settling_process(&chain, folder.path(), |command| {
+            command.envs(variables.iter().copied());
+        })
+        .await;
         let rpc = RpcClient::new_with_commitment(chain.rpc_url(), CommitmentConfig::confirmed());
         Self { chain, service, rpc, _folder: folder }
     }

@@ -82,7 +82,7 @@ async fn a_wallet_is_kept_once(backend: Backend) {
     let (first, second) = (backend.books().await.agents, backend.open().await.agents);
     let creating = (0..16).map(|number: u8| {
         let agent = Agent { public_key: Pubkey::new_from_array([99; 32]), ..registered(number) };
-        let store = if number % 2 == 0 { first.clone() } else { second.clone() };
+        let store = if number.is_multiple_of(2) { first.clone() } else { second.clone() };
         async move { store.create(&agent, &event(number.into())).await.unwrap() }
     });
     let created = join_all(creating).await;

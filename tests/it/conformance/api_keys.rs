@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use pay402::{
     api_keys::{
-        ApiKeyRecord, Created, Environment, KeyEvent, KeyEventKind, Rotation, RotationOutcome, Scope, Scopes,
-        StoredKey,
+        ApiKeyRecord, Created, Environment, Guard, KeyEvent, KeyEventKind, Rotation, RotationOutcome, Scope,
+        Scopes, StoredKey,
     },
     clock::UnixMs,
     ids::{ApiKeyId, EventId, OsEntropy},
@@ -30,10 +30,13 @@ on_both!(
     every_instance_has_the_same_secret,
 );
 
-const NOW: UnixMs = UnixMs(1_790_000_000_000);
+pub(super) const NOW: UnixMs = UnixMs(1_790_000_000_000);
 const HASH: &str = "$2b$12$0123456789012345678901234567890123456789012345678901x";
 
-fn key(number: u64) -> StoredKey {
+/// The operator's.
+const FREE: Guard = Guard { actor: None, max_active: None };
+
+pub(super) fn key(number: u64) -> StoredKey {
     let record = ApiKeyRecord {
         id: ApiKeyId::from_stored(format!("key_{number:026}")),
         prefix: format!("sk_test_{number:08}"),
@@ -47,23 +50,24 @@ fn key(number: u64) -> StoredKey {
         last_used_at: None,
         revoked_at: None,
         replaced_by: None,
+        created_by: Some("operator".to_owned()),
     };
     StoredKey { record, hash: HASH.to_owned() }
 }
 
-fn event(key: &StoredKey, kind: KeyEventKind) -> KeyEvent {
+pub(super) fn event(key: &StoredKey, kind: KeyEventKind) -> KeyEvent {
     let id = EventId::new(NOW, &OsEntropy);
     KeyEvent { id, key: key.record.id.clone(), kind, actor: "operator".to_owned(), at: NOW }
 }
 
-async fn create(books: &pay402::store::Books, key: &StoredKey) {
-    let created = books.api_keys.create_key(key, &event(key, KeyEventKind::Created)).await.unwrap();
+pub(super) async fn create(books: &pay402::store::Books, key: &StoredKey) {
+    let created = books.api_keys.create_key(key, &event(key, KeyEventKind::Created), &FREE).await.unwrap();
     assert_eq!(created, Created::Kept);
 }
 
-fn rotation(old: &StoredKey, successor: StoredKey, old_ends_at: UnixMs) -> Rotation {
+pub(super) fn rotation(old: &StoredKey, successor: StoredKey, old_ends_at: UnixMs) -> Rotation {
     let events = [event(&successor, KeyEventKind::Created), event(old, KeyEventKind::Rotated)];
-    Rotation { old: old.record.id.clone(), old_ends_at, successor, events, at: NOW }
+    Rotation { old: old.record.id.clone(), old_ends_at, successor, events, at: NOW, guard: FREE }
 }
 
 /// The audit trail: which key, what, who, when.
@@ -114,7 +118,8 @@ async fn a_prefix_is_taken_once(backend: Backend) {
     create(&books, &key(1)).await;
     let mut rival = key(2);
     rival.record.prefix = key(1).record.prefix;
-    let created = books.api_keys.create_key(&rival, &event(&rival, KeyEventKind::Created)).await.unwrap();
+    let created =
+        books.api_keys.create_key(&rival, &event(&rival, KeyEventKind::Created), &FREE).await.unwrap();
     assert_eq!(created, Created::PrefixTaken);
     let rotated = books.api_keys.rotate_key(&rotation(&key(1), rival, NOW)).await.unwrap();
     assert_eq!(rotated, RotationOutcome::PrefixTaken);
@@ -136,11 +141,11 @@ async fn rows_that_make_no_sense_are_rejected(backend: Backend) {
     for spoil in spoil {
         let mut spoilt = key(1);
         spoil(&mut spoilt);
-        let outcome = books.api_keys.create_key(&spoilt, &event(&spoilt, KeyEventKind::Created)).await;
+        let outcome = books.api_keys.create_key(&spoilt, &event(&spoilt, KeyEventKind::Created), &FREE).await;
         assert!(matches!(outcome, Err(StoreError::Rejected(_))), "{spoilt:?}: {outcome:?}");
     }
     // An event without its key.
-    let outcome = books.api_keys.create_key(&key(1), &event(&key(2), KeyEventKind::Created)).await;
+    let outcome = books.api_keys.create_key(&key(1), &event(&key(2), KeyEventKind::Created), &FREE).await;
     assert!(matches!(outcome, Err(StoreError::Rejected(_))), "{outcome:?}");
     assert_eq!(books.api_keys.list_keys(None, 50, 0).await.unwrap().total, 0, "neither without the other");
 }
@@ -264,7 +269,7 @@ async fn the_time_of_use_moves_forwards_only(backend: Backend) {
     let store = backend.books().await.api_keys;
     for number in 1..=3 {
         let key = key(number);
-        store.create_key(&key, &event(&key, KeyEventKind::Created)).await.unwrap();
+        store.create_key(&key, &event(&key, KeyEventKind::Created), &FREE).await.unwrap();
     }
     let id = |number: u64| key(number).record.id;
     store.note_use(&[(id(1), UnixMs(10)), (id(2), UnixMs(20)), (id(9), UnixMs(5))]).await.unwrap();

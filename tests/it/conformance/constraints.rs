@@ -20,6 +20,8 @@ struct Table {
 }
 
 const WALLET: &str = "'11111111111111111111111111111111'";
+/// 32 bytes; the databases spell them differently.
+const FINGERPRINT: &str = "BYTES'0000000000000000000000000000000000000000000000000000000000000000'";
 const BEYOND_64_BITS: &str = "9223372036854775808";
 
 const AGENTS: Table = Table {
@@ -93,6 +95,10 @@ const SUBSCRIPTIONS: Table = Table {
         ("anchor_day", "31"),
         ("current_period_start_ms", "1"),
         ("current_period_end_ms", "2"),
+        ("period_price", "1"),
+        ("paid_until_ms", "2"),
+        ("due_at_ms", "2"),
+        ("ended_at_ms", "NULL"),
         ("created_at_ms", "10"),
         ("updated_at_ms", "10"),
     ],
@@ -104,6 +110,16 @@ const SUBSCRIPTIONS: Table = Table {
         ("anchor_day", "0"),
         ("anchor_day", "32"),
         ("current_period_end_ms", "1"),
+        ("period_price", "0"),
+        // Active, but not paid; never due; due at another time than the period's end; over.
+        ("paid_until_ms", "1"),
+        ("due_at_ms", "NULL"),
+        ("due_at_ms", "3"),
+        ("ended_at_ms", "2"),
+        // Past due, though paid; over, but still due.
+        ("status", "'past_due'"),
+        ("status", "'cancelled'"),
+        ("status", "'expired'"),
     ],
     once: false,
 };
@@ -117,25 +133,34 @@ const USAGE: Table = Table {
         ("used_at_ms", "1"),
         ("recorded_at_ms", "1"),
         ("idempotency_key", "'key'"),
+        ("fingerprint", FINGERPRINT),
     ],
     wrong: &[
         ("subscription_id", "'sub_2'"),
         ("quantity", "0"),
         ("quantity", BEYOND_64_BITS),
         ("idempotency_key", "''"),
+        ("idempotency_key", "NULL"),
+        ("fingerprint", "NULL"),
     ],
     once: true,
 };
 
 impl Table {
-    fn insert(&self, changes: &[(&str, &str)]) -> String {
+    fn insert(&self, backend: &Backend, changes: &[(&str, &str)]) -> String {
         let value = |(column, usual): &(&str, &'static str)| {
             let change = changes.iter().find(|(changed, _)| changed == column);
             change.map_or(*usual, |(_, value)| *value).to_owned()
         };
         let columns: Vec<&str> = self.row.iter().map(|(column, _)| *column).collect();
         let values: Vec<String> = self.row.iter().map(value).collect();
-        format!("INSERT INTO {} ({}) VALUES ({})", self.name, columns.join(", "), values.join(", "))
+        let values = values.join(", ");
+        let bytes = match backend {
+            Backend::Sqlite(_) => "x'",
+            Backend::Postgres(_) => "'\\x",
+        };
+        let values = values.replace("BYTES'", bytes);
+        format!("INSERT INTO {} ({}) VALUES ({values})", self.name, columns.join(", "))
     }
 }
 
@@ -143,18 +168,18 @@ async fn the_tables_refuse_wrong_states(backend: Backend) {
     backend.books().await;
     for table in [AGENTS, PLANS, SUBSCRIPTIONS, USAGE] {
         for change in table.wrong {
-            let statement = table.insert(&[*change]);
+            let statement = table.insert(&backend, &[*change]);
             assert!(execute(&backend, &statement).await.is_err(), "{statement}");
         }
-        let right = table.insert(&[]);
+        let right = table.insert(&backend, &[]);
         execute(&backend, &right).await.unwrap_or_else(|error| panic!("{right}: {error}"));
-        let again = table.insert(&[("id", "'another'")]);
+        let again = table.insert(&backend, &[("id", "'another'")]);
         assert_eq!(execute(&backend, &again).await.is_err(), table.once, "{again}");
     }
     // A wallet may be registered anew once its agent is deleted, and by another user at any time.
     execute(&backend, "UPDATE agents SET deleted_at_ms = 11").await.unwrap();
     for (id, owner) in [("'agent_2'", "'merchant'"), ("'agent_3'", "'other'")] {
-        execute(&backend, &AGENTS.insert(&[("id", id), ("owner", owner)])).await.unwrap();
+        execute(&backend, &AGENTS.insert(&backend, &[("id", id), ("owner", owner)])).await.unwrap();
     }
 }
 

@@ -1,9 +1,11 @@
 //! What every database must do, asked of each: one suite, both backends. Then what only one of them can be asked.
 
 pub mod agents;
+mod api_key_lines;
 mod api_keys;
 mod batches;
 mod constraints;
+mod holds;
 mod idempotency;
 mod migrations;
 mod payments;
@@ -13,6 +15,7 @@ mod requirements;
 mod settlement_races;
 mod settlement_trouble;
 pub mod settlements;
+mod subscriptions;
 mod trouble;
 mod upgrade;
 
@@ -28,9 +31,10 @@ use pay402::{
 };
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::harness::postgres::PostgresServer;
+use crate::harness::{TestApp, postgres::PostgresServer};
 
 /// A database of the test's own, which instances can be opened on.
 #[derive(Debug)]
@@ -81,6 +85,27 @@ impl Backend {
             Self::Sqlite(_) => None,
             Self::Postgres(server) => Some(server.url()),
         }
+    }
+
+    /// The service on this very database.
+    pub async fn app(&self) -> TestApp {
+        let url = match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("books.db").display()),
+            Self::Postgres(server) => server.url(),
+        };
+        TestApp::with(|environment, _| environment.with("DATABASE_URL", url)).await
+    }
+
+    /// What a statement selects: a text and a number a row.
+    pub async fn select(&self, statement: &'static str) -> Vec<(String, i64)> {
+        let rows = match self {
+            Self::Sqlite(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
+                sqlx::query_as(statement).fetch_all(&mut file.connect().await.unwrap()).await
+            }
+            Self::Postgres(server) => sqlx::query_as(statement).fetch_all(&mut server.connect().await).await,
+        };
+        rows.unwrap()
     }
 
     pub async fn books(&self) -> Books {
@@ -140,6 +165,7 @@ pub fn payment(number: u64) -> Payment {
         block_time: UnixMs(1_700_000_000_000),
         verified_at: UnixMs(1_700_000_001_234),
         agent: None,
+        subscription: None,
         request_tag: None,
     }
 }

@@ -1,5 +1,7 @@
 //! The statements of every request find their rows by an index, where there are rows enough for it to matter.
 
+mod subscriptions;
+
 use pay402::store::{agents, settlements, sql};
 use serde_json::Value;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
@@ -55,8 +57,8 @@ fn hot() -> [Hot; 20] {
                 vec![
                     "nonce 5".to_owned(),
                     signature.clone(),
-                    "wallet 5".to_owned(),
-                    owner.clone(),
+                    format!("{:<32}", "wallet 5"),
+                    user.clone(),
                     "sol".to_owned(),
                 ],
                 &[BY_NONCE, BY_SIGNATURE, REQUIREMENT, BY_REQUIREMENT, AGENT_BY_WALLET, SPENDING],
@@ -72,7 +74,7 @@ fn hot() -> [Hot; 20] {
         Hot { numbers: vec![2, 64], ..hot(agents::FORGET_HOLDS, vec![], &[HOLDS_BY_END]) },
         Hot { numbers: vec![2, 64], ..hot(agents::FORGET_FAILURES, vec![], &[FAILURES_BY_AGE]) },
         hot(sql::FIND_PAYMENT, vec![signature.clone(), owner.clone()], &[BY_ID, BY_SIGNATURE]),
-        hot(sql::FIND_ANONYMOUS_SETTLEMENT, vec![signature], &[BY_SIGNATURE]),
+        hot(sql::FIND_ANONYMOUS_SETTLEMENT, vec![signature, String::new()], &[BY_SIGNATURE]),
         hot(sql::FIND_PAYMENT_BY_NONCE, vec!["nonce 5".to_owned()], &[BY_NONCE]),
         Hot { numbers: vec![50, 0], ..hot(sql::LIST_PAYMENTS, vec![owner.clone()], &[BY_OWNER]) },
         hot(sql::COUNT_PAYMENTS, vec![owner], &[BY_OWNER]),
@@ -138,6 +140,9 @@ const HELD: &str = "\
     SELECT hash, 'agent_' || n, 7, 'sol', 1, n FROM hashes";
 const FAILED: &str = "\
     INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) SELECT 'agent_' || n, 'a', n FROM numbers";
+const API_KEY_EVENTS: &str = "\
+    INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) \
+    SELECT 'evt_' || n, 'key_' || n, 'created', 'operator', 1 FROM numbers";
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
@@ -151,11 +156,13 @@ async fn postgres_finds_by_index() {
     for statement in
         [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
             .into_iter()
-            .chain([AGENTS, SPENT, HELD, FAILED, "ANALYZE"])
+            .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+            .chain(subscriptions::POSTGRES_ROWS)
+            .chain(["ANALYZE"])
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -192,11 +199,12 @@ async fn sqlite_finds_by_index() {
     let mut connection = file.connect().await.unwrap();
     for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
         .into_iter()
-        .chain([AGENTS, SPENT, HELD, FAILED])
+        .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+        .chain(subscriptions::SQLITE_ROWS)
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot() {
+    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -207,7 +215,7 @@ async fn sqlite_finds_by_index() {
             step.contains("TEMP B-TREE") || step.starts_with("SCAN") && !one_row
         };
         assert!(!plan.iter().any(misses), "{sql}: {plan:#?}");
-        let used = |index: &str| plan.iter().any(|step| step.contains(&format!("INDEX {index} ")));
+        let used = |index: &str| plan.iter().any(|step| step.contains(&format!(" {index} ")));
         assert!(indexes.iter().all(|(_, index)| used(index)), "{sql}: {plan:#?}");
     }
 }

@@ -145,7 +145,7 @@ async fn settle(store: &dyn SettlementStore, message: u8) {
     let claimed = confirmed(async || store.claim(&entry.claim).await).await;
     assert_eq!(claimed, Claimed::Fresh, "the same attempt again is as the first");
     assert_eq!(confirmed(async || store.journal(&entry).await).await, Journalled::Done);
-    let ending = if message % 3 == 0 { Ending::Expired } else { Ending::Settled { slot: 7 } };
+    let ending = if message.is_multiple_of(3) { Ending::Expired } else { Ending::Settled { slot: 7 } };
     let finished = confirmed(async || store.finish(&entry.claim.message, &ending, NOON).await).await.unwrap();
     assert_eq!(finished.record.state, SettlementState::Ended(ending));
 }

@@ -56,6 +56,7 @@ pub fn journal(claim: Claim, number: u64) -> Journal {
             network: Network::Sandbox,
             resource: Some("https://shop/report".to_owned()),
             owner: Some(OWNER.to_owned()),
+            agent: None,
             key_id: Some("key_1".to_owned()),
             max_fee_lamports: 5_000,
             x402_version: 2,

@@ -59,7 +59,7 @@ impl Stage {
     }
 
     pub async fn state(&self, payment: &Payment) -> Option<String> {
-        self.states().await.remove(&payment.signature.to_string())
+        Box::pin(self.states()).await.remove(&payment.signature.to_string())
     }
 
     /// Chain, books, fees and what clients were told say the same, and nothing is open.

@@ -27,7 +27,7 @@ on_both!(
 const STATUSES: &str = "getSignatureStatuses";
 
 /// Long enough for anything on its way to be known for dead.
-const LIFETIME_SLOTS: u64 = MAX_BLOCKHASH_AGE as u64 + FINALITY_SLOTS + 2;
+const LIFETIME_SLOTS: u64 = MAX_BLOCKHASH_AGE + FINALITY_SLOTS + 2;
 
 /// Nothing has happened but what was told: chain and books agree.
 async fn finish(stage: &Stage, app: &TestApp, payment: Payment, told: Told) {
@@ -81,7 +81,8 @@ async fn answers_that_come_too_late_decide_nothing(backend: Backend) {
         assert_eq!(settle(&app.url, &payment).await, Told::Unavailable, "{method}");
         held.release();
     }
-    assert_eq!((stage.state(&payment).await, stage.landed(&[payment.clone()]).await), (None, vec![None]));
+    assert_eq!(stage.state(&payment).await, None);
+    assert_eq!(stage.landed(std::slice::from_ref(&payment)).await, [None]);
     // Longer than a read may take.
     let held = faults.hold(STATUSES, Hold::After, 1);
     let told = stage.while_slots_pass(settle(&app.url, &payment)).await;

@@ -35,8 +35,8 @@ async fn killed_at(stage: &Stage, moment: Moment) -> Payment {
     service.kill9();
     stuck.clear_away().await;
     assert_eq!(told.await.unwrap(), Told::Nothing, "{moment:?}");
-    let state = stage.state(&payment).await;
-    assert_eq!(state.as_deref(), moment.is_journalled().then_some("pending"), "{moment:?}");
+    let booked = stage.state(&payment).await;
+    assert_eq!(booked.as_deref(), moment.is_journalled().then_some("pending"), "{moment:?}");
     let landed = stage.landed(std::slice::from_ref(&payment)).await;
     assert_eq!(landed, [moment.has_landed().then_some(true)], "{moment:?}");
     payment

@@ -19,7 +19,10 @@ use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 use solana_signature::Signature;
 use solana_signer::Signer;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     conformance::Backend,
@@ -67,6 +70,10 @@ impl Told {
     }
 }
 
+/// Databases are opened one after the other: a disk that is kept busy by all of them at once is slower than they wait for
+/// when they are opened.
+static OPENING: Mutex<()> = Mutex::const_new(());
+
 pub struct Stage {
     pub chain: Sandbox,
     pub backend: Backend,
@@ -106,6 +113,7 @@ impl Stage {
         chain.advance_slots(2);
         let node = chain.add_node().await.unwrap();
         let rpc = RpcClient::new_with_commitment(node.rpc_url(), CommitmentConfig::confirmed());
+        let _alone = OPENING.lock().await;
         // Whatever tables there are to be, they are there.
         backend.books().await.database.close().await;
         let before = chain.token_balance(&USDC, &wallets.merchant.pubkey());
@@ -137,6 +145,7 @@ impl Stage {
 
     pub async fn service_with(&self, adapt: impl FnOnce(&mut Command)) -> ServiceProcess {
         let url = self.backend.database_url();
+        let _alone = OPENING.lock().await;
         settling_process(&self.chain, self.folder.path(), |command| {
             command.env("DATABASE_URL", url).env("VALID_API_KEYS", KEY);
             adapt(command);
@@ -209,8 +218,13 @@ impl Stage {
     }
 }
 
-/// Has a payment settled. A connection of its own, so that none outlives the process at its other end.
+/// Has a payment settled.
 pub async fn settle(url: &str, payment: &Payment) -> Told {
+    Box::pin(ask(url, payment)).await
+}
+
+/// A connection of its own, so that none outlives the process at its other end.
+async fn ask(url: &str, payment: &Payment) -> Told {
     let client =
         reqwest::Client::builder().pool_max_idle_per_host(0).timeout(REQUEST_TIMEOUT).build().unwrap();
     let request = client.post(format!("{url}/settle")).header("x-api-key", KEY).json(&payment.request);

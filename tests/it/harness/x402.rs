@@ -69,7 +69,7 @@ impl Order {
         self.version.network_name(Network::Sandbox)
     }
 
-    fn transfer(&self) -> Instruction {
+    pub fn transfer(&self) -> Instruction {
         let holder = |owner| token_account(&self.mint, owner, self.program);
         let accounts = vec![
             AccountMeta::new(holder(&self.payer.pubkey()), false),
@@ -80,14 +80,31 @@ impl Order {
         Instruction { program_id: self.program.id(), accounts, data: transfer_data(self.units, 6) }
     }
 
+    /// What stock clients build.
+    pub fn stock(&self) -> Vec<Instruction> {
+        vec![limit(20_000), price(self.compute_unit_price), self.transfer(), memo(self.memo.as_bytes())]
+    }
+
     /// Signed by the buyer alone, as stock clients build it.
     pub fn sign(&self, blockhash: Hash) -> VersionedTransaction {
-        let instructions =
-            [limit(20_000), price(self.compute_unit_price), self.transfer(), memo(self.memo.as_bytes())];
-        let message = v0::Message::try_compile(&self.fee_payer, &instructions, &[], blockhash).unwrap();
-        let message = VersionedMessage::V0(message);
-        let signature = self.payer.sign_message(&message.serialize());
-        VersionedTransaction { signatures: vec![Signature::default(), signature], message }
+        self.sign_instructions(&self.stock(), blockhash)
+    }
+
+    /// Of whatever instructions.
+    pub fn sign_instructions(&self, instructions: &[Instruction], blockhash: Hash) -> VersionedTransaction {
+        let message = v0::Message::try_compile(&self.fee_payer, instructions, &[], blockhash).unwrap();
+        self.sign_message(VersionedMessage::V0(message))
+    }
+
+    /// Signed by the buyer, where it is asked to.
+    pub fn sign_message(&self, message: VersionedMessage) -> VersionedTransaction {
+        let required = usize::from(message.header().num_required_signatures);
+        let keys = message.static_account_keys().iter().take(required);
+        let signatures = keys.map(|key| {
+            let signs = *key == self.payer.pubkey();
+            if signs { self.payer.sign_message(&message.serialize()) } else { Signature::default() }
+        });
+        VersionedTransaction { signatures: signatures.collect(), message }
     }
 
     pub fn requirements(&self) -> Value {

@@ -27,12 +27,12 @@ async fn all(sent: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     join_all(sent).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// The answers that were none, which say when to come back.
+/// Those for whom there was no room, who are told when to come back.
 #[track_caller]
 fn turned_away(answers: &[Answer]) -> usize {
-    let turned_away: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
+    let turned_away: Vec<&Answer> = answers.iter().filter(|answer| answer.code() == "OVERLOADED").collect();
     for answer in &turned_away {
-        assert_eq!(answer.code(), "OVERLOADED", "{answer:?}");
+        assert_eq!(answer.status, 503, "{answer:?}");
         assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
     }
     turned_away.len()
@@ -123,14 +123,14 @@ async fn one_of_many(key: Option<&'static str>, another: Option<&'static str>) {
         }
     };
     let faults = app.chain.sandbox.faults();
-    faults.latency("getTransaction", Duration::from_secs(4));
+    faults.latency("getTransaction", Duration::from_secs(2));
     let flood = (0..MANY).map(|number| tokio::spawn(post(number, key, "203.0.113.1").send()));
     let flood: Vec<_> = flood.collect();
     while faults.calls("getTransaction") == 0 {
         tokio::task::yield_now().await;
     }
     let answer = Answer::of(post(MANY, another, "203.0.113.3").send().await.unwrap()).await;
-    assert!([200, 402].contains(&answer.status), "{answer:?}");
+    assert_ne!(answer.code(), "OVERLOADED", "{answer:?}");
     let mut answers = Vec::new();
     for sent in flood {
         answers.push(Answer::of(sent.await.unwrap().unwrap()).await);

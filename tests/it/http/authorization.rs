@@ -8,9 +8,18 @@ use solana_pubkey::Pubkey;
 
 use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
 
-/// Operations that look at no key.
-const PUBLIC: [&str; 5] =
-    ["GET /health", "GET /metrics", "GET /openapi.json", "GET /ready", "GET /supported"];
+/// Operations that need no key.
+const PUBLIC: [&str; 9] = [
+    "GET /health",
+    "GET /metrics",
+    "GET /openapi.json",
+    "GET /plans",
+    "GET /plans/{id}",
+    "GET /ready",
+    "GET /subscriptions/plans",
+    "GET /subscriptions/plans/{id}",
+    "GET /supported",
+];
 /// Operations that may be called without a key, but not with a bad one.
 const OPTIONAL: [&str; 3] = ["GET /payments/{id}", "POST /settle", "POST /verify"];
 
@@ -142,7 +151,14 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     answer.assert_valid();
     let payment = answer.body["payment"]["id"].as_str().unwrap();
     let [revoked, rotated] = [make_key(app, json!(["verify"])).await, make_key(app, json!(["verify"])).await];
+    let [changed, removed] = [make_plan(app).await, make_plan(app).await];
+    let subscription = make_subscription(app).await;
     vec![
+        ("PATCH /plans/{id}", changed),
+        ("DELETE /plans/{id}", removed),
+        ("GET /subscriptions/{id}", subscription.clone()),
+        ("GET /subscriptions/{id}/usage", subscription.clone()),
+        ("POST /subscriptions/{id}/cancel", subscription),
         ("GET /agents/{id}", make_agent(app, 1).await),
         ("PATCH /agents/{id}", make_agent(app, 2).await),
         ("DELETE /agents/{id}", make_agent(app, 3).await),
@@ -168,6 +184,22 @@ async fn make_key(app: &TestApp, permissions: Value) -> Value {
     let answer = app.post("/api-keys", Some(KEY), &json!({"name": "made", "permissions": permissions})).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.body
+}
+
+/// The id of a plan of KEY's user.
+async fn make_plan(app: &TestApp) -> String {
+    let plan = json!({"name": "pro", "pricePerMonth": 25, "currency": "USDC"});
+    let answer = app.post("/plans", Some(KEY), &plan).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
+}
+
+/// The id of a subscription of KEY's user.
+async fn make_subscription(app: &TestApp) -> String {
+    let body = json!({"planId": make_plan(app).await, "agentId": make_agent(app, 6).await});
+    let answer = app.post("/subscriptions", Some(KEY), &body).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.body["id"].as_str().unwrap().to_owned()
 }
 
 /// A key with every scope but the one an operation needs is refused there, and one with that scope alone is not.

@@ -166,8 +166,13 @@ async fn housekeeping_removes_what_has_run_out() {
     let path = app.folder.path().join("pay402.db");
     let store = Arc::new(SqliteStore::open(&path, Arc::new(Metrics::new())).await.unwrap());
     let clock = app.chain.clock.clone();
-    let housekeeping =
-        Housekeeping { payments: store.clone(), idempotency: store.clone(), agents: store, clock };
+    let housekeeping = Housekeeping {
+        payments: store.clone(),
+        idempotency: store.clone(),
+        agents: store.clone(),
+        api_keys: store,
+        clock,
+    };
     let paid = app.pay_merchant();
     post(&app, "/verify", Some(KEY), "once", &app.proof(&paid, "n")).await.assert_valid();
     assert_eq!(housekeeping.round().await.unwrap(), 0);

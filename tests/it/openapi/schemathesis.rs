@@ -21,10 +21,20 @@ use solana_signer::Signer;
 use tokio::process::Command;
 
 use super::document::document;
-use crate::harness::{Answer, KEY, process::ServiceProcess, rounds};
+use crate::harness::{
+    Answer, KEY,
+    process::ServiceProcess,
+    rounds,
+    x402::{Order, paid, settling},
+};
 
 /// Real payments that schemathesis has to prove.
 const PAYMENTS: u64 = 12;
+/// Real x402 payments that it has to settle.
+const SETTLEMENTS: usize = 4;
+
+/// Agents to be asked for, and as many to be deleted.
+const AGENTS: u8 = 12;
 
 struct Tried {
     service: ServiceProcess,
@@ -40,7 +50,7 @@ impl Tried {
         let folder = tempfile::tempdir().unwrap();
         let service = ServiceProcess::start(folder.path(), |command| {
             command.env("SOLANA_NETWORK", "sandbox");
-            command.env("SOLANA_RPC_URL", chain.rpc_url());
+            command.envs(settling(&chain));
             command.env("MERCHANT_WALLETS", chain.wallets().merchant.pubkey().to_string());
             command.env("VALID_API_KEYS", KEY);
         })
@@ -75,8 +85,33 @@ impl Tried {
         });
         let issued = self.post("/requirements", &terms).await;
         assert_eq!(issued.status, 201, "{issued:?}");
+        let agents = join_all((0..2 * AGENTS).map(async |n| {
+            let body = json!({"name": "known", "publicKey": solana_pubkey::Pubkey::new_from_array([n; 32]).to_string()});
+            let made = self.post("/agents", &body).await;
+            assert_eq!(made.status, 201, "{made:?}");
+            made.body["id"].clone()
+        }))
+        .await;
+        let (agents, deleted) = agents.split_at(AGENTS.into());
+        let make = async |path: &str, body: &Value, many: usize| {
+            let mut ids = Vec::new();
+            for _ in 0..many {
+                let made = self.post(path, body).await;
+                assert_eq!(made.status, 201, "{made:?}");
+                ids.push(made.body["id"].clone());
+            }
+            ids
+        };
+        let plan = json!({"name": "known", "pricePerMonth": 1, "currency": "USDC"});
+        let (plans, removed) = (make("/plans", &plan, 2).await, make("/plans", &plan, 4).await);
+        let subscription = json!({"planId": plans[0], "agentId": agents[0]});
+        let subscriptions = make("/subscriptions", &subscription, 2).await;
+        let cancelled = make("/subscriptions", &subscription, 4).await;
+        let x402: Vec<Value> = (0..SETTLEMENTS).map(|_| paid(&self.chain, &Order::of(&self.chain))).collect();
         json!({
-            "proofs": proofs, "payments": [payment["id"], payment["transactionId"]], "nonces": [issued.body["nonce"]],
+            "agents": agents, "deleted": deleted, "plans": plans, "removed": removed, "subscriptions": subscriptions,
+            "cancelled": cancelled,
+            "x402": x402, "proofs": proofs, "payments": [payment["id"], payment["transactionId"]], "nonces": [issued.body["nonce"]],
         })
     }
 
@@ -132,6 +167,9 @@ async fn with_a_key_every_operation_answers_as_documented() {
             let label = format!("{} {path} 2", method.to_uppercase());
             assert!(seen.keys().any(|key| key.starts_with(&label)), "{label}xx was never given: {seen:?}");
         }
+    }
+    for status in ["200", "400"] {
+        assert!(seen.contains_key(&format!("POST /settle {status}")), "{status}: {seen:?}");
     }
     for status in ["402", "400", "503"] {
         assert!(seen.contains_key(&format!("POST /verify {status}")), "{status}: {seen:?}");

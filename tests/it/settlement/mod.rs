@@ -1,5 +1,6 @@
 //! Settlements: the engine against a world that does its worst, then against the real stores and the sandbox chain.
 
+mod away;
 mod chain;
 pub mod model;
 pub mod random;

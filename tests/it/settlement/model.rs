@@ -139,7 +139,8 @@ impl Model {
                 sponsored.spent += if ending.landed() { fee } else { 0 };
             }
         }
-        Some(Finished { record: row.record(*message)?, first, reserved_lamports: fee })
+        let (agent, currency) = (journal.settlement.agent.clone(), journal.settlement.currency);
+        Some(Finished { record: row.record(*message)?, first, reserved_lamports: fee, agent, currency })
     }
 
     pub fn renew(&mut self, holder: &str, messages: &[MessageHash], until: UnixMs) -> Vec<MessageHash> {

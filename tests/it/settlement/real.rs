@@ -101,6 +101,7 @@ impl Stage {
             network: Network::Sandbox,
             resource: None,
             owner: Some("merchant".to_owned()),
+            agent: None,
             key_id: Some("key_1".to_owned()),
             max_fee_lamports: 5_000,
             x402_version: 2,
@@ -259,7 +260,7 @@ async fn nothing_expires_before_its_time_whatever_the_heights(backend: Backend) 
     stage.chain.sandbox.faults().drop_sends(100_000);
     assert_eq!(one.settle(message, &new).await, Answer::Pending { signature: Some(new.signature) });
     stage.chain.sandbox.advance_slots(400);
-    stage.chain.clock.advance(least_life - Duration::from_millis(1));
+    stage.chain.clock.advance(least_life.saturating_sub(Duration::from_millis(1)));
     // Many looks at what is in flight.
     sleep(Duration::from_millis(500)).await;
     assert_eq!(one.settlements.find(&new.signature).await.unwrap().unwrap().state, SettlementState::Pending);

@@ -246,7 +246,10 @@ async fn a_merchant_without_an_account_is_told_to_create_it() {
     let mut stage = Stage::new().await;
     stage.case.pay_to = Keypair::new_from_array([93; 32]).pubkey();
     let destination = stage.case.destination();
-    says(stage.explain().await, &format!("payTo has no USDC token account: create it first, at {destination}"));
+    says(
+        stage.explain().await,
+        &format!("payTo has no USDC token account: create it first, at {destination}"),
+    );
 }
 
 /// A mint of the agent's that both sides hold, for freezing.

@@ -115,6 +115,8 @@ fn earlier_rules_speak_first() {
     }
 }
 
+const API_PAGE: &str = include_str!("../../../docs/api.md");
+
 /// Every reason on the wire, as the specification spells it. `v1` is given where it differs.
 #[test]
 fn reasons_are_spelled_as_published() {
@@ -190,12 +192,19 @@ fn reasons_are_spelled_as_published() {
         (Reason::UnsupportedTransactionVersion, "unsupported_transaction_version".to_owned(), None),
         (Reason::DuplicateSettlement, "duplicate_settlement".to_owned(), None),
         (Reason::BlockHeightExceeded, "settle_exact_svm_block_height_exceeded".to_owned(), None),
+        (Reason::KeySponsorshipUsedUp, "key_sponsorship_used_up".to_owned(), None),
+        (Reason::AnonymousSponsorshipUsedUp, "anonymous_sponsorship_used_up".to_owned(), None),
+        (Reason::SponsorshipUsedUp, "sponsorship_used_up".to_owned(), None),
         (Reason::SettlementPending, "settlement_pending".to_owned(), None),
         (Reason::UnexpectedVerifyError, "unexpected_verify_error".to_owned(), None),
         (Reason::UnexpectedSettleError, "unexpected_settle_error".to_owned(), None),
     ];
     for (reason, v2, v1) in table {
         assert_eq!(reason.text(Version::V2), v2);
+        let documented = v2.strip_suffix("_too_high").unwrap_or(&v2);
+        assert!(API_PAGE.contains(&format!("`{documented}`")), "docs/api.md does not know {v2}");
+        let v1_documented = v1.iter().all(|v1| API_PAGE.contains(&format!("`{v1}`")));
+        assert!(v1_documented, "docs/api.md does not know {v2} of version 1");
         assert_eq!(reason.text(Version::V1), v1.unwrap_or(v2));
     }
 }

@@ -67,6 +67,10 @@ pub enum Reason {
     BlockHeightExceeded,
     /// The outcome is not known yet.
     SettlementPending,
+    /// Not a rule: the paying agent's limits.
+    SpendingLimitExceeded,
+    /// Not a rule: what the paying agent may pay for.
+    ServiceNotAllowed,
     /// The caller's key has used up the fees that are sponsored for it today.
     KeySponsorshipUsedUp,
     /// The fees that are sponsored today for those without a key are used up.
@@ -153,6 +157,8 @@ impl Reason {
             Self::DuplicateSettlement => "duplicate_settlement",
             Self::BlockHeightExceeded => "settle_exact_svm_block_height_exceeded",
             Self::SettlementPending => "settlement_pending",
+            Self::SpendingLimitExceeded => "spending_limit_exceeded",
+            Self::ServiceNotAllowed => "service_not_allowed",
             Self::KeySponsorshipUsedUp => "key_sponsorship_used_up",
             Self::AnonymousSponsorshipUsedUp => "anonymous_sponsorship_used_up",
             Self::SponsorshipUsedUp => "sponsorship_used_up",

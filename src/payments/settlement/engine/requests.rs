@@ -217,6 +217,9 @@ impl Engine {
             Ok(Journalled::CapReached(cap)) => {
                 self.abandon(number, journal.claim, Answer::CapReached(cap), effects);
             }
+            Ok(Journalled::NotAdmitted(why)) => {
+                self.abandon(number, journal.claim, Answer::NotAdmitted(why), effects);
+            }
             Err(Trouble::Unavailable) if matches!(request.stage, Stage::Journalling { in_doubt: false }) => {
                 self.abandon(number, journal.claim, Answer::Unavailable, effects);
             }

@@ -1,6 +1,9 @@
 //! The reference facilitator's verdicts.
 
-use std::{fmt, process::Stdio};
+use std::{
+    fmt::{self, Write},
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -60,13 +63,11 @@ pub async fn judge(scene: &Scene, samples: &[Sample]) -> Vec<Verdict> {
     let mut command = Command::from(node("facilitator.mjs"));
     command.arg(settings.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut process = command.spawn().unwrap();
-    let lines: String = samples
-        .iter()
-        .map(|sample| {
-            let (payload, requirements) = (&sample.payload, &sample.requirements);
-            format!("{}\n", json!({"paymentPayload": payload, "paymentRequirements": requirements}))
-        })
-        .collect();
+    let mut lines = String::new();
+    for Sample { payload, requirements, .. } in samples {
+        let request = json!({"paymentPayload": payload, "paymentRequirements": requirements});
+        writeln!(lines, "{request}").unwrap();
+    }
     let mut stdin = process.stdin.take().unwrap();
     let told = tokio::spawn(async move { stdin.write_all(lines.as_bytes()).await });
     let output = process.wait_with_output().await.unwrap();

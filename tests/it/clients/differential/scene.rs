@@ -16,7 +16,10 @@ use super::{Sample, reference::Verdict};
 use crate::{harness::TestApp, x402::kit::Case};
 
 // Guards hold: what they would look at is not what is tried here.
-declare_process_instruction!(Lighthouse, 150, |_invoke_context| { Ok(()) });
+declare_process_instruction!(Lighthouse, 150, |invoke_context| {
+    invoke_context.transaction_context.get_current_instruction_context()?;
+    Ok(())
+});
 
 pub struct Scene {
     pub app: TestApp,
@@ -62,7 +65,7 @@ impl Scene {
         let blockhash = chain.latest_blockhash();
         chain.advance_slots(2);
         let nobody = Keypair::new_from_array([21; 32]);
-        Self { broke, nobody, fee_mint, lookup_table, blockhash, expired, app }
+        Self { app, broke, nobody, fee_mint, lookup_table, blockhash, expired }
     }
 
     pub fn fee_payer(&self) -> &Keypair {

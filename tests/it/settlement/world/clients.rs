@@ -55,6 +55,7 @@ impl World {
             network: Network::Sandbox,
             resource: None,
             owner: None,
+            agent: None,
             key_id: key_id.map(str::to_owned),
             max_fee_lamports: self.random.between(5_000, 10_000),
             x402_version: 2,
@@ -123,6 +124,7 @@ impl World {
                 assert!(request.refused);
                 self.disowned.extend(request.attempts);
             }
+            Answer::NotAdmitted(_) => unreachable!("nobody here is an agent"),
             Answer::CapReached(_) => {
                 self.seen.caps += 1;
                 self.disowned.extend(request.attempts);

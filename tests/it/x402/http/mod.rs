@@ -1,10 +1,15 @@
 //! x402 over HTTP: the real service on a sandbox chain.
 
 mod access;
+mod attacks;
+mod browser;
+mod envelopes;
 mod good;
 mod malformed;
 mod outcomes;
+mod owners;
 mod processes;
+mod purse;
 mod refused;
 mod trouble;
 

@@ -30,6 +30,7 @@ on_both!(
     twins_at_two_instances_get_one_outcome,
     what_fails_on_chain_is_a_failure_and_what_never_lands_expires,
     fees_are_paid_up_to_the_caps,
+    strangers_cannot_use_up_what_keys_need,
 );
 
 struct Market {
@@ -209,6 +210,20 @@ async fn fees_are_paid_up_to_the_caps(backend: Backend) {
     // A day later there is more.
     app.chain.clock.advance(Duration::from_hours(24));
     settled(&attempt(Some(KEY)).await, &order);
+}
+
+async fn strangers_cannot_use_up_what_keys_need(backend: Backend) {
+    let market = Market::open(backend).await;
+    let app = market.app_with(&[("SPONSORED_LAMPORTS_WITHOUT_KEY", "20002")]).await;
+    let order = app.order();
+    for _ in 0..2 {
+        settled(&app.settle(None, &app.paid(&app.order())).await, &order);
+    }
+    let request = app.paid(&order);
+    let answer = app.settle(None, &request).await;
+    assert_eq!(assert_unsettled(&answer, &order, "anonymous_sponsorship_used_up", "use a key"), "");
+    // The same payment is settled for one who has a key.
+    settled(&app.settle(Some(KEY), &request).await, &order);
 }
 
 /// Nobody knows within the time that clients wait.

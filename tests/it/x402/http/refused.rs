@@ -45,12 +45,37 @@ async fn a_payer_with_too_little_hears_how_much_is_missing() {
     is_refused(&app, &order, &request, SIMULATION, "the payer has no USDC token account").await;
 }
 
+/// The whole sentences, as buyers and merchants read them, from both routes.
+#[tokio::test]
+async fn a_broke_payer_and_a_missing_account_are_said_in_these_words() {
+    let app = TestApp::settling().await;
+    for version in Version::ALL {
+        let broke = Order { version, payer: buyer(&app, 400_000), units: 1_000_000, ..app.order() };
+        let nowhere = Order { version, pay_to: Keypair::new().pubkey(), ..app.order() };
+        let account = crate::sandbox::setup::token_account(&nowhere.mint, &nowhere.pay_to, nowhere.program);
+        let create = format!("payTo has no USDC token account: create it first, at {account}");
+        for (order, sentence) in
+            [(&broke, "the payer holds 0.40 USDC, 1.00 needed"), (&nowhere, create.as_str())]
+        {
+            let request = app.paid(order);
+            let verified = app.verify_x402(&request).await.body;
+            let settled = app.settle(None, &request).await.body;
+            assert_eq!(
+                (&verified["invalidMessage"], &settled["errorMessage"]),
+                (&json!(sentence), &json!(sentence))
+            );
+            let reason = json!(in_words(version, SIMULATION));
+            assert_eq!((&verified["invalidReason"], &settled["errorReason"]), (&reason, &reason));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_merchant_without_an_account_hears_which_to_create() {
     let app = TestApp::settling().await;
     let order = Order { pay_to: Keypair::new().pubkey(), ..app.order() };
     let account = crate::sandbox::setup::token_account(&order.mint, &order.pay_to, order.program);
-    let message = format!("payTo has no USDC token account: create {account} first");
+    let message = format!("payTo has no USDC token account: create it first, at {account}");
     let request = app.paid(&order);
     is_refused(&app, &order, &request, SIMULATION, &message).await;
 }

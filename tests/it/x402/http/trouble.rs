@@ -7,9 +7,9 @@ use serde_json::json;
 use solana_keypair::Keypair;
 use solana_signer::Signer;
 
-use super::{assert_settle_trouble, assert_verify_trouble};
+use super::{assert_settle_trouble, assert_unsettled, assert_verify_trouble};
 use crate::harness::{
-    Answer, TestApp,
+    Answer, KEY, TestApp,
     x402::{Order, PATIENCE, settled},
 };
 
@@ -80,6 +80,71 @@ async fn a_fee_payer_that_turns_out_to_be_empty_is_our_trouble() {
     app.chain.sandbox.airdrop(&empty.pubkey(), 1_000_000_000).unwrap();
     let request = app.paid(&order);
     settled(&app.settle(None, &request).await, &order);
+}
+
+/// Verified a moment ago, so that nothing looks before it is sent: it never lands, and is called neither paid nor failed.
+#[tokio::test]
+async fn a_fee_payer_that_runs_dry_after_the_verify_leaves_no_payment_unknown() {
+    let purse = Keypair::new();
+    let app = TestApp::settling_with(&[
+        ("FEE_PAYER_KEYPAIR", &purse.to_base58_string()),
+        ("FEE_PAYER_MIN_LAMPORTS", "0"),
+    ])
+    .await;
+    app.chain.sandbox.airdrop(&purse.pubkey(), 1_000_000_000).unwrap();
+    let order = Order { fee_payer: purse.pubkey(), ..app.order() };
+    let request = app.paid(&order);
+    assert_eq!(app.verify_x402(&request).await.body["isValid"], json!(true));
+    let elsewhere = Keypair::new().pubkey();
+    let rest = 1_000_000_000 - 5_000;
+    let drain = solana_system_interface::instruction::transfer(&purse.pubkey(), &elsewhere, rest);
+    app.land_instructions(&[drain], &[&purse]);
+    assert_eq!(app.chain.sandbox.balance(&purse.pubkey()), 0);
+    let before = app.received();
+    let asked = tokio::spawn(app.http.post(app.path("/settle")).json(&request).send());
+    let sent = async {
+        while app.chain.sandbox.faults().calls("sendTransaction") == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, sent).await.expect("it is sent");
+    app.chain.clock.advance(Duration::from_mins(1));
+    app.chain.sandbox.advance_slots(400);
+    let told = Answer::of(asked.await.unwrap().unwrap()).await;
+    assert_eq!(told.body["errorReason"], "settle_exact_svm_block_height_exceeded", "{told:?}");
+    assert_eq!((app.received(), app.chain.sandbox.balance(&purse.pubkey())), (before, 0));
+    assert_eq!(app.settle(None, &request).await.body, told.body);
+}
+
+/// A signature is the missing part of a transaction: nobody hears of one that is not in the books.
+#[tokio::test]
+async fn what_was_not_journalled_is_not_listened_for() {
+    let app = TestApp::settling_with(&[("SPONSORED_LAMPORTS_WITHOUT_KEY", "0")]).await;
+    let listened = || app.chain.sandbox.faults().calls("signatureSubscribe");
+    // Held up, so that there is time to be heard of.
+    app.chain.sandbox.faults().latency("getLatestBlockhash", Duration::from_millis(200));
+    let settle_one = async |already: u64| {
+        let order = app.order();
+        let request = app.paid(&order);
+        app.chain.sandbox.faults().drop_sends(ALWAYS);
+        let heard = async {
+            while listened() < already + 1 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            app.chain.sandbox.faults().clear();
+        };
+        let (answer, ()) = tokio::join!(app.settle(Some(KEY), &request), heard);
+        settled(&answer, &order);
+    };
+    settle_one(0).await;
+    app.chain.sandbox.faults().latency("getLatestBlockhash", Duration::from_millis(200));
+    for _ in 0..5 {
+        let order = app.order();
+        let answer = app.settle(None, &app.paid(&order)).await;
+        assert_unsettled(&answer, &order, "anonymous_sponsorship_used_up", "use a key");
+    }
+    settle_one(1).await;
+    assert_eq!(listened(), 2);
 }
 
 #[tokio::test]

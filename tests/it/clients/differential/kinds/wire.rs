@@ -27,7 +27,7 @@ pub const KINDS: &[Kind] = &[
         "no base64",
         &[(Text, |draft, random| {
             let texts = ["!", "AAA", "é", "a b c", "===="];
-            draft.text = texts[random.index(texts.len())].to_owned();
+            texts[random.index(texts.len())].clone_into(&mut draft.text);
         })],
     ),
     kind("an empty text", &[(Text, |draft, _| draft.text = String::new())]),
@@ -38,7 +38,8 @@ pub const KINDS: &[Kind] = &[
                 // Three lengths in a row: one of them needs no padding.
                 for length in 20..22 {
                     bare(draft).push(memo(&vec![b'm'; length]));
-                    if wire(&draft.case.sign(draft.case.message(&draft.instructions))).len() % 3 != 0 {
+                    let bytes = wire(&draft.case.sign(draft.case.message(&draft.instructions)));
+                    if !bytes.len().is_multiple_of(3) {
                         break;
                     }
                 }
@@ -58,7 +59,8 @@ pub const KINDS: &[Kind] = &[
     kind(
         "cut-off bytes",
         &[(Bytes, |draft, random| {
-            let length = 1 + random.index(draft.bytes.len() - 1);
+            // In its first half: the reference does not always miss the last bytes, and then the signature is wrong.
+            let length = 1 + random.index(draft.bytes.len() / 2);
             draft.bytes.truncate(length);
         })],
     ),

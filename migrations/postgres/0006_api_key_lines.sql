@@ -1,0 +1,27 @@
+-- Which keys come from which, and the audit trail of keys whose rows are gone.
+
+-- The keys that were made with a key.
+CREATE INDEX api_key_events_by_actor ON api_key_events ((actor COLLATE "C")) WHERE type = 'created';
+
+-- What has ended, for removal.
+CREATE INDEX api_keys_revoked ON api_keys (revoked_at_ms) WHERE revoked_at_ms IS NOT NULL;
+CREATE INDEX api_keys_expiring ON api_keys (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
+
+-- Events move here when their key is removed, and take along what its row said.
+CREATE TABLE past_api_key_events (
+    id              TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
+    key_id          TEXT   COLLATE "C" NOT NULL,
+    type            TEXT   NOT NULL,
+    actor           TEXT   COLLATE "C" NOT NULL,
+    occurred_at_ms  BIGINT NOT NULL,
+    prefix          TEXT   COLLATE "C" NOT NULL,
+    name            TEXT   NOT NULL,
+    user_id         TEXT   COLLATE "C" NOT NULL,
+    permissions     TEXT   NOT NULL,
+    expires_at_ms   BIGINT,
+    replaced_by     TEXT   COLLATE "C",
+    UNIQUE (key_id, type)
+);
+
+CREATE INDEX past_api_key_events_by_actor ON past_api_key_events (actor) WHERE type = 'created';
+CREATE INDEX past_api_key_events_by_user ON past_api_key_events (user_id, id DESC);

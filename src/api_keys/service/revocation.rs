@@ -1,0 +1,78 @@
+//! Ending keys: one, one with all that comes from it, or all of a user's.
+
+use super::{Actor, ApiKeys, KeyError};
+use crate::{
+    api_keys::{ApiKeyRecord, KeyEventKind, Together},
+    ids::ApiKeyId,
+    store_error::StoreError,
+};
+
+impl ApiKeys {
+    /// Ends a key for good. One that was revoked before stays so.
+    ///
+    /// # Errors
+    /// When there is no such key, or the database does not answer.
+    pub async fn revoke(&self, actor: Actor<'_>, id_or_prefix: &str) -> Result<ApiKeyRecord, KeyError> {
+        let key = self.find(actor, id_or_prefix).await?;
+        let revoked = self.event(&key.id, KeyEventKind::Revoked, actor);
+        let changed = self.store.revoke_key(&revoked).await;
+        // Also when it is not known whether it was.
+        self.something_changed();
+        let changed = changed?;
+        self.ended(std::slice::from_ref(&key.id), revoked.at);
+        if changed {
+            tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
+        }
+        self.find(actor, key.id.as_str()).await
+    }
+
+    /// Ends a key for good, and every key that comes from it: those that were made with it, its successor, and what
+    /// comes from these. Gives the key and which others it ended.
+    ///
+    /// # Errors
+    /// When there is no such key, or the database does not answer.
+    pub async fn revoke_line(
+        &self,
+        actor: Actor<'_>,
+        id_or_prefix: &str,
+    ) -> Result<(ApiKeyRecord, Vec<ApiKeyId>), KeyError> {
+        let key = self.find(actor, id_or_prefix).await?;
+        let mut ended = self.end_together(actor, &key.user, Together::Line(&key.id)).await?;
+        ended.retain(|id| *id != key.id);
+        Ok((self.find(actor, key.id.as_str()).await?, ended))
+    }
+
+    /// Ends every key of a user; which those were. For the operator.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revoke_all_of(&self, user: &str) -> Result<Vec<ApiKeyId>, KeyError> {
+        self.end_together(Actor::Operator, user, Together::All).await
+    }
+
+    /// The keys that come from this one and still work, see [`revoke_line`](Self::revoke_line).
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn active_descendants(&self, key: &ApiKeyRecord) -> Result<Vec<ApiKeyId>, StoreError> {
+        self.store.descendants(&key.id, self.clock.now()).await
+    }
+
+    async fn end_together(
+        &self,
+        actor: Actor<'_>,
+        user: &str,
+        which: Together<'_>,
+    ) -> Result<Vec<ApiKeyId>, KeyError> {
+        let event = |key: &ApiKeyId| self.event(key, KeyEventKind::Revoked, actor);
+        let now = self.clock.now();
+        let ended = self.store.revoke_together(user, which, now, &event).await;
+        self.something_changed();
+        let ended = ended?;
+        self.ended(&ended, now);
+        for key in &ended {
+            tracing::info!(id = key.as_str(), user, actor = actor.name(), "API key revoked");
+        }
+        Ok(ended)
+    }
+}

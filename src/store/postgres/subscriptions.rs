@@ -1,0 +1,88 @@
+//! [`SubscriptionStore`] in PostgreSQL.
+
+use async_trait::async_trait;
+
+use super::{Lease, PostgresStore, unstorable};
+use crate::{
+    clock::UnixMs,
+    store::subscriptions::{self, SUBSCRIPTIONS, SubscribedRow, subscription_page},
+    store_error::StoreError,
+    subscriptions::{Begun, NewSubscription, Subscribed, SubscriptionPage, SubscriptionStore, When},
+};
+
+pub(super) mod transactions {
+    use sqlx::PgConnection;
+
+    crate::store::subscriptions::subscription_transactions!(
+        PgConnection,
+        "BEGIN",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        " FOR SHARE",
+        " FOR UPDATE OF s",
+        " FOR UPDATE OF s SKIP LOCKED"
+    );
+}
+
+#[async_trait]
+impl SubscriptionStore for PostgresStore {
+    async fn begin_subscription(&self, new: &NewSubscription, at: UnixMs) -> Result<Begun, StoreError> {
+        self.timed("insert", SUBSCRIPTIONS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let begun = transactions::begin(&mut lease, new, at).await;
+            lease.end(begun)
+        })
+        .await?
+    }
+
+    async fn find_subscription(&self, owner: &str, id: &str) -> Result<Option<Subscribed>, StoreError> {
+        if unstorable(id) {
+            return Ok(None);
+        }
+        let select =
+            sqlx::query_as::<_, SubscribedRow>(subscriptions::FIND_SUBSCRIPTION).bind(id).bind(owner);
+        self.row(SUBSCRIPTIONS, select).await?.map(Subscribed::try_from).transpose()
+    }
+
+    async fn list_subscriptions(
+        &self,
+        owner: &str,
+        limit: u32,
+        offset: u32,
+    ) -> Result<SubscriptionPage, StoreError> {
+        let found = self.timed("select", SUBSCRIPTIONS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let found = transactions::list(&mut lease, owner, limit, offset).await;
+            lease.end(found)
+        });
+        let (rows, total) = found.await?;
+        subscription_page(rows, total)
+    }
+
+    async fn cancel_subscription(
+        &self,
+        owner: &str,
+        id: &str,
+        when: When,
+        now: UnixMs,
+    ) -> Result<Option<Subscribed>, StoreError> {
+        self.timed("update", SUBSCRIPTIONS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let cancelled = transactions::cancel(&mut lease, owner, id, when, now).await;
+            lease.end(cancelled)
+        })
+        .await?
+    }
+
+    async fn advance_due(&self, now: UnixMs, limit: u32) -> Result<u32, StoreError> {
+        let any = sqlx::query_as::<_, (bool,)>(subscriptions::ANY_DUE).bind(now.0);
+        if !self.row(SUBSCRIPTIONS, any).await?.is_some_and(|(any,)| any) {
+            return Ok(0);
+        }
+        self.timed("update", SUBSCRIPTIONS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let advanced = transactions::advance_due(&mut lease, now, limit).await;
+            lease.end(advanced)
+        })
+        .await
+    }
+}

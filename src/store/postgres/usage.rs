@@ -1,0 +1,56 @@
+//! [`UsageStore`] in PostgreSQL.
+
+use async_trait::async_trait;
+
+use super::{Lease, PostgresStore};
+use crate::{
+    clock::UnixMs,
+    ids::SubscriptionId,
+    store::usage::{USAGE, usage_page},
+    store_error::StoreError,
+    subscriptions::Period,
+    usage::{NewUsage, Outcome, UsagePage, UsageStore},
+};
+
+mod transactions {
+    use sqlx::PgConnection;
+
+    crate::store::usage::usage_transactions!(
+        PgConnection,
+        "BEGIN",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        crate::store::postgres::subscriptions::transactions
+    );
+}
+
+#[async_trait]
+impl UsageStore for PostgresStore {
+    async fn record_usage(
+        &self,
+        owner: &str,
+        batch: &[NewUsage],
+        now: UnixMs,
+    ) -> Result<Outcome, StoreError> {
+        self.timed("insert", USAGE, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let counted = transactions::record(&mut lease, owner, batch, now).await;
+            lease.end(counted)
+        })
+        .await?
+    }
+
+    async fn usage(
+        &self,
+        subscription: &SubscriptionId,
+        period: Period,
+        limit: u32,
+        offset: u32,
+    ) -> Result<UsagePage, StoreError> {
+        let found = self.timed("select", USAGE, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let found = transactions::read(&mut lease, subscription, period, limit, offset).await;
+            lease.end(found)
+        });
+        usage_page(found.await?)
+    }
+}

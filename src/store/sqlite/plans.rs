@@ -1,0 +1,70 @@
+//! [`PlanStore`] in SQLite.
+
+use async_trait::async_trait;
+
+use super::{Lease, SqliteStore};
+use crate::{
+    clock::UnixMs,
+    ids::PlanId,
+    plans::{Changed, Plan, PlanChange, PlanPage, PlanStore, Removed},
+    store::plans::{self, PLANS, PlanRow, plan_page},
+    store_error::StoreError,
+};
+
+mod transactions {
+    use sqlx::SqliteConnection;
+
+    crate::store::plans::plan_transactions!(SqliteConnection, "BEGIN IMMEDIATE", "", "BEGIN");
+}
+
+#[async_trait]
+impl PlanStore for SqliteStore {
+    async fn create_plan(&self, plan: &Plan) -> Result<(), StoreError> {
+        self.timed("insert", PLANS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let created = transactions::create(&mut lease, plan).await;
+            lease.end(created)
+        })
+        .await
+    }
+
+    async fn find_plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
+        let select = sqlx::query_as::<_, PlanRow>(plans::FIND_PLAN).bind(id);
+        let row = self.timed("select", PLANS, select.fetch_optional(&self.readers)).await?;
+        row.map(Plan::try_from).transpose()
+    }
+
+    async fn plans_on_offer(&self, limit: u32, offset: u32) -> Result<PlanPage, StoreError> {
+        let found = self.timed("select", PLANS, async {
+            let mut lease = Lease::from(&self.readers).await?;
+            let found = transactions::on_offer(&mut lease, limit, offset).await;
+            lease.end(found)
+        });
+        let (rows, total) = found.await?;
+        plan_page(rows, total)
+    }
+
+    async fn change_plan(
+        &self,
+        owner: &str,
+        id: &PlanId,
+        change: &PlanChange,
+        at: UnixMs,
+    ) -> Result<Changed, StoreError> {
+        self.timed("update", PLANS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let changed = transactions::change(&mut lease, owner, id, change, at).await;
+            lease.end(changed)
+        })
+        .await?
+    }
+
+    async fn remove_plan(&self, owner: &str, id: &PlanId, at: UnixMs) -> Result<Removed, StoreError> {
+        self.timed("delete", PLANS, async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let removed = transactions::remove(&mut lease, owner, id, at).await;
+            lease.end(removed)
+        })
+        .await?
+    }
+}

@@ -1,0 +1,57 @@
+//! Writing down what time has made of subscriptions. Every instance does it; doing it twice is doing it once.
+
+use std::{sync::Arc, time::Duration};
+
+use super::SubscriptionStore;
+use crate::{clock::Clock, shutdown::Shutdown, store_error::StoreError};
+
+/// How often it is looked after.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// How many subscriptions share a database transaction.
+const BATCH: u32 = 100;
+/// How many database transactions one round makes; what is left waits for the next.
+const BATCHES: u32 = 50;
+
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub store: Arc<dyn SubscriptionStore>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Worker {
+    /// Goes round until the shutdown begins, which waits for a round that is under way.
+    pub fn start(self, shutdown: Shutdown) {
+        let tasks = shutdown.tasks.clone();
+        tasks.spawn(async move {
+            loop {
+                if let Err(error) = self.round().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "subscriptions could not be looked after"
+                    );
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = shutdown.begun() => return,
+                }
+            }
+        });
+    }
+
+    /// One round; how many subscriptions it brought to the present.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn round(&self) -> Result<u32, StoreError> {
+        let now = self.clock.now();
+        let mut advanced = 0;
+        for _ in 0..BATCHES {
+            let batch = self.store.advance_due(now, BATCH).await?;
+            advanced += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+        Ok(advanced)
+    }
+}

@@ -1,0 +1,117 @@
+//! Changing plans.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
+
+use super::{change, make, pro};
+use crate::{
+    conformance::{Backend, on_both},
+    harness::{KEY, OTHER_KEY, with},
+};
+
+on_both!(
+    members_change_one_by_one,
+    what_cannot_be_changed_is_refused,
+    anothers_plan_cannot_be_changed,
+    changes_made_at_once_are_all_made,
+);
+
+async fn members_change_one_by_one(backend: Backend) {
+    let app = backend.app().await;
+    let mut plan = make(&app, &pro()).await;
+    let created_at = app.now();
+    let steps = [
+        (json!({}), json!({})),
+        (json!({"name": "new"}), json!({"name": "new"})),
+        (json!({"description": "d"}), json!({"description": "d"})),
+        (json!({"pricePerMonth": "30.000001"}), json!({"pricePerMonth": 30.000_001})),
+        (json!({"features": ["a", "b"]}), json!({"features": ["a", "b"]})),
+        (json!({"limits": {"requestsPerDay": 5}}), json!({"limits": {"requestsPerDay": 5}})),
+        (
+            json!({"limits": {"requestsPerMonth": 50}}),
+            json!({"limits": {"requestsPerDay": 5, "requestsPerMonth": 50}}),
+        ),
+        (json!({"limits": {"requestsPerDay": null}}), json!({"limits": {"requestsPerMonth": 50}})),
+        (json!({"metadata": {"a": 1, "b": {"c": 2}}}), json!({"metadata": {"a": 1, "b": {"c": 2}}})),
+        (json!({"metadata": {"a": null, "b": 3, "d": null}, "unknown": 1}), json!({"metadata": {"b": 3}})),
+        (json!({"limits": null, "features": null}), json!({"limits": {}, "features": []})),
+        (json!({"description": null, "metadata": null}), json!({"description": null, "metadata": null})),
+    ];
+    for (sent, changed) in steps {
+        app.chain.clock.advance(Duration::from_secs(1));
+        let answer = change(&app, KEY, &plan, &sent).await;
+        assert_eq!(answer.status, 200, "{sent}: {answer:?}");
+        plan["updatedAt"] = json!(app.now());
+        for (member, value) in changed.as_object().unwrap() {
+            plan[member] = value.clone();
+        }
+        // What there is none of is left out, but for the time of retirement.
+        let there: Map<String, Value> = plan.as_object().unwrap().clone();
+        let there = there.into_iter().filter(|(member, value)| !value.is_null() || member == "retiredAt");
+        plan = Value::Object(there.collect());
+        assert_eq!(answer.body, plan, "{sent}");
+        let found = app.get(&format!("/plans/{}", plan["id"].as_str().unwrap()), None).await;
+        assert_eq!(found.body, plan);
+    }
+    assert_eq!(plan["createdAt"], json!(created_at));
+}
+
+async fn what_cannot_be_changed_is_refused(backend: Backend) {
+    let app = backend.app().await;
+    let plan = make(&app, &with(pro(), "metadata", json!({"a": "x".repeat(3000)}))).await;
+    let cases = [
+        ("name", json!(null)),
+        ("name", json!("")),
+        ("description", json!("x".repeat(1001))),
+        ("pricePerMonth", json!(null)),
+        ("pricePerMonth", json!(0)),
+        // Nine digits are too many for this plan's currency, though not for every one.
+        ("pricePerMonth", json!("0.000000001")),
+        ("currency", json!("SOL")),
+        ("currency", json!("USDC")),
+        ("features", json!({})),
+        ("limits", json!(1)),
+        ("limits.requestsPerDay", json!({"requestsPerDay": 0})),
+        ("metadata", json!("x")),
+        ("metadata", json!({"b": "x".repeat(2000)})),
+    ];
+    for (field, value) in cases {
+        let member = field.split('.').next().unwrap();
+        let answer = change(&app, KEY, &plan, &with(json!({"description": "not kept"}), member, value)).await;
+        assert_eq!((answer.status, answer.code()), (400, "VALIDATION_FAILED"), "{field} {answer:?}");
+        if member != "description" {
+            assert_eq!(answer.fields(), [field], "{answer:?}");
+        }
+    }
+    let found = app.get(&format!("/plans/{}", plan["id"].as_str().unwrap()), None).await;
+    assert_eq!(found.body, plan);
+}
+
+async fn anothers_plan_cannot_be_changed(backend: Backend) {
+    let app = backend.app().await;
+    let plan = make(&app, &pro()).await;
+    let unknown = with(plan.clone(), "id", "plan_00000000000000000000000000");
+    for (key, plan) in [(OTHER_KEY, &plan), (KEY, &unknown)] {
+        let answer = change(&app, key, plan, &json!({"name": "mine"})).await;
+        assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND"), "{answer:?}");
+    }
+    let found = app.get(&format!("/plans/{}", plan["id"].as_str().unwrap()), None).await;
+    assert_eq!(found.body, plan);
+}
+
+async fn changes_made_at_once_are_all_made(backend: Backend) {
+    let app = backend.app().await;
+    let plan = make(&app, &pro()).await;
+    let changes =
+        (0..16).map(|number| {
+            let (app, plan) = (&app, &plan);
+            async move {
+                change(app, KEY, plan, &json!({"metadata": {format!("m{number}"): number}})).await.status
+            }
+        });
+    assert_eq!(join_all(changes).await, [200; 16]);
+    let found = app.get(&format!("/plans/{}", plan["id"].as_str().unwrap()), None).await;
+    assert_eq!(found.body["metadata"].as_object().unwrap().len(), 16, "{found:?}");
+}

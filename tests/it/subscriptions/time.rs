@@ -1,0 +1,143 @@
+//! What time makes of subscriptions, with the worker and without.
+
+use std::sync::Arc;
+
+use pay402::subscriptions::{GRACE, worker::Worker};
+use serde_json::{Value, json};
+
+use super::{DAY, altered, cancel, consume, now, plus, subscribe, subscribed, subscribed_to_pay, wait_until};
+use crate::{
+    conformance::{Backend, on_both},
+    harness::TestApp,
+};
+
+on_both!(
+    an_unpaid_period_is_past_due_and_then_expires,
+    a_first_payment_that_never_comes,
+    a_worker_that_was_away_tells_all_that_happened_when_it_did,
+    two_workers_do_it_once,
+);
+
+const EVENTS: &str = "SELECT type, occurred_at_ms FROM analytics_events WHERE subscription_id IS NOT NULL \
+                      ORDER BY occurred_at_ms, id";
+
+async fn worker(backend: &Backend, app: &TestApp) -> Worker {
+    let store = backend.books().await.subscriptions;
+    Worker { store, clock: Arc::clone(&app.chain.clock) as _ }
+}
+
+/// Until nothing is left to do, in the service's own worker neither; what the last round did.
+async fn rounds(worker: &Worker) -> u32 {
+    let mut advanced = worker.round().await.unwrap();
+    for _ in 0..100 {
+        if advanced == 0 {
+            break;
+        }
+        advanced = worker.round().await.unwrap();
+    }
+    advanced
+}
+
+fn event(kind: &str, at: &Value) -> (String, i64) {
+    (format!("subscription.{kind}"), at.as_i64().unwrap())
+}
+
+async fn an_unpaid_period_is_past_due_and_then_expires(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    let worker = worker(&backend, &app).await;
+    assert_eq!(worker.round().await.unwrap(), 0, "nothing is due");
+    let end = made["currentPeriodEnd"].clone();
+    wait_until(&app, &(json!(end.as_i64().unwrap() - 1)));
+    assert_eq!((now(&app, &made).await, worker.round().await.unwrap()), (made.clone(), 0));
+
+    wait_until(&app, &end);
+    let expires_at = plus(&end, GRACE);
+    let past_due = altered(
+        &made,
+        &[
+            ("status", json!("past_due")),
+            ("currentPeriodStart", end.clone()),
+            // October has 31 days.
+            ("currentPeriodEnd", plus(&end, 31 * DAY)),
+            ("expiresAt", expires_at.clone()),
+            ("updatedAt", end.clone()),
+        ],
+    );
+    assert_eq!(now(&app, &made).await, past_due, "at once, without the worker");
+    assert_eq!(rounds(&worker).await, 0);
+    assert_eq!(now(&app, &made).await, past_due, "and with it");
+    let refused = consume(&app, &made, 1).await;
+    assert_eq!((refused.status, refused.code()), (409, "SUBSCRIPTION_INACTIVE"), "{refused:?}");
+
+    wait_until(&app, &expires_at);
+    let mut expired = altered(
+        &past_due,
+        &[("status", json!("expired")), ("endedAt", expires_at.clone()), ("updatedAt", expires_at.clone())],
+    );
+    expired.as_object_mut().unwrap().remove("expiresAt");
+    assert_eq!(now(&app, &made).await, expired);
+    assert_eq!(rounds(&worker).await, 0);
+    assert_eq!(now(&app, &made).await, expired);
+    app.chain.clock.advance(100 * DAY);
+    assert_eq!((worker.round().await.unwrap(), now(&app, &made).await), (0, expired));
+    let told = [event("created", &made["createdAt"]), event("past_due", &end), event("expired", &expires_at)];
+    assert_eq!(backend.select(EVENTS).await, told);
+}
+
+async fn a_first_payment_that_never_comes(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed_to_pay(&app).await;
+    assert_eq!(consume(&app, &made, 1).await.code(), "SUBSCRIPTION_INACTIVE");
+    wait_until(&app, &json!(made["expiresAt"].as_i64().unwrap() - 1));
+    assert_eq!(now(&app, &made).await, made);
+    wait_until(&app, &made["expiresAt"]);
+    assert_eq!(now(&app, &made).await["status"], "expired");
+    // What was noticed late is told all the same: by whoever changes it first.
+    assert_eq!(cancel(&app, &made, &json!({})).await.body["status"], "expired");
+    let told = [event("created", &made["createdAt"]), event("expired", &made["expiresAt"])];
+    assert_eq!(backend.select(EVENTS).await, told);
+}
+
+async fn a_worker_that_was_away_tells_all_that_happened_when_it_did(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    let body = json!({"planId": made["planId"], "agentId": made["agentId"]});
+    let cancelled = subscribe(&app, &body).await;
+    cancel(&app, &cancelled, &json!({})).await;
+    app.chain.clock.advance(400 * DAY);
+    let worker = worker(&backend, &app).await;
+    assert_eq!(rounds(&worker).await, 0);
+    let (start, end) = (&made["createdAt"], &made["currentPeriodEnd"]);
+    let mut told = backend.select(EVENTS).await;
+    let mut expected = [
+        event("created", start),
+        event("created", start),
+        event("cancel_scheduled", start),
+        event("cancelled", end),
+        event("past_due", end),
+        event("expired", &plus(end, GRACE)),
+    ];
+    told.sort();
+    expected.sort();
+    assert_eq!(told, expected);
+    assert_eq!(now(&app, &cancelled).await["status"], "cancelled");
+    assert_eq!(now(&app, &made).await["status"], "expired");
+}
+
+async fn two_workers_do_it_once(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    let body = json!({"planId": made["planId"], "agentId": made["agentId"]});
+    // More than share a database transaction.
+    for _ in 1..130 {
+        subscribe(&app, &body).await;
+    }
+    let workers = [worker(&backend, &app).await, worker(&backend, &app).await];
+    wait_until(&app, &made["currentPeriodEnd"]);
+    // What the other one has in hand is left to it, so each goes round until nothing is left.
+    tokio::join!(rounds(&workers[0]), rounds(&workers[1]));
+    let told = backend.select(EVENTS).await;
+    let past_due = told.iter().filter(|(kind, _)| kind == "subscription.past_due").count();
+    assert_eq!(past_due, 130);
+}
