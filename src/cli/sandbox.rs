@@ -78,7 +78,8 @@ async fn settle(local: &Local) -> anyhow::Result<Settled> {
     let asked = http.post(format!("{}/settle", local.url)).json(&request).send().await?;
     let told: Value = asked.json().await.context("the service did not answer in JSON")?;
     let transaction = told["transaction"].as_str().filter(|_| told["success"] == json!(true));
-    let transaction = transaction.with_context(|| format!("the service has not settled the payment: {told}"))?;
+    let transaction =
+        transaction.with_context(|| format!("the service has not settled the payment: {told}"))?;
     Ok(Settled { transaction: transaction.to_owned(), request })
 }
 

@@ -55,8 +55,7 @@ impl Agent {
     }
 
     fn instructions(&self, requirements: &Value, memo: &str) -> Result<[Instruction; 4], PayError> {
-        let (mint, pay_to): (Pubkey, Pubkey) =
-            (read(requirements, "/asset")?, read(requirements, "/payTo")?);
+        let (mint, pay_to): (Pubkey, Pubkey) = (read(requirements, "/asset")?, read(requirements, "/payTo")?);
         let account = |owner| associated_token_address(owner, &mint, &spl_token_interface::ID);
         let transfer = transfer_checked(
             &spl_token_interface::ID,

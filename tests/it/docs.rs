@@ -95,7 +95,12 @@ fn the_example_environment_is_complete() {
 /// Links between the documents lead somewhere.
 #[test]
 fn links_lead_somewhere() {
-    for (folder, name) in [("", "README.md"), ("docs/", "docs/api.md"), ("docs/", "docs/metrics.md"), ("docs/", "docs/settling.md")] {
+    for (folder, name) in [
+        ("", "README.md"),
+        ("docs/", "docs/api.md"),
+        ("docs/", "docs/metrics.md"),
+        ("docs/", "docs/settling.md"),
+    ] {
         let text = read(name);
         for link in text.split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();

@@ -99,7 +99,11 @@ impl Counter {
     async fn ask(&self, path: &str, request: &Value) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.offer.facilitator);
         let asked = self.http.post(url).header("x-api-key", &self.offer.api_key).json(request).send().await;
-        asked.context("the service does not answer")?.json().await.context("the service did not answer in JSON")
+        asked
+            .context("the service does not answer")?
+            .json()
+            .await
+            .context("the service did not answer in JSON")
     }
 }
 

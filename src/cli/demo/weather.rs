@@ -34,7 +34,10 @@ pub(super) async fn pay_by_x402(stage: &Stage<'_>) -> anyhow::Result<()> {
     let asked = unpaid.headers().get("payment-required").and_then(|header| decoded(header.as_bytes()));
     let asked = asked.context("the shop should say what it asks for")?;
     let offer = &asked["accepts"][0];
-    Stage::note(&format!("GET /weather -> 402: {} units of USDC, the fee is on the facilitator", offer["amount"]));
+    Stage::note(&format!(
+        "GET /weather -> 402: {} units of USDC, the fee is on the facilitator",
+        offer["amount"]
+    ));
 
     stage.scene("It signs, and the shop has that verified and settled");
     let started = Instant::now();
@@ -45,11 +48,17 @@ pub(super) async fn pay_by_x402(stage: &Stage<'_>) -> anyhow::Result<()> {
     let text = paid.text().await?;
     ensure!(status == 200, "the shop should sell the weather: {status} {text}");
     Stage::note(&format!("GET /weather -> 200 in {} ms: {text}", started.elapsed().as_millis()));
-    let receipt = header.and_then(|header| decoded(header.as_bytes())).context("there should be a receipt")?;
+    let receipt =
+        header.and_then(|header| decoded(header.as_bytes())).context("there should be a receipt")?;
     let transaction = receipt["transaction"].as_str().context("the receipt should name its transaction")?;
     let booked = stage.get(&format!("/payments/{transaction}")).await?;
     ensure!(booked["state"] == json!("settled"), "the payment should be in the books: {booked}");
-    Stage::note(&format!("transaction {} is {} in slot {}", short(transaction), text_of(&booked, "state"), booked["slot"]));
+    Stage::note(&format!(
+        "transaction {} is {} in slot {}",
+        short(transaction),
+        text_of(&booked, "state"),
+        booked["slot"]
+    ));
     Ok(())
 }
 

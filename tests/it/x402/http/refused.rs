@@ -54,14 +54,16 @@ async fn a_broke_payer_and_a_missing_account_are_said_in_these_words() {
         let nowhere = Order { version, pay_to: Keypair::new().pubkey(), ..app.order() };
         let account = crate::sandbox::setup::token_account(&nowhere.mint, &nowhere.pay_to, nowhere.program);
         let create = format!("payTo has no USDC token account: create it first, at {account}");
-        for (order, sentence) in [
-            (&broke, "the payer holds 0.40 USDC, 1.00 needed"),
-            (&nowhere, create.as_str()),
-        ] {
+        for (order, sentence) in
+            [(&broke, "the payer holds 0.40 USDC, 1.00 needed"), (&nowhere, create.as_str())]
+        {
             let request = app.paid(order);
             let verified = app.verify_x402(&request).await.body;
             let settled = app.settle(None, &request).await.body;
-            assert_eq!((&verified["invalidMessage"], &settled["errorMessage"]), (&json!(sentence), &json!(sentence)));
+            assert_eq!(
+                (&verified["invalidMessage"], &settled["errorMessage"]),
+                (&json!(sentence), &json!(sentence))
+            );
             let reason = json!(in_words(version, SIMULATION));
             assert_eq!((&verified["invalidReason"], &settled["errorReason"]), (&reason, &reason));
         }
