@@ -446,20 +446,24 @@ macro_rules! settlement_transactions {
                 .bind(at.0)
                 .fetch_optional(&mut *transaction)
                 .await?;
-            let first = ended.is_some();
+            let mut fee_of = None;
             if let Some((payment, key_id, fee, journalled_at_ms)) = ended {
                 let payment = PaymentId::from_stored(payment);
                 let agent = end_payment(&mut transaction, payment, ending, at).await?;
                 if let Some(agent) = agent.map(AgentId::from_stored) {
                     end_hold(&mut transaction, &agent, &message.0, ending).await?;
                 }
-                let day = day(UnixMs(journalled_at_ms));
-                release(&mut transaction, day, key_id.as_deref(), fee, ending.landed()).await?;
+                fee_of = Some((day(UnixMs(journalled_at_ms)), key_id, fee));
             }
             let row = sqlx::query_as(settlements::FIND_SETTLEMENT)
                 .bind(message.0.as_slice())
                 .fetch_optional(&mut *transaction)
                 .await?;
+            let first = fee_of.is_some();
+            // Last, since everyone's settlements of a day wait for that row until the commit.
+            if let Some((day, key_id, fee)) = fee_of {
+                release(&mut transaction, day, key_id.as_deref(), fee, ending.landed()).await?;
+            }
             transaction.commit().await?;
             Ok((row, first))
         }
