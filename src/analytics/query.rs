@@ -179,7 +179,9 @@ mod tests {
     fn buckets(period: &str, from: Option<&str>, to: Option<&str>) -> Result<Buckets, String> {
         Buckets::read(Some(period), from, to, NOW).map_err(|errors| {
             let errors = errors.into_details();
-            errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect()
+            let lines: Vec<_> =
+                errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
+            lines.join("; ")
         })
     }
 
