@@ -134,6 +134,10 @@ async fn a_read_only_database_stops_acceptance_until_it_is_writable() {
     assert_eq!(ready.body["components"]["database"]["status"], "down", "{ready:?}");
 
     permit(folder.path(), 0o644);
-    let issued = issue().await;
+    let mut issued = issue().await;
+    if issued.status == 503 {
+        // A connection of before, which could only read, is replaced once a write has failed.
+        issued = issue().await;
+    }
     assert_eq!(issued.status, 201, "{issued:?}");
 }

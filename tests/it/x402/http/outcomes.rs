@@ -207,8 +207,11 @@ async fn fees_are_paid_up_to_the_caps(backend: Backend) {
     settled(&attempt(None).await, &order);
     let answer = attempt(None).await;
     assert_eq!(assert_unsettled(&answer, &order, "sponsorship_used_up", "midnight UTC"), "");
-    // A day later there is more.
+    // A day later there is more, but not for a priority fee that goes beyond it.
     app.chain.clock.advance(Duration::from_hours(24));
+    let dear = Order { compute_unit_price: 1_000_000, ..app.order() };
+    let answer = app.settle(Some(KEY), &app.paid(&dear)).await;
+    assert_unsettled(&answer, &dear, "key_sponsorship_used_up", "midnight UTC");
     settled(&attempt(Some(KEY)).await, &order);
 }
 

@@ -179,6 +179,22 @@ async fn amounts_have_one_spelling() {
     }
 }
 
+/// What was found for one thing says nothing about another.
+#[tokio::test]
+async fn a_verify_spares_nothing_to_a_settle_for_another_resource() {
+    let app = TestApp::settling().await;
+    let simulations = || app.chain.sandbox.faults().calls("simulateTransaction");
+    for version in Version::ALL {
+        let order = Order { version, ..app.order() };
+        let transaction = crate::harness::x402::signed(&app.chain.sandbox, &order);
+        app.verify_x402(&order.request(&transaction)).await;
+        let before = simulations();
+        let other = Order { resource: "https://shop.example/dogs".to_owned(), ..order };
+        settled(&app.settle(None, &other.request(&transaction)).await, &other);
+        assert_eq!(simulations(), before + 1);
+    }
+}
+
 #[tokio::test]
 async fn a_verify_spares_the_settle_that_follows_at_once_its_simulation() {
     let app = TestApp::settling().await;
