@@ -174,7 +174,7 @@ struct KindExtra {
     #[schema(value_type = schema::PublicKey)]
     fee_payer: String,
     /// `legacy` and 0.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     transaction_versions: TransactionVersions,
 }
 

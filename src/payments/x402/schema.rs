@@ -144,8 +144,8 @@ pub struct RequirementsV1 {
 #[schema(as = X402Extra)]
 #[serde(rename_all = "camelCase")]
 pub struct Extra {
-    /// The one that `/supported` names.
-    #[schema(value_type = Option<schema::PublicKey>)]
+    /// The one that `/supported` names, as a string. Anything else is read, and refused by the rules.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub fee_payer: Option<String>,
     /// What the transaction's memo must say, byte for byte; at most 256 bytes.
     pub memo: Option<String>,
