@@ -51,10 +51,12 @@ install_missing() {
         on_path apt-get || stop "there is no apt-get here: install by hand what brings Debian's$missing"
         [ "$(id -u)" -eq 0 ] || on_path sudo || stop "neither root nor sudo: install$missing, or run this as root"
         say "installing$missing"
-        # Stale package lists may still do, so a failing update is only told.
-        as_root apt-get -qq update || say 'apt-get update failed: going on with the package lists that are here'
+        # Stale package lists may still do, so a failing update is only told. A machine just started may be updating itself.
+        as_root apt-get -qq -o DPkg::Lock::Timeout=300 update ||
+            say 'apt-get update failed: going on with the package lists that are here'
         # shellcheck disable=SC2086 # a list of words
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null ||
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y \
+            --no-install-recommends $missing >/dev/null ||
             stop "apt-get cannot install$missing"
     fi
     for command in $needed; do

@@ -145,6 +145,7 @@ const DOMAINS: &[&str] = &[
     "idempotency",
     "rate_limit",
     "server_secrets",
+    "usage",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -51,6 +51,30 @@ fn every_metric_is_in_the_table() {
     assert!(Metrics::new().render().unwrap().contains("process_"));
 }
 
+/// What the databases call their operations, in the code and in the table.
+#[test]
+fn every_database_operation_is_in_the_table() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let mut called = BTreeSet::new();
+    for folder in ["", "postgres", "sqlite"] {
+        for entry in fs::read_dir(home.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let source = if path.is_file() { fs::read_to_string(path).unwrap() } else { String::new() };
+            for call in ["timed(\"", "execute(\""] {
+                called.extend(
+                    source.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()),
+                );
+            }
+        }
+    }
+    let table = read("docs/metrics.md");
+    let row = table.lines().find(|row| row.starts_with("| `database_query_total`")).unwrap();
+    let values = row.split("`operation`: ").nth(1).unwrap().split("; `table`").next().unwrap();
+    let documented: BTreeSet<String> =
+        values.split(", ").map(|value| value.trim_matches('`').to_owned()).collect();
+    assert_eq!(called, documented);
+}
+
 /// All files of the configuration, without their unit tests.
 fn config_sources() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
@@ -100,6 +124,7 @@ fn links_lead_somewhere() {
         ("docs/", "docs/api.md"),
         ("docs/", "docs/metrics.md"),
         ("docs/", "docs/settling.md"),
+        ("docs/", "docs/x402-clients.md"),
     ] {
         let text = read(name);
         for link in text.split("](").skip(1) {
