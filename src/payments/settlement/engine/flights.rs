@@ -10,7 +10,7 @@ use solana_signature::Signature;
 use super::{Effect, Now, RequestNumber, StatusRound, schedule::Round};
 use crate::{
     chain::settlement::{Finality, SignatureStatus},
-    payments::settlement::{Ending, InFlight, MessageHash, Policy, Step},
+    payments::settlement::{Answer, Ending, InFlight, MessageHash, Policy, Step, TermsHash},
 };
 
 /// The most signatures one question for statuses may hold.
@@ -94,8 +94,10 @@ impl Flights {
         flight.map(|flight| flight.waiters.push(number)).is_some()
     }
 
-    pub(super) fn signature(&self, message: &MessageHash) -> Option<Signature> {
-        self.all.get(message).map(|flight| flight.state.signature)
+    /// What a request for a message that is in flight here can be told without the database.
+    pub(super) fn known(&self, message: &MessageHash, terms: &TermsHash) -> Option<Answer> {
+        let InFlight { terms: of, signature, .. } = self.all.get(message)?.state;
+        Some(if of == *terms { Answer::Pending { signature } } else { Answer::Duplicate })
     }
 
     /// Who waited for it.

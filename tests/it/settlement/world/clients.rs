@@ -113,7 +113,7 @@ impl World {
             }
             Answer::Pending { signature } => {
                 self.seen.pending += 1;
-                assert!(signature.is_none_or(|signature| signature == payment.transaction.signature));
+                assert_eq!(signature, payment.transaction.signature);
             }
             Answer::Duplicate => {
                 self.seen.duplicates += 1;

@@ -118,8 +118,8 @@ impl World {
                 Event::Claimed(number, claim, Ok(claimed))
             }
             Effect::Abandon(number, claim) => {
-                self.model.abandon(&claim);
-                Event::Abandoned(number)
+                let held = self.model.abandon(&claim);
+                Event::Abandoned(number, held)
             }
             Effect::Journal(number, journal) => {
                 let outcome = self.model.journal(&journal);
@@ -179,7 +179,7 @@ const UNREACHED: Result<u64, Trouble> = Err(Trouble::Unavailable);
 fn failed(effect: Effect, trouble: Trouble) -> Event {
     match effect {
         Effect::Claim(number, claim) => Event::Claimed(number, claim, Err(trouble)),
-        Effect::Abandon(number, _) => Event::Abandoned(number),
+        Effect::Abandon(number, _) => Event::Abandoned(number, true),
         Effect::Journal(number, journal) => Event::Journalled(number, journal, Err(trouble)),
         Effect::Finish(message, _) => Event::Finished(message, Err(trouble)),
         Effect::Renew(messages) => Event::Renewed(messages, Err(trouble)),
