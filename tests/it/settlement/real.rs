@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use pay402::{
     chain::{assets::Network, solana::SolanaRpc},
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, UnixMs},
     ids::OsEntropy,
     metrics::Metrics,
     money::{Amount, Currency},
@@ -25,7 +25,10 @@ use pay402::{
 use sha2::{Digest, Sha256};
 use solana_commitment_config::CommitmentConfig;
 use solana_signer::Signer;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     conformance::{Backend, on_both},
@@ -41,6 +44,7 @@ on_both!(
     what_a_dead_instance_left_behind_is_finished_by_another,
     an_instance_that_ends_in_order_leaves_its_work_at_once,
     who_waits_when_an_instance_ends_is_told_that_it_is_pending,
+    an_engine_that_died_is_seen_and_what_it_journalled_is_pending,
 );
 
 /// How long anything may take on a busy machine.
@@ -365,4 +369,44 @@ async fn who_waits_when_an_instance_ends_is_told_that_it_is_pending(backend: Bac
     let (answer, ()) = tokio::join!(one.settle(message, &new), ending);
     assert_eq!(answer, Answer::Pending { signature: new.signature });
     one.shutdown.drained().await;
+    assert!(one.settlements.is_running(), "it is told from one that died");
+}
+
+/// A clock that kills who looks at it, once it is told to.
+#[derive(Debug)]
+struct DeadlyClock {
+    clock: Arc<ManualClock>,
+    kills: AtomicBool,
+}
+
+impl Clock for DeadlyClock {
+    fn now(&self) -> UnixMs {
+        assert!(!self.kills.load(Ordering::Relaxed), "the clock kills, as it was told to");
+        self.clock.now()
+    }
+}
+
+async fn an_engine_that_died_is_seen_and_what_it_journalled_is_pending(backend: Backend) {
+    let stage = Stage::set(backend).await;
+    let (message, new) = stage.payment(70_000);
+    stage.chain.sandbox.faults().drop_sends(100_000);
+    let store = stage.backend.books().await.settlements;
+    let clock =
+        Arc::new(DeadlyClock { clock: Arc::clone(&stage.chain.clock), kills: AtomicBool::new(false) });
+    let deadly = Arc::<DeadlyClock>::clone(&clock);
+    let one = Instance::start(policy(), store, &stage.chain.sandbox.rpc_url(), deadly);
+    let (tell, heard) = oneshot::channel();
+    let dying = async {
+        assert_eq!(heard.await, Ok(new.signature));
+        assert!(one.settlements.is_running());
+        clock.kills.store(true, Ordering::Relaxed);
+    };
+    let prepare = || async { Ok::<_, ()>(new.clone()) };
+    let mut tell = Some(tell);
+    let watch = |signature| tell.take().unwrap().send(signature).unwrap();
+    let asked = one.settlements.settle_watching(message, TermsHash([0; 32]), prepare, watch);
+    let (answer, ()) = tokio::join!(asked, dying);
+    assert_eq!(answer, Settled::Answered(Answer::Pending { signature: new.signature }));
+    assert!(!one.settlements.is_running());
+    assert_eq!(one.repeat(message).await, Answer::Unavailable);
 }
