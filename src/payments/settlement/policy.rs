@@ -51,6 +51,14 @@ pub struct Policy {
     pub max_in_flight: usize,
     /// How many of them are being sent at the same moment, at most.
     pub max_sends: usize,
+    /// How many of them are being ended in the database at the same moment, at most.
+    pub max_finishes: usize,
+    /// How many the chain is asked about at once, which is 256 at most.
+    pub status_batch: usize,
+    /// How many leases are renewed at once, which is 256 at most.
+    pub renew_batch: usize,
+    /// How many are taken over at once.
+    pub take_over_batch: usize,
 }
 
 impl Policy {
@@ -79,6 +87,11 @@ impl Policy {
             max_requests: 1024,
             max_in_flight: 4096,
             max_sends: 64,
+            // Half of the connections to the database.
+            max_finishes: 8,
+            status_batch: 256,
+            renew_batch: 256,
+            take_over_batch: 64,
         }
     }
 

@@ -85,7 +85,7 @@ impl Runner {
 
     /// Ends the leases of what is not finished, so that another instance need not wait for that.
     pub(super) async fn hand_over(&self, left: &[MessageHash]) {
-        for batch in left.chunks(256) {
+        for batch in left.chunks(self.policy.renew_batch) {
             let _ = self.lease(batch, self.clock.now()).await;
         }
         if !left.is_empty() {
