@@ -1,4 +1,4 @@
-//! Many in flight at one engine: each has its turn.
+//! Many in flight at one engine: each has its turn, and none is given up before its time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use pay402::{
-    chain::settlement::{Commitment, SignatureStatus},
+    chain::settlement::{Commitment, Finality, SignatureStatus},
     clock::UnixMs,
     payments::settlement::{
         Caps, Effect, Ending, Engine, Event, InFlight, MessageHash, Now, Policy, StatusRound, TermsHash,
@@ -33,12 +33,14 @@ fn flight(number: u16) -> InFlight {
 struct Stage {
     engine: Engine,
     steady: Duration,
+    /// By what the wall's clock is ahead.
+    ahead: Duration,
 }
 
 impl Stage {
     fn new(policy: Policy) -> Self {
         let engine = Engine::new(policy, "instance".to_owned());
-        Self { engine, steady: Duration::ZERO }
+        Self { engine, steady: Duration::ZERO, ahead: Duration::ZERO }
     }
 
     fn policy(&self) -> Policy {
@@ -46,7 +48,7 @@ impl Stage {
     }
 
     fn step(&mut self, event: Event) -> Vec<Effect> {
-        self.engine.step(event, Now { steady: self.steady, wall: START + self.steady })
+        self.engine.step(event, Now { steady: self.steady, wall: START + self.steady + self.ahead })
     }
 
     fn take_over(&mut self, count: u16) -> Vec<Effect> {
@@ -136,4 +138,61 @@ fn endings_are_written_down_a_few_at_a_time() {
         assert!(under_way.len() <= stage.policy().max_finishes);
     }
     assert_eq!((ended, stage.engine.flights()), (COUNT, 0));
+}
+
+/// Plays a chain that has forgotten everything and is far past every blockhash; how long it takes until the settlement is
+/// given up.
+fn given_up_after(stage: &mut Stage, journalled_at: UnixMs) -> Duration {
+    let far = Finality { slot: 10_000, block_height: 10_000 };
+    let mut effects = stage.step(Event::TakenOver(Ok(vec![InFlight { journalled_at, ..flight(0) }])));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Send(..))), "it is sent at first");
+    for _ in 0..10_000 {
+        let mut next = Vec::new();
+        for effect in effects {
+            next.extend(match effect {
+                Effect::Finality => stage.step(Event::Finality(Ok(far))),
+                Effect::Statuses(round, asked) => {
+                    let none = vec![None; asked.len()];
+                    stage.step(Event::Statuses(round, asked, Ok(none)))
+                }
+                Effect::Send(message, _) => stage.step(Event::Sent(message)),
+                Effect::Renew(messages) => stage.step(Event::Renewed(messages.clone(), Ok(messages))),
+                Effect::Finish(_, ending) => {
+                    assert_eq!(ending, Ending::Expired);
+                    return stage.steady;
+                }
+                _ => Vec::new(),
+            });
+        }
+        next.extend(stage.after(Duration::from_millis(100)));
+        effects = next;
+    }
+    panic!("it is never given up");
+}
+
+/// As long as a blockhash can live, whoever lies about heights; and a clock that is ahead of another instance's does not
+/// pass for that by itself.
+#[test]
+fn nothing_is_given_up_before_its_time() {
+    let policy = Policy::new(Caps::default());
+    let soon = policy.finality_every + 2 * policy.poll_every;
+    for (ahead, at_least) in [
+        (Duration::ZERO, policy.least_life),
+        (Duration::from_secs(90), policy.least_life.saturating_sub(Duration::from_secs(90))),
+        (policy.least_life, policy.least_watch),
+        (Duration::from_hours(24), policy.least_watch),
+    ] {
+        let mut stage = Stage::new(policy.clone());
+        stage.ahead = ahead;
+        let after = given_up_after(&mut stage, START);
+        assert!((at_least..=at_least + soon).contains(&after), "{ahead:?} ahead: {after:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_holds_nothing_up_for_ever() {
+    let policy = Policy::new(Caps::default());
+    let mut stage = Stage::new(policy.clone());
+    let after = given_up_after(&mut stage, START + Duration::from_hours(24));
+    assert!((policy.least_life..=policy.least_life + Duration::from_secs(5)).contains(&after), "{after:?}");
 }

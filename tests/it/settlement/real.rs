@@ -74,6 +74,7 @@ fn policy() -> Policy {
         retry_after: Duration::from_millis(50),
         // The clock stands still here.
         least_life: Duration::ZERO,
+        least_watch: Duration::ZERO,
         ..Policy::new(Caps::default())
     }
 }

@@ -41,8 +41,10 @@ pub(super) struct Flights {
     all: BTreeMap<MessageHash, Flight>,
     by_signature: HashMap<Signature, MessageHash>,
     hinted: BTreeSet<MessageHash>,
-    /// The last final block that was heard of, and when.
-    finality: Option<(Finality, Duration)>,
+    /// The last final block that was heard of, and when it was asked for.
+    finality: Option<(Finality, Now)>,
+    /// When the last final block was asked for, the last time.
+    finality_asked_at: Option<Now>,
     recent: Round,
     hints: Round,
     history: Round,
@@ -53,11 +55,13 @@ pub(super) struct Flights {
 }
 
 impl Flight {
-    /// Whether it has been in flight for so long that its blockhash may be dead. By the wall's clock, or by this
-    /// instance's own where the wall's was set back.
-    fn has_lived(&self, policy: &Policy, now: Now) -> bool {
-        now.wall >= self.state.journalled_at + policy.least_life
-            || now.steady >= self.since + policy.least_life
+    /// Whether it has been in flight for so long that its blockhash may be dead: by the wall's clock, after it was watched
+    /// here for a while, as the one who journalled it may have gone by another; or by this instance's own, where the
+    /// wall's was set back.
+    fn has_lived(&self, policy: &Policy, at: Now) -> bool {
+        let watched = at.steady.saturating_sub(self.since);
+        let is_old = at.wall >= self.state.journalled_at + policy.least_life;
+        is_old && watched >= policy.least_watch || watched >= policy.least_life
     }
 }
 
@@ -123,12 +127,13 @@ impl Flights {
         self.final_block.next_at = now.steady + policy.finality_every;
         // An endpoint that lags says less than is known.
         let is_news = |finality: &Finality| {
-            self.finality.is_none_or(|(known, heard_at)| {
-                finality.block_height > known.block_height || now.steady >= heard_at + FINALITY_LIFETIME
+            self.finality.is_none_or(|(known, asked_at)| {
+                finality.block_height >= known.block_height
+                    || now.steady >= asked_at.steady + FINALITY_LIFETIME
             })
         };
         if let Some(finality) = finality.filter(is_news) {
-            self.finality = Some((finality, now.steady));
+            self.finality = Some((finality, self.finality_asked_at.unwrap_or(now)));
         }
     }
 
@@ -167,9 +172,7 @@ impl Flights {
         }
         let step = match (status, round) {
             (Some(status), _) => flight.state.clone().found(status, policy.bar),
-            (None, StatusRound::History(finality)) if flight.has_lived(policy, now) => {
-                flight.state.clone().not_found(finality)
-            }
+            (None, StatusRound::History(finality)) if flight.dead => flight.state.clone().not_found(finality),
             // Not in the recent past that one node has at hand: that says nothing.
             (None, _) => return,
         };
@@ -225,7 +228,7 @@ impl Flights {
     /// What is due. A question is open until its answer comes, or until nobody expects it any more.
     pub(super) fn due(&mut self, policy: &Policy, draining: bool, now: Now, effects: &mut Vec<Effect>) {
         let given_up_at = now.steady + policy.effect_patience;
-        self.mark_dead(policy, now);
+        self.mark_dead(policy);
         self.sends_due(policy, now, effects);
         self.endings_due(policy, now, effects);
         if !self.all.is_empty() {
@@ -233,6 +236,7 @@ impl Flights {
             self.leases_due(policy, given_up_at, now, effects);
             if self.final_block.is_due(now) {
                 self.final_block.next_at = given_up_at;
+                self.finality_asked_at = Some(now);
                 effects.push(Effect::Finality);
             }
         }
@@ -250,11 +254,13 @@ impl Flights {
         }
     }
 
-    fn mark_dead(&mut self, policy: &Policy, now: Now) {
-        let finality = self.finality.map(|(finality, _)| finality);
+    /// By a final block that was asked for late enough: where the last valid height is wrong, an earlier one need not be
+    /// past everything that the settlement can be in.
+    fn mark_dead(&mut self, policy: &Policy) {
         for flight in self.all.values_mut() {
-            let is_past = finality.is_some_and(|finality| flight.state.is_dead(finality));
-            flight.dead = is_past && flight.has_lived(policy, now);
+            flight.dead = self.finality.is_some_and(|(finality, asked_at)| {
+                flight.state.is_dead(finality) && flight.has_lived(policy, asked_at)
+            });
         }
     }
 
