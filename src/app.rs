@@ -27,6 +27,7 @@ use crate::{
     payments::{
         ClaimStore, Recorder,
         proof::{ProofPolicy, ProofVerifier},
+        settlement::Settlements,
     },
     plans::service::Plans,
     rate_limit::{RateLimitStore, RateLimiter},
@@ -263,7 +264,7 @@ impl App {
         let rpc = SolanaRpc::new(solana.network, &exposed(&solana.rpc_urls), &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
-        let (facilitator, funds) = Parts {
+        let (facilitator, settlements, funds) = Parts {
             config,
             rpc: &rpc,
             store: Arc::clone(&books.settlements),
@@ -319,7 +320,7 @@ impl App {
             agents: Arc::new(agents),
             idempotency: Arc::clone(&books.idempotency),
             readiness: ReadinessBoard::new(vec![
-                Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder: recorder.clone() }),
+                Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder, settlements }),
                 Box::new(RedisCheck(redis)),
                 Box::new(SolanaCheck(chain)),
                 Box::new(FeePayerCheck(funds)),
@@ -371,6 +372,7 @@ impl App {
 struct DatabaseCheck {
     database: Arc<dyn Database>,
     recorder: Recorder,
+    settlements: Settlements,
 }
 
 #[async_trait]
@@ -382,6 +384,9 @@ impl ReadinessCheck for DatabaseCheck {
     async fn check(&self) -> Readiness {
         if !self.recorder.is_running() {
             return Readiness::Down("payments cannot be recorded until a restart".to_owned());
+        }
+        if !self.settlements.is_running() {
+            return Readiness::Down("payments cannot be settled until a restart".to_owned());
         }
         match timeout(READINESS_TIMEOUT, self.database.check_writable()).await {
             Ok(Ok(())) => Readiness::Ready(self.database.name()),

@@ -40,7 +40,7 @@ pub(super) struct Parts<'a> {
 
 impl Parts<'_> {
     /// Starts the engine, and the watch over the fee payers' balances.
-    pub(super) fn start(self) -> (Facilitator, Option<Arc<FeePayerFunds>>) {
+    pub(super) fn start(self) -> (Facilitator, Settlements, Option<Arc<FeePayerFunds>>) {
         let Parts { config, rpc, store, agents, clock, entropy, metrics, shutdown } = self;
         let signing = signing(config, rpc, clock, metrics, shutdown);
         let funds = signing.as_ref().map(|signing| Arc::clone(&signing.funds));
@@ -67,11 +67,11 @@ impl Parts<'_> {
             rules,
             signing,
             Arc::new(rpc.clone()),
-            settlements,
+            settlements.clone(),
             agents,
             Arc::clone(metrics),
         );
-        (facilitator, funds)
+        (facilitator, settlements, funds)
     }
 }
 

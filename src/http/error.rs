@@ -362,8 +362,8 @@ impl From<Undecided> for ApiError {
             Undecided::Busy => Self::overloaded(),
             Undecided::Unavailable => Self::unavailable(
                 "SETTLEMENT_UNAVAILABLE",
-                "this request has sent nothing, because the books or the chain cannot be reached: send it again. What was \
-                 told to be pending before is so still: do not pay anew",
+                "this request has sent nothing, because the books, the chain or somebody else who settles the same payment \
+                 did not answer in time: send it again, and do not pay anew. What was told to be pending before is so still",
             ),
             Undecided::Sign(_) | Undecided::Encoding(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a payment could not be signed");

@@ -242,6 +242,7 @@ pub(super) fn finished(row: Option<SettlementRow>, first: bool) -> Result<Option
 #[derive(FromRow)]
 pub(super) struct InFlightRow {
     message: Vec<u8>,
+    terms: Vec<u8>,
     signature: String,
     bytes: Vec<u8>,
     last_valid_height: i64,
@@ -254,6 +255,7 @@ impl TryFrom<InFlightRow> for InFlight {
     fn try_from(row: InFlightRow) -> Result<Self, StoreError> {
         Ok(Self {
             message: MessageHash(hash(row.message)?),
+            terms: TermsHash(hash(row.terms)?),
             signature: column(SETTLEMENTS, &row.signature)?,
             transaction: row.bytes.into(),
             last_valid_block_height: unsigned(row.last_valid_height)?,

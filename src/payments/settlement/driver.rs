@@ -125,7 +125,7 @@ impl Settlements {
         if self.incoming.send(Incoming::Request(number, message, terms, tell)).await.is_err() {
             return Settled::Answered(Answer::Unavailable);
         }
-        let (mut preparing, mut refusal) = (None, None);
+        let (mut preparing, mut refusal, mut sent) = (None, None, None);
         loop {
             tokio::select! {
                 prepared = outcome(preparing.as_mut()) => {
@@ -142,13 +142,26 @@ impl Settlements {
                 }
                 told = told.recv() => match (told, refusal.take()) {
                     (Some(Told::Prepare), _) => preparing = Some(Box::pin(prepare())),
-                    (Some(Told::Journalled(signature)), _) => journalled(signature),
+                    (Some(Told::Journalled(signature)), _) => {
+                        sent = Some(signature);
+                        journalled(signature);
+                    }
                     (Some(Told::Answer(Answer::Refused)), Some(refusal)) => return Settled::Refused(refusal),
                     (Some(Told::Answer(answer)), _) => return Settled::Answered(answer),
-                    (None, _) => return Settled::Answered(Answer::Unavailable),
+                    // The engine is dead. What it has journalled another one goes on with.
+                    (None, _) => {
+                        let answer = sent.map_or(Answer::Unavailable, |signature| Answer::Pending { signature });
+                        return Settled::Answered(answer);
+                    }
                 },
             }
         }
+    }
+
+    /// Whether the engine runs. It ends with the process, unless something is wrong with it.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.incoming.is_closed()
     }
 
     /// Ask the chain about this transaction now. A hint for one that is not in flight here, or one too many, is ignored.
@@ -214,7 +227,12 @@ impl Driver {
                 break;
             }
         }
-        self.hand_over().await;
+        let last = self.engine.end();
+        self.carry_out(last);
+        let left = self.engine.in_flight();
+        // Not waited for: it ends with those who can ask.
+        tokio::spawn(turn_away(self.engine, events));
+        self.runner.hand_over(&left).await;
     }
 
     fn take(&mut self, incoming: Incoming) {
@@ -234,7 +252,12 @@ impl Driver {
 
     fn step(&mut self, event: Event) {
         let now = Now { steady: self.started.elapsed(), wall: self.runner.clock.now() };
-        for effect in self.engine.step(event, now) {
+        let effects = self.engine.step(event, now);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Prepare(number) => self.tell(number, Told::Prepare),
                 Effect::Answer(number, answer) => {
@@ -261,17 +284,14 @@ impl Driver {
             }
         });
     }
+}
 
-    /// Ends the leases of what is not finished, so that another instance need not wait for that.
-    async fn hand_over(&self) {
-        let left = self.engine.in_flight();
-        for batch in left.chunks(256) {
-            let _ = self.runner.lease(batch, self.runner.clock.now()).await;
+/// Tells those who come too late what is known here: what was left to others is pending.
+async fn turn_away(engine: Engine, mut events: mpsc::Receiver<Incoming>) {
+    while let Some(incoming) = events.recv().await {
+        if let Incoming::Request(_, message, terms, caller) = incoming {
+            let _ = caller.try_send(Told::Answer(engine.turned_away(&message, &terms)));
         }
-        if !left.is_empty() {
-            tracing::info!(settlements = left.len(), "left settlements to other instances");
-        }
-        self.runner.metrics.settlements.in_flight(0);
     }
 }
 

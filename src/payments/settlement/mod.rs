@@ -9,8 +9,8 @@
 //!
 //! Three things end a settlement, and nothing else does: the chain has it without an error (settled), the chain has it
 //! with one (failed), or the last block it could land in is final and the chain, asked with its history, does not know it
-//! (expired: it is safe to pay again), which is a minute after the journal entry at the earliest, whatever a node says of
-//! its height. What a send returned, or that nothing was heard for a while, says nothing. By default `confirmed` counts
+//! (expired: it is safe to pay again), which is two minutes after the journal entry at the earliest, whatever a node says
+//! of its height. What a send returned, or that nothing was heard for a while, says nothing. By default `confirmed` counts
 //! as landed. A fork can still drop a confirmed transaction, which has not happened on mainnet; with `finalized` as the bar
 //! even that cannot.
 //!

@@ -119,11 +119,8 @@ pub struct Record {
 pub enum Answer {
     /// What the books say, be it from an earlier request.
     Ended(Box<Record>),
-    /// Nothing is known yet. The same request sent again gets the outcome.
-    Pending {
-        /// Where the transaction was signed already.
-        signature: Option<Signature>,
-    },
+    /// It is in the books, or may be, and its outcome is not known yet. The same request sent again gets it.
+    Pending { signature: Signature },
     /// The message is being, or was, settled for other requirements, or its transaction is another payment's.
     Duplicate,
     /// The caller found it not good, and knows why. Nothing was sent.
@@ -134,7 +131,8 @@ pub enum Answer {
     NotAdmitted(NotAdmitted),
     /// Too much is in flight, or the service is about to end. Nothing was done.
     Busy,
-    /// Nothing was sent, for want of the database or the chain.
+    /// This request has sent nothing, for want of the database or the chain, or of time where somebody else has the message.
+    /// What that comes to, the same request sent again gets to know.
     Unavailable,
 }
 
@@ -142,7 +140,7 @@ impl Answer {
     /// Whether the settlement is in the books, as far as this says.
     #[must_use]
     pub const fn is_booked(&self) -> bool {
-        matches!(self, Self::Ended(_) | Self::Pending { signature: Some(_) })
+        matches!(self, Self::Ended(_) | Self::Pending { .. })
     }
 }
 

@@ -16,9 +16,12 @@ pub struct Caps {
 pub struct Policy {
     /// From where on a transaction has landed.
     pub bar: Commitment,
-    /// For how long after its journal entry no settlement is given up, whatever heights the chain tells: no blockhash
-    /// dies sooner, and a node that lies about heights can do no harm by it.
+    /// For how long after its journal entry no settlement is given up, whatever heights the chain tells. By then a
+    /// blockhash is dead as a rule, so that a node that lies about heights does no harm unless blocks are slow as well.
     pub least_life: Duration,
+    /// For how long one that is that old by the wall's clock is sent and looked for here before it is given up: other
+    /// instances' clocks may be wrong.
+    pub least_watch: Duration,
     pub caps: Caps,
     /// As [`Caps::per_key_lamports`], for all callers without a key together: they are anybody, and must not use up what
     /// those with one need.
@@ -51,6 +54,14 @@ pub struct Policy {
     pub max_in_flight: usize,
     /// How many of them are being sent at the same moment, at most.
     pub max_sends: usize,
+    /// How many of them are being ended in the database at the same moment, at most.
+    pub max_finishes: usize,
+    /// How many the chain is asked about at once, which is 256 at most.
+    pub status_batch: usize,
+    /// How many leases are renewed at once, which is 256 at most.
+    pub renew_batch: usize,
+    /// How many are taken over at once.
+    pub take_over_batch: usize,
 }
 
 impl Policy {
@@ -58,8 +69,9 @@ impl Policy {
     pub const fn new(caps: Caps) -> Self {
         Self {
             bar: Commitment::Confirmed,
-            // 150 blocks from the journal entry on, of 400 ms each when all goes well. Honest heights take longer.
-            least_life: Duration::from_mins(1),
+            // 150 blocks until a blockhash is dead and 32 until that is final, of 400 ms each when all goes well: 73 s.
+            least_life: Duration::from_mins(2),
+            least_watch: Duration::from_secs(5),
             caps,
             without_key_lamports: None,
             answer_within: Duration::from_secs(25),
@@ -79,6 +91,11 @@ impl Policy {
             max_requests: 1024,
             max_in_flight: 4096,
             max_sends: 64,
+            // Half of the connections to the database.
+            max_finishes: 8,
+            status_batch: 256,
+            renew_batch: 256,
+            take_over_batch: 64,
         }
     }
 

@@ -50,9 +50,9 @@ impl Runner {
                 Event::Journalled(number, journal, outcome)
             }
             Effect::Abandon(number, claim) => {
-                // Not there to be given up, or not reached: its lease runs out.
-                let _ = stored("abandon", store.abandon(&claim)).await;
-                Event::Abandoned(number)
+                // Where it was not reached, its lease runs out.
+                let held = stored("abandon", store.abandon(&claim)).await;
+                Event::Abandoned(number, held != Ok(false))
             }
             Effect::Send(message, transaction) => {
                 // Whatever it returns, the transaction may land.
@@ -79,12 +79,19 @@ impl Runner {
     }
 
     /// Keeps leases until then; which of them this instance still has.
-    pub(super) async fn lease(
-        &self,
-        messages: &[MessageHash],
-        until: UnixMs,
-    ) -> Result<Vec<MessageHash>, Trouble> {
+    async fn lease(&self, messages: &[MessageHash], until: UnixMs) -> Result<Vec<MessageHash>, Trouble> {
         stored("renew", self.store.renew(&self.holder, messages, until)).await
+    }
+
+    /// Ends the leases of what is not finished, so that another instance need not wait for that.
+    pub(super) async fn hand_over(&self, left: &[MessageHash]) {
+        for batch in left.chunks(self.policy.renew_batch) {
+            let _ = self.lease(batch, self.clock.now()).await;
+        }
+        if !left.is_empty() {
+            tracing::info!(settlements = left.len(), "left settlements to other instances");
+        }
+        self.metrics.settlements.in_flight(0);
     }
 
     async fn statuses(&self, round: StatusRound, of: Vec<(MessageHash, Signature)>) -> Event {

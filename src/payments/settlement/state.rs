@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use solana_signature::Signature;
 
-use super::{Ending, MessageHash};
+use super::{Ending, MessageHash, TermsHash};
 use crate::{
     chain::settlement::{Commitment, Finality, SignatureStatus},
     clock::UnixMs,
@@ -17,6 +17,8 @@ const MAX_REASON: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InFlight {
     pub message: MessageHash,
+    /// What it is settled for.
+    pub terms: TermsHash,
     pub signature: Signature,
     /// As it is sent, each time.
     pub transaction: Arc<[u8]>,
@@ -66,12 +68,14 @@ fn reason(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        Commitment, Ending, Finality, InFlight, MessageHash, Signature, SignatureStatus, Step, UnixMs,
+        Commitment, Ending, Finality, InFlight, MessageHash, Signature, SignatureStatus, Step, TermsHash,
+        UnixMs,
     };
 
     fn in_flight() -> InFlight {
         InFlight {
             message: MessageHash([1; 32]),
+            terms: TermsHash([0; 32]),
             signature: Signature::from([2; 64]),
             transaction: [3; 8].as_slice().into(),
             last_valid_block_height: 150,

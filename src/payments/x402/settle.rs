@@ -203,7 +203,7 @@ fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecide
             Reason::SettlementPending,
             "the outcome is not known yet: send the same request again, or ask GET /payments/{transaction}; do not \
              pay again",
-            signature,
+            Some(signature),
         ),
         Answer::Duplicate => failed(
             Reason::DuplicateSettlement,

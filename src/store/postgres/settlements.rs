@@ -26,7 +26,7 @@ const TAKE_OVER: &str = "\
         SELECT message FROM settlements WHERE state = 'pending' AND lease_until_ms < $1 \
         ORDER BY lease_until_ms LIMIT $2 FOR UPDATE SKIP LOCKED) \
     UPDATE settlements s SET holder = $3, lease_until_ms = $4 FROM lapsed WHERE s.message = lapsed.message \
-    RETURNING s.message, s.signature, s.bytes, s.last_valid_height, s.journalled_at_ms";
+    RETURNING s.message, s.terms, s.signature, s.bytes, s.last_valid_height, s.journalled_at_ms";
 
 mod transactions {
     use sqlx::PgConnection;

@@ -25,7 +25,7 @@ const TAKE_OVER: &str = "\
     UPDATE settlements SET holder = $3, lease_until_ms = $4 WHERE message IN (\
         SELECT message FROM settlements WHERE state = 'pending' AND lease_until_ms < $1 \
         ORDER BY lease_until_ms LIMIT $2) \
-    RETURNING message, signature, bytes, last_valid_height, journalled_at_ms";
+    RETURNING message, terms, signature, bytes, last_valid_height, journalled_at_ms";
 
 mod transactions {
     use sqlx::SqliteConnection;

@@ -177,7 +177,7 @@ async fn a_blockhash_that_dies_in_the_middle_ends_as_expired_or_was_never_sent(b
                 return;
             }
             stage.journalled(&payment).await;
-            clock.advance(Duration::from_mins(1));
+            clock.advance(Duration::from_mins(2));
             stage.chain.advance_slots(2 * LIFETIME_SLOTS);
         };
         let (answer, ()) = tokio::join!(settle(&app.url, &payment), dying);

@@ -9,6 +9,7 @@ use crate::harness::{
     Answer, KEY, TestApp,
     process::ServiceProcess,
     wire::{PREFACE, Wire, status},
+    x402::{settled, while_slots_pass},
 };
 
 /// A verification that waits for the chain when the service is told to end.
@@ -30,6 +31,25 @@ async fn requests_in_flight_are_answered() {
         answer.await.unwrap().assert_valid();
         assert!(reqwest::get(&url).await.is_err(), "nobody listens any more");
     }
+}
+
+/// A settlement in flight is finished first, and who waits for it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn settlements_in_flight_are_finished_and_answered() {
+    let app = TestApp::settling().await;
+    let (order, sandbox, url) = (app.order(), app.chain.sandbox.clone(), app.url.clone());
+    let client = reqwest::Client::new();
+    let request = client.post(app.path("/settle")).json(&app.paid(&order));
+    let answer = tokio::spawn(async move { Answer::of(request.send().await.unwrap()).await });
+    while sandbox.faults().calls("sendTransaction") == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let stopping = tokio::spawn(app.stop());
+    while reqwest::get(&url).await.is_ok() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    settled(&while_slots_pass(&sandbox, answer).await.unwrap(), &order);
+    stopping.await.unwrap();
 }
 
 /// A body that is still arriving. That the head has arrived shows in the service asking for the body.

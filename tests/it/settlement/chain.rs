@@ -47,9 +47,17 @@ pub struct SimChain {
     on_the_way: Vec<OnTheWay>,
     /// Everything that landed in its last valid block, for the record.
     pub landed_last: BTreeSet<Signature>,
-    /// Whether the only endpoint there is makes up heights.
+    /// Whether the only endpoint there is makes up heights. Blocks come at a pace that can be counted on then, or there would
+    /// be nothing to go by.
     pub lies: bool,
+    /// How many slots may bring no block, or take one back, in fifths.
+    slack: u64,
 }
+
+/// The most that [`SimChain::slack`] can be.
+const MOST_SLACK: u64 = 20;
+/// What there has to be for a fork, as deep as they come.
+const FORK_SLACK: u64 = 15;
 
 impl SimChain {
     pub fn new() -> Self {
@@ -63,6 +71,7 @@ impl SimChain {
             on_the_way: Vec::new(),
             landed_last: BTreeSet::new(),
             lies: false,
+            slack: MOST_SLACK,
         }
     }
 
@@ -100,15 +109,27 @@ impl SimChain {
     /// One slot passes.
     pub fn advance(&mut self, random: &mut Random, calm: bool) {
         self.slot += 1;
-        if !calm && random.percent(4) {
+        self.slack = (self.slack + 1).min(MOST_SLACK);
+        if !calm && random.percent(4) && self.may_lose(FORK_SLACK) {
+            let before = self.tip();
             self.fork(random);
+            self.lose(before - self.tip());
         }
-        if !calm && random.percent(10) {
+        if !calm && random.percent(10) && self.may_lose(5) {
+            self.lose(1);
             return;
         }
         self.extend(random, calm);
         self.confirmed = self.confirmed.max(self.tip().saturating_sub(CONFIRMED_DEPTH));
         self.finalized = self.finalized.max(self.confirmed.saturating_sub(FINAL_DEPTH));
+    }
+
+    fn may_lose(&self, slack: u64) -> bool {
+        !self.lies || self.slack >= slack
+    }
+
+    fn lose(&mut self, slots: u64) {
+        self.slack = self.slack.saturating_sub(5 * slots);
     }
 
     /// Blocks that are not confirmed go; what was in them may come again.
@@ -178,7 +199,7 @@ impl SimChain {
             let ahead = random.below(2 * BLOCKHASH_LIFE);
             return Finality { slot: self.slot + ahead, block_height: self.finalized + ahead };
         }
-        let lag = if calm { 0 } else { random.below(8) };
+        let lag = if calm { 0 } else { random.below(if self.lies { 4 } else { 8 }) };
         let height = self.finalized.saturating_sub(lag);
         Finality { slot: self.block(height).slot, block_height: height }
     }

@@ -2,6 +2,7 @@
 
 mod away;
 mod chain;
+mod many;
 pub mod model;
 pub mod random;
 mod real;

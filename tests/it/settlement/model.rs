@@ -174,6 +174,7 @@ impl Model {
             let journal = row.journal.as_ref().unwrap();
             taken.push(InFlight {
                 message,
+                terms: row.terms,
                 signature: journal.settlement.signature,
                 transaction: journal.settlement.transaction.as_slice().into(),
                 last_valid_block_height: journal.last_valid_block_height,

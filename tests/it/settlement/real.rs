@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use pay402::{
     chain::{assets::Network, solana::SolanaRpc},
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, UnixMs},
     ids::OsEntropy,
     metrics::Metrics,
     money::{Amount, Currency},
@@ -25,7 +25,10 @@ use pay402::{
 use sha2::{Digest, Sha256};
 use solana_commitment_config::CommitmentConfig;
 use solana_signer::Signer;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use crate::{
     conformance::{Backend, on_both},
@@ -40,6 +43,8 @@ on_both!(
     twins_at_two_instances_get_one_outcome,
     what_a_dead_instance_left_behind_is_finished_by_another,
     an_instance_that_ends_in_order_leaves_its_work_at_once,
+    who_waits_when_an_instance_ends_is_told_that_it_is_pending,
+    an_engine_that_died_is_seen_and_what_it_journalled_is_pending,
 );
 
 /// How long anything may take on a busy machine.
@@ -69,6 +74,7 @@ fn policy() -> Policy {
         retry_after: Duration::from_millis(50),
         // The clock stands still here.
         least_life: Duration::ZERO,
+        least_watch: Duration::ZERO,
         ..Policy::new(Caps::default())
     }
 }
@@ -83,7 +89,8 @@ impl Stage {
 
     async fn instance(&self, policy: Policy) -> Instance {
         let store = self.backend.books().await.settlements;
-        Instance::start(policy, store, &self.chain.sandbox.rpc_url(), Arc::clone(&self.chain.clock))
+        let clock = Arc::<ManualClock>::clone(&self.chain.clock);
+        Instance::start(policy, store, &self.chain.sandbox.rpc_url(), clock)
     }
 
     /// A payment that everyone has signed.
@@ -131,12 +138,7 @@ impl Stage {
 }
 
 impl Instance {
-    fn start(
-        policy: Policy,
-        store: Arc<dyn SettlementStore>,
-        rpc_url: &str,
-        clock: Arc<ManualClock>,
-    ) -> Self {
+    fn start(policy: Policy, store: Arc<dyn SettlementStore>, rpc_url: &str, clock: Arc<dyn Clock>) -> Self {
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
         let rpc = SolanaRpc::new(Network::Sandbox, &[rpc_url.to_owned()], &metrics);
         let settlements = Settlements::start(
@@ -165,6 +167,14 @@ impl Instance {
         match self.settlements.settle(message, TermsHash([0; 32]), prepare).await {
             Settled::Answered(answer) => answer,
             Settled::Refused(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    async fn journalled(&self, new: &NewSettlement) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.settlements.find(&new.signature).await.unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it is not journalled");
+            sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -238,7 +248,7 @@ async fn what_never_lands_is_pending_and_then_expired(backend: Backend) {
     let (message, new) = stage.payment(70_000);
     stage.chain.sandbox.faults().drop_sends(100_000);
     let answer = one.settle(message, &new).await;
-    assert_eq!(answer, Answer::Pending { signature: Some(new.signature) });
+    assert_eq!(answer, Answer::Pending { signature: new.signature });
     assert_eq!(one.settlements.find(&new.signature).await.unwrap().unwrap().state, SettlementState::Pending);
     assert_eq!(one.fees(&stage).await, (5_000, 0));
     let record = stage.while_slots_pass(one.ended(&new)).await;
@@ -258,7 +268,7 @@ async fn nothing_expires_before_its_time_whatever_the_heights(backend: Backend) 
     let one = stage.instance(patient).await;
     let (message, new) = stage.payment(70_000);
     stage.chain.sandbox.faults().drop_sends(100_000);
-    assert_eq!(one.settle(message, &new).await, Answer::Pending { signature: Some(new.signature) });
+    assert_eq!(one.settle(message, &new).await, Answer::Pending { signature: new.signature });
     stage.chain.sandbox.advance_slots(400);
     stage.chain.clock.advance(least_life.saturating_sub(Duration::from_millis(1)));
     // Many looks at what is in flight.
@@ -297,7 +307,7 @@ async fn what_a_dead_instance_left_behind_is_finished_by_another(backend: Backen
     let (message, new) = stage.payment(70_000);
     stage.chain.sandbox.faults().drop_sends(100_000);
     let store = stage.backend.books().await.settlements;
-    let (url, clock) = (stage.chain.sandbox.rpc_url(), Arc::clone(&stage.chain.clock));
+    let (url, clock) = (stage.chain.sandbox.rpc_url(), Arc::<ManualClock>::clone(&stage.chain.clock));
     // A runtime of its own, so that everything it does ends with it.
     let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let payment = new.clone();
@@ -305,13 +315,14 @@ async fn what_a_dead_instance_left_behind_is_finished_by_another(backend: Backen
         let policy = Policy { answer_within: Duration::from_millis(500), ..policy() };
         Instance::start(policy, store, &url, clock).settle(message, &payment).await
     });
-    assert_eq!(asked.await.unwrap(), Answer::Pending { signature: Some(new.signature) });
+    assert_eq!(asked.await.unwrap(), Answer::Pending { signature: new.signature });
     doomed.shutdown_background();
 
     // By a node of its own: the last that the dead instance sent may still be on its way to the other.
     let node = stage.chain.sandbox.add_node().await.unwrap();
     let store = stage.backend.books().await.settlements;
-    let heir = Instance::start(policy(), store, &node.rpc_url(), Arc::clone(&stage.chain.clock));
+    let clock = Arc::<ManualClock>::clone(&stage.chain.clock);
+    let heir = Instance::start(policy(), store, &node.rpc_url(), clock);
     // It is left alone until its lease has run out.
     sleep(Duration::from_millis(300)).await;
     stage.chain.sandbox.advance_slots(1);
@@ -332,10 +343,12 @@ async fn an_instance_that_ends_in_order_leaves_its_work_at_once(backend: Backend
         ..policy()
     };
     let one = stage.instance(leaving).await;
-    assert_eq!(one.settle(message, &new).await, Answer::Pending { signature: Some(new.signature) });
+    assert_eq!(one.settle(message, &new).await, Answer::Pending { signature: new.signature });
     one.shutdown.begin();
     one.shutdown.drained().await;
-    assert_eq!(one.repeat(message).await, Answer::Unavailable);
+    assert_eq!(one.repeat(message).await, Answer::Pending { signature: new.signature });
+    let (other, _) = stage.payment(60_000);
+    assert_eq!(one.repeat(other).await, Answer::Busy);
 
     stage.chain.sandbox.faults().clear();
     let heir = stage.instance(policy()).await;
@@ -343,4 +356,58 @@ async fn an_instance_that_ends_in_order_leaves_its_work_at_once(backend: Backend
     stage.chain.clock.advance(Duration::from_millis(1));
     let record = stage.while_slots_pass(heir.ended(&new)).await;
     assert!(matches!(record.state, SettlementState::Ended(Ending::Settled { .. })));
+}
+
+async fn who_waits_when_an_instance_ends_is_told_that_it_is_pending(backend: Backend) {
+    let stage = Stage::set(backend).await;
+    let (message, new) = stage.payment(70_000);
+    stage.chain.sandbox.faults().drop_sends(100_000);
+    let one = stage.instance(Policy { hand_over_after: Duration::from_millis(100), ..policy() }).await;
+    let ending = async {
+        one.journalled(&new).await;
+        one.shutdown.begin();
+    };
+    let (answer, ()) = tokio::join!(one.settle(message, &new), ending);
+    assert_eq!(answer, Answer::Pending { signature: new.signature });
+    one.shutdown.drained().await;
+    assert!(one.settlements.is_running(), "it is told from one that died");
+}
+
+/// A clock that kills who looks at it, once it is told to.
+#[derive(Debug)]
+struct DeadlyClock {
+    clock: Arc<ManualClock>,
+    kills: AtomicBool,
+}
+
+impl Clock for DeadlyClock {
+    fn now(&self) -> UnixMs {
+        assert!(!self.kills.load(Ordering::Relaxed), "the clock kills, as it was told to");
+        self.clock.now()
+    }
+}
+
+async fn an_engine_that_died_is_seen_and_what_it_journalled_is_pending(backend: Backend) {
+    let stage = Stage::set(backend).await;
+    let (message, new) = stage.payment(70_000);
+    stage.chain.sandbox.faults().drop_sends(100_000);
+    let store = stage.backend.books().await.settlements;
+    let clock =
+        Arc::new(DeadlyClock { clock: Arc::clone(&stage.chain.clock), kills: AtomicBool::new(false) });
+    let deadly = Arc::<DeadlyClock>::clone(&clock);
+    let one = Instance::start(policy(), store, &stage.chain.sandbox.rpc_url(), deadly);
+    let (tell, heard) = oneshot::channel();
+    let dying = async {
+        assert_eq!(heard.await, Ok(new.signature));
+        assert!(one.settlements.is_running());
+        clock.kills.store(true, Ordering::Relaxed);
+    };
+    let prepare = || async { Ok::<_, ()>(new.clone()) };
+    let mut tell = Some(tell);
+    let watch = |signature| tell.take().unwrap().send(signature).unwrap();
+    let asked = one.settlements.settle_watching(message, TermsHash([0; 32]), prepare, watch);
+    let (answer, ()) = tokio::join!(asked, dying);
+    assert_eq!(answer, Settled::Answered(Answer::Pending { signature: new.signature }));
+    assert!(!one.settlements.is_running());
+    assert_eq!(one.repeat(message).await, Answer::Unavailable);
 }

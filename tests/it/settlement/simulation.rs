@@ -55,6 +55,8 @@ fn run_all(first: u64) {
         all.crashes,
         all.lost_leases,
         all.repeated,
+        all.busy,
+        all.left,
     ];
     assert!(happened.iter().all(|times| *times > count / 100), "{all:?}");
 }
@@ -72,6 +74,8 @@ fn add(all: &mut Seen, seen: &Seen) {
     all.crashes += seen.crashes;
     all.lost_leases += seen.lost_leases;
     all.repeated += seen.repeated;
+    all.busy += seen.busy;
+    all.left += seen.left;
 }
 
 #[test]

@@ -73,7 +73,8 @@ pub enum Event {
     Prepared(RequestNumber, Option<Box<(PaymentId, NewSettlement)>>),
     LastValid(RequestNumber, Result<u64, Trouble>),
     Journalled(RequestNumber, Box<Journal>, Result<Journalled, Trouble>),
-    Abandoned(RequestNumber),
+    /// Whether the claim was there to be given up, or may have been.
+    Abandoned(RequestNumber, bool),
     Sent(MessageHash),
     Statuses(StatusRound, Vec<(MessageHash, Signature)>, Result<Vec<Option<SignatureStatus>>, Trouble>),
     Finality(Result<Finality, Trouble>),

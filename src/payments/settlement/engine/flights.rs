@@ -10,15 +10,9 @@ use solana_signature::Signature;
 use super::{Effect, Now, RequestNumber, StatusRound, schedule::Round};
 use crate::{
     chain::settlement::{Finality, SignatureStatus},
-    payments::settlement::{Ending, InFlight, MessageHash, Policy, Step},
+    payments::settlement::{Answer, Ending, InFlight, MessageHash, Policy, Step, TermsHash},
 };
 
-/// The most signatures one question for statuses may hold.
-const STATUS_BATCH: usize = 256;
-/// How many leases are renewed at once.
-const RENEW_BATCH: usize = 256;
-/// How many settlements are taken over at once.
-const TAKE_OVER_BATCH: usize = 64;
 /// For how long a final block is believed in though nobody tells of a later one: somebody may have made it up.
 const FINALITY_LIFETIME: Duration = Duration::from_mins(1);
 
@@ -34,8 +28,12 @@ struct Flight {
     /// Whether a send is under way.
     sending: bool,
     renew_at: Duration,
-    /// What the chain has said, and when it is next to be written down.
-    ending: Option<(Ending, Duration)>,
+    /// What the chain has said.
+    ending: Option<Ending>,
+    /// When that is next to be written down.
+    finish_at: Duration,
+    /// Whether it is being written down.
+    finishing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +41,10 @@ pub(super) struct Flights {
     all: BTreeMap<MessageHash, Flight>,
     by_signature: HashMap<Signature, MessageHash>,
     hinted: BTreeSet<MessageHash>,
-    /// The last final block that was heard of, and when.
-    finality: Option<(Finality, Duration)>,
+    /// The last final block that was heard of, and when it was asked for.
+    finality: Option<(Finality, Now)>,
+    /// When the last final block was asked for, the last time.
+    finality_asked_at: Option<Now>,
     recent: Round,
     hints: Round,
     history: Round,
@@ -55,11 +55,13 @@ pub(super) struct Flights {
 }
 
 impl Flight {
-    /// Whether it has been in flight for so long that its blockhash may be dead. By the wall's clock, or by this
-    /// instance's own where the wall's was set back.
-    fn has_lived(&self, policy: &Policy, now: Now) -> bool {
-        now.wall >= self.state.journalled_at + policy.least_life
-            || now.steady >= self.since + policy.least_life
+    /// Whether it has been in flight for so long that its blockhash may be dead: by the wall's clock, after it was watched
+    /// here for a while, as the one who journalled it may have gone by another; or by this instance's own, where the
+    /// wall's was set back.
+    fn has_lived(&self, policy: &Policy, at: Now) -> bool {
+        let watched = at.steady.saturating_sub(self.since);
+        let is_old = at.wall >= self.state.journalled_at + policy.least_life;
+        is_old && watched >= policy.least_watch || watched >= policy.least_life
     }
 }
 
@@ -83,6 +85,8 @@ impl Flights {
             sending: false,
             renew_at: now.steady,
             ending: None,
+            finish_at: now.steady,
+            finishing: false,
         });
         flight.renew_at = now.steady + policy.lease / 3;
         flight.waiters.extend(waiter);
@@ -94,8 +98,10 @@ impl Flights {
         flight.map(|flight| flight.waiters.push(number)).is_some()
     }
 
-    pub(super) fn signature(&self, message: &MessageHash) -> Option<Signature> {
-        self.all.get(message).map(|flight| flight.state.signature)
+    /// What a request for a message that is in flight here can be told without the database.
+    pub(super) fn known(&self, message: &MessageHash, terms: &TermsHash) -> Option<Answer> {
+        let InFlight { terms: of, signature, .. } = self.all.get(message)?.state;
+        Some(if of == *terms { Answer::Pending { signature } } else { Answer::Duplicate })
     }
 
     /// Who waited for it.
@@ -121,12 +127,13 @@ impl Flights {
         self.final_block.next_at = now.steady + policy.finality_every;
         // An endpoint that lags says less than is known.
         let is_news = |finality: &Finality| {
-            self.finality.is_none_or(|(known, heard_at)| {
-                finality.block_height > known.block_height || now.steady >= heard_at + FINALITY_LIFETIME
+            self.finality.is_none_or(|(known, asked_at)| {
+                finality.block_height >= known.block_height
+                    || now.steady >= asked_at.steady + FINALITY_LIFETIME
             })
         };
         if let Some(finality) = finality.filter(is_news) {
-            self.finality = Some((finality, now.steady));
+            self.finality = Some((finality, self.finality_asked_at.unwrap_or(now)));
         }
     }
 
@@ -165,20 +172,20 @@ impl Flights {
         }
         let step = match (status, round) {
             (Some(status), _) => flight.state.clone().found(status, policy.bar),
-            (None, StatusRound::History(finality)) if flight.has_lived(policy, now) => {
-                flight.state.clone().not_found(finality)
-            }
+            (None, StatusRound::History(finality)) if flight.dead => flight.state.clone().not_found(finality),
             // Not in the recent past that one node has at hand: that says nothing.
             (None, _) => return,
         };
         if let Step::Ended(ending) = step {
-            flight.ending = Some((ending, now.steady));
+            flight.ending = Some(ending);
+            flight.finish_at = now.steady;
         }
     }
 
     pub(super) fn finish_again(&mut self, message: &MessageHash, policy: &Policy, now: Now) {
-        if let Some(Flight { ending: Some((_, at)), .. }) = self.all.get_mut(message) {
-            *at = now.steady + policy.retry_after;
+        if let Some(flight) = self.all.get_mut(message) {
+            flight.finishing = false;
+            flight.finish_at = now.steady + policy.retry_after;
         }
     }
 
@@ -190,7 +197,9 @@ impl Flights {
         policy: &Policy,
         now: Now,
     ) -> Vec<MessageHash> {
-        self.leases.next_at = now.steady + policy.retry_after;
+        // After a full batch there may be more, which do not keep.
+        let goes_on = held.is_some() && asked.len() >= policy.renew_batch;
+        self.leases.next_at = if goes_on { now.steady } else { now.steady + policy.retry_after };
         let Some(held) = held.map(BTreeSet::from_iter) else { return Vec::new() };
         for message in &held {
             if let Some(flight) = self.all.get_mut(message) {
@@ -206,7 +215,7 @@ impl Flights {
         policy: &Policy,
         now: Now,
     ) -> Vec<InFlight> {
-        let full = taken.as_ref().is_some_and(|taken| taken.len() >= TAKE_OVER_BATCH);
+        let full = taken.as_ref().is_some_and(|taken| taken.len() >= policy.take_over_batch);
         let pause = if full { Duration::ZERO } else { policy.take_over_every };
         self.left_behind.next_at = now.steady + pause;
         taken.unwrap_or_default()
@@ -219,21 +228,22 @@ impl Flights {
     /// What is due. A question is open until its answer comes, or until nobody expects it any more.
     pub(super) fn due(&mut self, policy: &Policy, draining: bool, now: Now, effects: &mut Vec<Effect>) {
         let given_up_at = now.steady + policy.effect_patience;
-        self.mark_dead(policy, now);
+        self.mark_dead(policy);
         self.sends_due(policy, now, effects);
         self.endings_due(policy, now, effects);
         if !self.all.is_empty() {
             self.statuses_due(policy, given_up_at, now, effects);
-            self.leases_due(given_up_at, now, effects);
+            self.leases_due(policy, given_up_at, now, effects);
             if self.final_block.is_due(now) {
                 self.final_block.next_at = given_up_at;
+                self.finality_asked_at = Some(now);
                 effects.push(Effect::Finality);
             }
         }
         if draining {
             return;
         }
-        let room = policy.max_in_flight.saturating_sub(self.all.len()).min(TAKE_OVER_BATCH);
+        let room = policy.max_in_flight.saturating_sub(self.all.len()).min(policy.take_over_batch);
         if self.left_behind.is_due(now) && room > 0 {
             self.left_behind.next_at = given_up_at;
             effects.push(Effect::TakeOver { limit: u32::try_from(room).unwrap_or(0) });
@@ -244,11 +254,13 @@ impl Flights {
         }
     }
 
-    fn mark_dead(&mut self, policy: &Policy, now: Now) {
-        let finality = self.finality.map(|(finality, _)| finality);
+    /// By a final block that was asked for late enough: where the last valid height is wrong, an earlier one need not be
+    /// past everything that the settlement can be in.
+    fn mark_dead(&mut self, policy: &Policy) {
         for flight in self.all.values_mut() {
-            let is_past = finality.is_some_and(|finality| flight.state.is_dead(finality));
-            flight.dead = is_past && flight.has_lived(policy, now);
+            flight.dead = self.finality.is_some_and(|(finality, asked_at)| {
+                flight.state.is_dead(finality) && flight.has_lived(policy, asked_at)
+            });
         }
     }
 
@@ -260,7 +272,7 @@ impl Flights {
             .all
             .values_mut()
             .filter(|flight| flight.send_at <= now.steady && flight.ending.is_none() && !flight.dead);
-        for flight in due.take(room) {
+        for flight in longest_due(due, |flight| flight.send_at, room) {
             flight.sending = true;
             flight.send_at = now.steady + policy.effect_patience;
             effects.push(Effect::Send(flight.state.message, flight.state.transaction.clone()));
@@ -268,19 +280,21 @@ impl Flights {
     }
 
     fn endings_due(&mut self, policy: &Policy, now: Now, effects: &mut Vec<Effect>) {
-        for flight in self.all.values_mut() {
-            if let Some((ending, at)) = &mut flight.ending
-                && *at <= now.steady
-            {
-                *at = now.steady + policy.effect_patience;
-                effects.push(Effect::Finish(flight.state.message, ending.clone()));
-            }
+        let under_way = self.all.values().filter(|flight| flight.finishing && flight.finish_at > now.steady);
+        let room = policy.max_finishes.saturating_sub(under_way.count());
+        let due =
+            self.all.values_mut().filter(|flight| flight.ending.is_some() && flight.finish_at <= now.steady);
+        for flight in longest_due(due, |flight| flight.finish_at, room) {
+            flight.finishing = true;
+            flight.finish_at = now.steady + policy.effect_patience;
+            let finish = |ending: &Ending| Effect::Finish(flight.state.message, ending.clone());
+            effects.extend(flight.ending.as_ref().map(finish));
         }
     }
 
     fn statuses_due(&mut self, policy: &Policy, given_up_at: Duration, now: Now, effects: &mut Vec<Effect>) {
         if self.hints.is_due(now) && !self.hinted.is_empty() {
-            let hinted: Vec<MessageHash> = self.hinted.iter().take(STATUS_BATCH).copied().collect();
+            let hinted: Vec<MessageHash> = self.hinted.iter().take(policy.status_batch).copied().collect();
             self.hinted.retain(|message| !hinted.contains(message));
             let asked = hinted.iter().filter_map(|message| {
                 let flight = self.all.get(message)?;
@@ -290,7 +304,7 @@ impl Flights {
             self.hints.next_at = given_up_at;
         }
         if self.recent.is_due(now) {
-            let asked = next_batch(&self.all, &mut self.recent, |_| true);
+            let asked = next_batch(&self.all, &mut self.recent, policy.status_batch, |_| true);
             if asked.is_empty() {
                 self.recent.next_at = now.steady + policy.poll_every;
             } else {
@@ -301,7 +315,7 @@ impl Flights {
         if let Some((finality, _)) = self.finality
             && self.history.is_due(now)
         {
-            let asked = next_batch(&self.all, &mut self.history, |flight| flight.dead);
+            let asked = next_batch(&self.all, &mut self.history, policy.status_batch, |flight| flight.dead);
             if !asked.is_empty() {
                 self.history.next_at = given_up_at;
                 effects.push(Effect::Statuses(StatusRound::History(finality), asked));
@@ -309,12 +323,13 @@ impl Flights {
         }
     }
 
-    fn leases_due(&mut self, given_up_at: Duration, now: Now, effects: &mut Vec<Effect>) {
+    fn leases_due(&mut self, policy: &Policy, given_up_at: Duration, now: Now, effects: &mut Vec<Effect>) {
         if !self.leases.is_due(now) {
             return;
         }
-        let due = self.all.values().filter(|flight| flight.renew_at <= now.steady);
-        let due: Vec<MessageHash> = due.map(|flight| flight.state.message).take(RENEW_BATCH).collect();
+        let due = self.all.values_mut().filter(|flight| flight.renew_at <= now.steady);
+        let due = longest_due(due, |flight| flight.renew_at, policy.renew_batch);
+        let due: Vec<MessageHash> = due.map(|flight| flight.state.message).collect();
         if !due.is_empty() {
             self.leases.next_at = given_up_at;
             effects.push(Effect::Renew(due));
@@ -334,9 +349,10 @@ impl Flights {
             wake_at = wake_at.min(round.next_at);
         }
         for flight in self.all.values() {
-            let ending_at = flight.ending.as_ref().map_or(Duration::MAX, |(_, at)| *at);
-            wake_at = wake_at.min(ending_at).min(flight.renew_at.max(self.leases.next_at));
-            if flight.ending.is_none() && !flight.dead {
+            wake_at = wake_at.min(flight.renew_at.max(self.leases.next_at));
+            if flight.ending.is_some() {
+                wake_at = wake_at.min(flight.finish_at);
+            } else if !flight.dead {
                 wake_at = wake_at.min(flight.send_at);
             }
         }
@@ -344,10 +360,24 @@ impl Flights {
     }
 }
 
+/// Those that have been due for longest, so many at most: in any other order some would never have their turn.
+fn longest_due<'a>(
+    due: impl Iterator<Item = &'a mut Flight>,
+    at: impl Fn(&Flight) -> Duration,
+    room: usize,
+) -> impl Iterator<Item = &'a mut Flight> {
+    let mut due: Vec<&mut Flight> = due.collect();
+    if (1..due.len()).contains(&room) {
+        due.sort_by_key(|flight| at(flight));
+    }
+    due.into_iter().take(room)
+}
+
 /// The next settlements of a round that are to be asked about, and where the one after goes on.
 fn next_batch(
     flights: &BTreeMap<MessageHash, Flight>,
     round: &mut Round,
+    size: usize,
     wanted: impl Fn(&Flight) -> bool,
 ) -> Vec<(MessageHash, Signature)> {
     use std::ops::Bound::{Excluded, Unbounded};
@@ -356,10 +386,10 @@ fn next_batch(
     let batch: Vec<_> = flights
         .range((from, Unbounded))
         .filter(unknown)
-        .take(STATUS_BATCH)
+        .take(size)
         .map(|(message, flight)| (*message, flight.state.signature))
         .collect();
-    if batch.len() == STATUS_BATCH {
+    if batch.len() == size {
         round.after = batch.last().map(|(message, _)| *message);
     }
     batch

@@ -63,7 +63,7 @@ impl Engine {
             Event::Journalled(number, journal, outcome) => {
                 self.journalled(number, journal, outcome, now, effects);
             }
-            Event::Abandoned(number) => self.abandoned(number, effects),
+            Event::Abandoned(number, held) => self.abandoned(number, held, now, effects),
             Event::Hint(signature) => self.flights.hint(&signature),
             Event::Sent(message) => self.flights.sent(&message, &self.policy, now),
             Event::Statuses(round, asked, statuses) => {
@@ -91,6 +91,17 @@ impl Engine {
     /// From here on nothing new is begun.
     pub fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// Answers everybody who still waits: the process is about to end, and nothing is waited for any more.
+    pub fn end(&mut self) -> Vec<Effect> {
+        self.drain();
+        let mut effects = Vec::new();
+        let waiting: Vec<RequestNumber> = self.requests.keys().copied().collect();
+        for number in waiting {
+            self.give_up(number, &mut effects);
+        }
+        effects
     }
 
     /// Whether everything it began is done.

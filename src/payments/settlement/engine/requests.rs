@@ -8,7 +8,7 @@ use super::{Effect, Engine, Now, RequestNumber, Trouble};
 use crate::{
     ids::PaymentId,
     payments::settlement::{
-        Answer, Claim, Claimed, Finished, InFlight, Journal, Journalled, MessageHash, NewSettlement, Record,
+        Answer, Claim, Claimed, Finished, InFlight, Journal, Journalled, MessageHash, NewSettlement,
         SettlementState, TermsHash,
     },
 };
@@ -53,12 +53,11 @@ impl Request {
 
     /// What to say when time is up.
     fn overdue(&self) -> Answer {
-        match &self.stage {
-            Stage::Abandoning(answer) => answer.clone(),
+        match (&self.stage, self.signature) {
+            (Stage::Abandoning(answer), _) => answer.clone(),
             // Nothing was signed, or nothing signed was written down.
-            Stage::Preparing(_) | Stage::Dating(..) => Answer::Unavailable,
-            Stage::Claiming if self.signature.is_none() => Answer::Unavailable,
-            _ => Answer::Pending { signature: self.signature },
+            (Stage::Preparing(_) | Stage::Dating(..), _) | (_, None) => Answer::Unavailable,
+            (_, Some(signature)) => Answer::Pending { signature },
         }
     }
 }
@@ -74,16 +73,26 @@ impl Engine {
     ) {
         let full = self.requests.len() >= self.policy.max_requests
             || self.requests.len() + self.flights.len() >= self.policy.max_in_flight;
-        if self.draining || full {
-            effects.push(Effect::Answer(number, Answer::Busy));
+        let known = self.flights.known(&message, &terms);
+        if self.draining || full || known == Some(Answer::Duplicate) {
+            effects.push(Effect::Answer(number, self.turned_away(&message, &terms)));
             return;
         }
         let deadline = now.steady + self.policy.answer_within;
         // What is in flight here has been sent, also while the database cannot say so.
-        let signature = self.flights.signature(&message);
+        let signature = match known {
+            Some(Answer::Pending { signature }) => Some(signature),
+            _ => None,
+        };
         let request = Request { message, terms, deadline, signature, stage: Stage::Claiming };
         effects.push(Effect::Claim(number, self.claim(&request, now)));
         self.requests.insert(number, request);
+    }
+
+    /// What a request is told for which nothing is begun.
+    #[must_use]
+    pub fn turned_away(&self, message: &MessageHash, terms: &TermsHash) -> Answer {
+        self.flights.known(message, terms).unwrap_or(Answer::Busy)
     }
 
     fn claim(&mut self, request: &Request, now: Now) -> Claim {
@@ -131,9 +140,17 @@ impl Engine {
                     request.stage = Stage::Waiting { again_at };
                 }
             }
-            // Once something is known to be signed, not reaching the database is no reason to say that nothing is.
-            Err(_) if request.signature.is_some() => request.stage = Stage::Waiting { again_at },
-            Err(_) => self.abandon(number, claim, Answer::Unavailable, effects),
+            // Once something is known to be signed, not reaching the database is no reason to say that nothing is. Another
+            // request may have signed it meanwhile.
+            Err(_) => match self.flights.known(&request.message, &request.terms) {
+                Some(Answer::Pending { signature }) => {
+                    request.signature = Some(signature);
+                    request.stage = Stage::Waiting { again_at };
+                }
+                Some(duplicate) => self.answer(number, duplicate, effects),
+                None if request.signature.is_some() => request.stage = Stage::Waiting { again_at },
+                None => self.abandon(number, claim, Answer::Unavailable, effects),
+            },
         }
     }
 
@@ -237,18 +254,12 @@ impl Engine {
         match finished {
             Ok(Some(Finished { record, .. })) => {
                 for number in self.flights.remove(message) {
-                    self.answer_ended(number, &record, effects);
+                    self.answer(number, Answer::Ended(Box::new(record.clone())), effects);
                 }
             }
             // The books lost what was in them. Nothing true can be said any more.
             Ok(None) => drop(self.flights.remove(message)),
             Err(_) => self.flights.finish_again(message, &self.policy, now),
-        }
-    }
-
-    fn answer_ended(&mut self, number: RequestNumber, record: &Record, effects: &mut Vec<Effect>) {
-        if self.requests.contains_key(&number) {
-            self.answer(number, Answer::Ended(Box::new(record.clone())), effects);
         }
     }
 
@@ -276,16 +287,30 @@ impl Engine {
         effects.push(Effect::Abandon(number, claim));
     }
 
-    pub(super) fn abandoned(&mut self, number: RequestNumber, effects: &mut Vec<Effect>) {
-        if let Some(Request { stage: Stage::Abandoning(answer), .. }) = self.requests.get(&number) {
-            let answer = answer.clone();
-            self.answer(number, answer, effects);
+    pub(super) fn abandoned(
+        &mut self,
+        number: RequestNumber,
+        held: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(request) = self.requests.get_mut(&number) else { return };
+        let Stage::Abandoning(answer) = &request.stage else { return };
+        if *answer == Answer::Refused && !held {
+            // Whoever has had the claim since may have journalled it, and that it landed be what it was refused for.
+            request.stage = Stage::Waiting { again_at: now.steady + self.policy.wait_every };
+            return;
         }
+        let answer = answer.clone();
+        self.answer(number, answer, effects);
     }
 
+    /// Whatever became of the request itself: nobody is told that nothing was sent while the message is in flight here.
     fn answer(&mut self, number: RequestNumber, answer: Answer, effects: &mut Vec<Effect>) {
-        self.requests.remove(&number);
-        effects.push(Effect::Answer(number, answer));
+        let Some(Request { message, terms, .. }) = self.requests.remove(&number) else { return };
+        let is_known = answer.is_booked() || answer == Answer::Duplicate;
+        let known = if is_known { None } else { self.flights.known(&message, &terms) };
+        effects.push(Effect::Answer(number, known.unwrap_or(answer)));
     }
 
     /// Answers those whose time is up, and looks again for those that wait.
@@ -305,13 +330,13 @@ impl Engine {
         }
     }
 
-    fn give_up(&mut self, number: RequestNumber, effects: &mut Vec<Effect>) {
-        let Some(request) = self.requests.remove(&number) else { return };
+    pub(super) fn give_up(&mut self, number: RequestNumber, effects: &mut Vec<Effect>) {
+        let Some(request) = self.requests.get(&number) else { return };
         let answer = request.overdue();
-        if let Stage::Preparing(claim) | Stage::Dating(claim, _) = request.stage {
-            effects.push(Effect::Abandon(number, claim));
+        if let Stage::Preparing(claim) | Stage::Dating(claim, _) = &request.stage {
+            effects.push(Effect::Abandon(number, claim.clone()));
         }
-        effects.push(Effect::Answer(number, answer));
+        self.answer(number, answer, effects);
     }
 
     fn look_again(&mut self, number: RequestNumber, now: Now, effects: &mut Vec<Effect>) {
@@ -334,6 +359,7 @@ impl Engine {
 fn in_flight(journal: &Journal) -> InFlight {
     InFlight {
         message: journal.claim.message,
+        terms: journal.claim.terms,
         signature: journal.settlement.signature,
         transaction: journal.settlement.transaction.as_slice().into(),
         last_valid_block_height: journal.last_valid_block_height,

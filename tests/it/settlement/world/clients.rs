@@ -113,23 +113,22 @@ impl World {
             }
             Answer::Pending { signature } => {
                 self.seen.pending += 1;
-                assert!(signature.is_none_or(|signature| signature == payment.transaction.signature));
+                assert_eq!(signature, payment.transaction.signature);
             }
             Answer::Duplicate => {
                 self.seen.duplicates += 1;
                 let row = row.expect("there is what it would be a duplicate of");
                 assert!(row.journal.is_some() && row.terms != request.terms);
             }
-            Answer::Refused => {
-                assert!(request.refused);
-                self.disowned.extend(request.attempts);
-            }
             Answer::NotAdmitted(_) => unreachable!("nobody here is an agent"),
-            Answer::CapReached(_) => {
-                self.seen.caps += 1;
+            Answer::Refused | Answer::CapReached(_) | Answer::Busy | Answer::Unavailable => {
+                assert!(answer != Answer::Refused || request.refused);
+                self.seen.caps += u64::from(matches!(answer, Answer::CapReached(_)));
+                self.seen.busy += u64::from(answer == Answer::Busy);
+                let in_flight = self.instances[index].engine.in_flight();
+                assert!(!in_flight.contains(&payment.message), "what is in flight here is not called unsent");
                 self.disowned.extend(request.attempts);
             }
-            Answer::Busy | Answer::Unavailable => self.disowned.extend(request.attempts),
         }
     }
 }

@@ -16,6 +16,7 @@ enum Fate {
     NotDoneUnknown,
     DoneLaterUnknown,
     NeverAnswered,
+    NeverReached,
 }
 
 impl World {
@@ -29,6 +30,9 @@ impl World {
                 if let (Some(request), true) = (self.requests.get(&key), self.random.percent(50)) {
                     // The role promises a bound, however tight.
                     height = self.payments[request.payment].transaction.last_height;
+                }
+                if self.chain.lies && !self.calm && self.random.percent(30) {
+                    height = self.random.below(height);
                 }
                 self.chain_answers(Event::LastValid(number, Ok(height)), Event::LastValid(number, UNREACHED))
             }
@@ -60,6 +64,9 @@ impl World {
     fn fate(&mut self) -> Fate {
         if self.calm {
             return Fate::Fine;
+        }
+        if self.now_ms < self.store_away_until_ms {
+            return [Fate::Unavailable, Fate::NotDoneUnknown, Fate::NeverReached][self.random.index(3)];
         }
         match self.random.below(100) {
             0..80 => Fate::Fine,
@@ -106,6 +113,7 @@ impl World {
                 self.apply(index, &effect);
                 None
             }
+            Fate::NeverReached => None,
         }
     }
 
@@ -118,8 +126,8 @@ impl World {
                 Event::Claimed(number, claim, Ok(claimed))
             }
             Effect::Abandon(number, claim) => {
-                self.model.abandon(&claim);
-                Event::Abandoned(number)
+                let held = self.model.abandon(&claim);
+                Event::Abandoned(number, held)
             }
             Effect::Journal(number, journal) => {
                 let outcome = self.model.journal(&journal);
@@ -147,6 +155,7 @@ impl World {
             Effect::Send(message, bytes) => {
                 let journal =
                     self.model.rows[&message].journal.as_ref().expect("journalled before it is sent");
+                self.sent.insert(message);
                 assert_eq!(*journal.settlement.transaction, *bytes, "the same bytes each time");
                 let payment = self.payments.iter().find(|payment| payment.message == message).unwrap();
                 self.chain.send(&payment.transaction.clone(), &mut self.random, self.calm);
@@ -179,7 +188,7 @@ const UNREACHED: Result<u64, Trouble> = Err(Trouble::Unavailable);
 fn failed(effect: Effect, trouble: Trouble) -> Event {
     match effect {
         Effect::Claim(number, claim) => Event::Claimed(number, claim, Err(trouble)),
-        Effect::Abandon(number, _) => Event::Abandoned(number),
+        Effect::Abandon(number, _) => Event::Abandoned(number, true),
         Effect::Journal(number, journal) => Event::Journalled(number, journal, Err(trouble)),
         Effect::Finish(message, _) => Event::Finished(message, Err(trouble)),
         Effect::Renew(messages) => Event::Renewed(messages, Err(trouble)),

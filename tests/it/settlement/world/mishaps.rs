@@ -35,8 +35,56 @@ impl World {
         }
     }
 
+    pub(super) fn lose_store(&mut self) {
+        self.store_away_until_ms = self.now_ms + self.random.between(500, 15_000);
+    }
+
+    /// An instance's wall clock is set. Where nodes lie as well, nothing is left to go by.
+    pub(super) fn set_clock(&mut self, index: usize) {
+        if !self.chain.lies {
+            self.instances[index].skew_ms = i64::try_from(self.random.below(16_000)).unwrap() - 8_000;
+        }
+    }
+
+    /// Told to end, it begins nothing more.
+    pub(super) fn leave(&mut self, index: usize) {
+        let patience = self.random.below(8_000);
+        let leaving = &mut self.instances[index];
+        if leaving.leaves_at_ms.is_none() {
+            leaving.engine.drain();
+            leaving.leaves_at_ms = Some(self.now_ms + patience);
+        }
+    }
+
+    pub(super) fn leave_in_time(&mut self, index: usize) {
+        let leaving = &self.instances[index];
+        if leaving.leaves_at_ms.is_some_and(|at| at <= self.now_ms || leaving.engine.is_idle()) {
+            self.hand_over(index);
+        }
+    }
+
+    /// Everybody is answered, the leases are given up, and another instance takes its place.
+    pub(super) fn hand_over(&mut self, index: usize) {
+        self.seen.left += 1;
+        for effect in self.instances[index].engine.end() {
+            self.take_note(index, effect);
+        }
+        let number = self.instances[index].number;
+        assert!(self.requests.keys().all(|(of, _)| *of != number), "everybody is answered at the end");
+        let (left, wall) = (self.instances[index].engine.in_flight(), self.wall(index));
+        if self.calm || self.random.percent(80) {
+            let holder = self.instances[index].engine.holder().to_owned();
+            self.model.renew(&holder, &left, wall);
+        }
+        self.replace(index);
+    }
+
     pub(super) fn crash(&mut self, index: usize) {
         self.seen.crashes += 1;
+        self.replace(index);
+    }
+
+    fn replace(&mut self, index: usize) {
         let reborn = self.instance();
         let dead = std::mem::replace(&mut self.instances[index], reborn);
         self.log(|| format!("instance {} dies", dead.number));

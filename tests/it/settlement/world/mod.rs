@@ -22,8 +22,9 @@ use super::{chain::SimChain, model::Model, random::Random};
 use clients::{Payment, Request};
 
 pub const SLOT_MS: u64 = 400;
-/// Within this any blockhash of this chain is dead, and what it brought is final.
-const LONGEST_LIFE: Duration = Duration::from_secs(40);
+/// For how long nothing is given up where nodes lie: as a rule a blockhash of this chain is dead after 15 blocks and that is
+/// final after 5 more, which is half of it, as on the real chain.
+const LEAST_LIFE: Duration = Duration::from_secs(15);
 /// Some midnight, less a minute: days change under way.
 const START_MS: i64 = 1_790_035_200_000 - 60_000;
 
@@ -38,6 +39,8 @@ pub struct Instance {
     skew_ms: i64,
     /// Until then nothing happens in it.
     stalled_until_ms: u64,
+    /// Where it was told to end: when it does, ready or not.
+    leaves_at_ms: Option<u64>,
     next_request: u64,
 }
 
@@ -56,6 +59,8 @@ pub struct Seen {
     pub crashes: u64,
     pub lost_leases: u64,
     pub repeated: u64,
+    pub busy: u64,
+    pub left: u64,
 }
 
 pub struct World {
@@ -70,6 +75,10 @@ pub struct World {
     now_ms: u64,
     instances: Vec<Instance>,
     born: u64,
+    /// Until then no call gets to the store.
+    store_away_until_ms: u64,
+    /// What was sent at least once.
+    sent: BTreeSet<MessageHash>,
     /// Effects whose process is dead or has given up on them, and which take place all the same, later.
     ghosts: Vec<Effect>,
     requests: BTreeMap<(u64, RequestNumber), Request>,
@@ -88,21 +97,28 @@ impl World {
         };
         let secs = |random: &mut Random, low, high| Duration::from_secs(random.between(low, high));
         let lies = random.percent(25);
+        let policy = Policy::new(caps);
         let policy = Policy {
-            // Honest heights need no patience; made-up ones, as much as a blockhash can live, and a fork's length.
-            least_life: if lies { LONGEST_LIFE } else { secs(&mut random, 0, 3) },
+            // Honest heights need no patience.
+            least_life: if lies { LEAST_LIFE } else { secs(&mut random, 0, 3) },
+            least_watch: secs(&mut random, 0, 2),
             answer_within: secs(&mut random, 2, 25),
             claim_lease: secs(&mut random, 1, 6),
             lease: secs(&mut random, 2, 12),
             effect_patience: secs(&mut random, 2, 10),
+            max_requests: if random.percent(20) { random.index(4) + 1 } else { policy.max_requests },
             max_sends: random.index(3) + 1,
+            max_finishes: random.index(3) + 1,
             max_in_flight: random.index(12) + 4,
+            status_batch: random.index(8) + 1,
+            renew_batch: random.index(8) + 1,
+            take_over_batch: random.index(8) + 1,
             bar: if random.percent(20) {
                 pay402::chain::settlement::Commitment::Finalized
             } else {
                 pay402::chain::settlement::Commitment::Confirmed
             },
-            ..Policy::new(caps)
+            ..policy
         };
         let mut world = Self {
             random,
@@ -116,6 +132,8 @@ impl World {
             now_ms: 0,
             instances: Vec::new(),
             born: 0,
+            store_away_until_ms: 0,
+            sent: BTreeSet::new(),
             ghosts: Vec::new(),
             requests: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -131,7 +149,9 @@ impl World {
 
     fn instance(&mut self) -> Instance {
         self.born += 1;
-        let skew_ms = i64::try_from(self.random.below(4000)).unwrap() - 2000;
+        let most_ms = if self.chain.lies { 500 } else { 2000 };
+        let skew_ms =
+            i64::try_from(self.random.below(2 * most_ms)).unwrap() - i64::try_from(most_ms).unwrap();
         Instance {
             number: self.born,
             engine: Engine::new(self.policy.clone(), format!("instance {}", self.born)),
@@ -140,6 +160,7 @@ impl World {
             born_ms: self.now_ms,
             skew_ms,
             stalled_until_ms: 0,
+            leaves_at_ms: None,
             next_request: 0,
         }
     }
@@ -172,7 +193,10 @@ impl World {
             900..930 => self.new_payment(index),
             930..965 => self.ask_again(index),
             965..980 => self.hint(index),
-            980..993 => self.haunt(),
+            980..989 => self.haunt(),
+            989 => self.lose_store(),
+            990 => self.set_clock(index),
+            991..993 => self.leave(index),
             993..997 => self.stall(index),
             _ => self.crash(index),
         }
@@ -189,6 +213,9 @@ impl World {
             if self.is_awake(index) && self.instances[index].engine.wake_at() <= self.now(index).steady {
                 self.step(index, Event::Tick);
             }
+            if self.is_awake(index) {
+                self.leave_in_time(index);
+            }
         }
     }
 
@@ -200,12 +227,22 @@ impl World {
         let now = self.now(index);
         let effects = self.instances[index].engine.step(event, now);
         for effect in effects {
-            if let Effect::Answer(number, answer) = effect {
-                self.answered(index, number, answer);
-            } else {
-                self.instances[index].outstanding.push(effect);
-            }
+            self.take_note(index, effect);
         }
+    }
+
+    fn take_note(&mut self, index: usize, effect: Effect) {
+        if let Effect::Answer(number, answer) = effect {
+            self.answered(index, number, answer);
+            return;
+        }
+        let instance = &mut self.instances[index];
+        if matches!(effect, Effect::Finality) {
+            // Who asks again has given up on the answer to the last question, and sees to it that it does not come.
+            instance.outstanding.retain(|effect| !matches!(effect, Effect::Finality));
+            instance.results.retain(|event| !matches!(event, Event::Finality(_)));
+        }
+        instance.outstanding.push(effect);
     }
 
     fn run_one(&mut self, index: usize) {

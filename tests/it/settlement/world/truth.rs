@@ -62,6 +62,13 @@ impl World {
         while !self.ghosts.is_empty() {
             self.haunt();
         }
+        for index in 0..self.instances.len() {
+            self.instances[index].stalled_until_ms = 0;
+            if self.instances[index].leaves_at_ms.is_some() {
+                self.hand_over(index);
+            }
+        }
+        self.check_sends();
         for round in 0.. {
             assert!(round < 400, "still not ended: {:#?}", self.open());
             self.calm_round();
@@ -70,8 +77,28 @@ impl World {
             }
         }
         // Long enough for whatever could still come.
-        for _ in 0..40 {
+        for _ in 0..70 {
             self.calm_round();
+        }
+    }
+
+    /// What is asked for when nothing goes wrong is sent at once, whatever else is in flight.
+    fn check_sends(&mut self) {
+        // What was under way before is through, or given up.
+        for _ in 0..30 {
+            self.calm_round();
+        }
+        let before = self.payments.len();
+        for _ in 0..self.random.below(8) {
+            let index = self.random.index(self.instances.len());
+            self.new_payment(index);
+        }
+        for _ in 0..2 {
+            self.calm_round();
+        }
+        for payment in &self.payments[before..] {
+            let row = self.model.rows.get(&payment.message).filter(|row| row.journal.is_some());
+            assert!(row.is_none() || self.sent.contains(&payment.message), "{payment:?} is not sent");
         }
     }
 
@@ -80,6 +107,10 @@ impl World {
         for index in 0..self.instances.len() {
             self.instances[index].stalled_until_ms = 0;
             for _ in 0..1000 {
+                let instance = &self.instances[index];
+                if instance.outstanding.is_empty() && instance.results.is_empty() {
+                    break;
+                }
                 self.run_one(index);
                 self.deliver_one(index);
             }

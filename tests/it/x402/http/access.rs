@@ -71,7 +71,7 @@ async fn every_state_is_told_with_its_deadline() {
     let last = pending["lastValidBlockHeight"].as_u64().unwrap();
     assert!(last >= app.chain.sandbox.slot() && last < app.chain.sandbox.slot() + 300, "{last}");
     app.chain.sandbox.advance_slots(400);
-    app.chain.clock.advance(Duration::from_mins(1));
+    app.chain.clock.advance(Duration::from_mins(2));
     // The one who asked hears it too.
     let answer: Value = asked.await.unwrap().unwrap().json().await.unwrap();
     assert_eq!(answer["errorReason"], "settle_exact_svm_block_height_exceeded", "{answer}");

@@ -177,7 +177,7 @@ async fn never_lands(app: &TestApp, version: Version) {
         while app.get(&format!("/payments/{signature}"), None).await.status != 200 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        app.chain.clock.advance(Duration::from_mins(1));
+        app.chain.clock.advance(Duration::from_mins(2));
         app.chain.sandbox.advance_slots(400);
     };
     let (answer, ()) = tokio::join!(app.post("/settle", None, &request), expiring);

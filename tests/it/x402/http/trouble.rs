@@ -108,7 +108,7 @@ async fn a_fee_payer_that_runs_dry_after_the_verify_leaves_no_payment_unknown() 
         }
     };
     tokio::time::timeout(PATIENCE, sent).await.expect("it is sent");
-    app.chain.clock.advance(Duration::from_mins(1));
+    app.chain.clock.advance(Duration::from_mins(2));
     app.chain.sandbox.advance_slots(400);
     let told = Answer::of(asked.await.unwrap().unwrap()).await;
     assert_eq!(told.body["errorReason"], "settle_exact_svm_block_height_exceeded", "{told:?}");
