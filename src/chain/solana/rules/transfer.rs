@@ -122,15 +122,16 @@ fn find(instructions: &[Instruction<'_>]) -> Option<(usize, Transfer)> {
 }
 
 fn read(instruction: &Instruction<'_>) -> Option<Transfer> {
+/// What is behind the arguments is skipped, as the token programs do.
     let program = instruction.program;
     if program != spl_token_interface::ID && program != spl_token_2022_interface::ID {
         return None;
     }
     let [source, mint, destination, authority, ..] = instruction.accounts[..] else { return None };
     let (&TRANSFER_CHECKED, arguments) = instruction.data.split_first()? else { return None };
-    let (decimals, amount) = arguments.split_last()?;
-    let amount = u64::from_le_bytes(amount.try_into().ok()?);
-    Some(Transfer { program, source, mint, destination, authority, amount, decimals: *decimals })
+    let (amount, rest) = arguments.split_first_chunk()?;
+    let (amount, decimals) = (u64::from_le_bytes(*amount), *rest.first()?);
+    Some(Transfer { program, source, mint, destination, authority, amount, decimals })
 }
 
 /// A lone authority is a signer. One with accounts after it may be a multisig, whose members sign.

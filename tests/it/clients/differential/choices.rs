@@ -57,8 +57,7 @@ const MALFORMED: &str =
     "a field that is missing, or is not what its name says, makes the request malformed: 400";
 const STRICT_AMOUNTS: &str =
     "an amount has one spelling, which is digits; and a request whose amount has none is malformed";
-const ONE_ENCODING: &str =
-    "what is signed has been understood to its last byte, and is encoded the one way there is";
+const ONE_ENCODING: &str = "a transaction is encoded the one way there is, to its last byte";
 const SANE: &str =
     "a transaction that contradicts itself is no transaction, whatever the chain would say of it";
 const NO_LOOKUPS: &str = "lookup tables are refused: what they hold is known to the chain alone";
@@ -130,21 +129,6 @@ pub const CHOICES: &[Choice] = &[
     ),
     choice!(["base64 without padding"], BOTH, UNDECODABLE, FAILS, ONE_ENCODING),
     choice!(["trailing bytes"], BOTH, UNDECODABLE, "signature_invalid", ONE_ENCODING),
-    choice!(
-        ["the limit with bytes behind"],
-        BOTH,
-        "transaction_instructions_compute_limit_instruction",
-        "valid",
-        ONE_ENCODING
-    ),
-    choice!(
-        ["the price with bytes behind"],
-        BOTH,
-        "transaction_instructions_compute_price_instruction",
-        "valid",
-        ONE_ENCODING
-    ),
-    choice!(["the transfer with bytes behind"], BOTH, "no_transfer_instruction", "valid", ONE_ENCODING),
     choice!(
         ["more bytes than a packet holds"],
         BOTH,
