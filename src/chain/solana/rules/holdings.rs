@@ -24,7 +24,7 @@ impl Rules {
     #[must_use]
     pub fn explain(&self, payment: &CheckedPayment, holdings: &Holdings<'_>) -> Option<Refusal> {
         if let Err(refusal) = self.check_mint(payment, holdings.mint) {
-            return Some(refusal);
+            return Some(Refusal { reason: Reason::SimulationFailed, ..refusal });
         }
         let message = self
             .source_problem(payment, holdings.source)

@@ -260,14 +260,15 @@ async fn version_1_transaction() {
     }
 }
 
-/// Mints whose transfers do not do what they say: neither is seen by simulating.
+/// Mints whose transfers do not do what they say: simulating shows no fee, and a hook only where its program is missing.
 #[tokio::test]
 async fn transfer_fee_and_transfer_hook_mints() {
     let purse = Purse::open().await;
     let fee = TransferFee { basis_points: 100, maximum: u64::MAX };
-    for (transfer_fee, transfer_hook, words) in [
-        (Some(fee), None, "withholds a fee"),
-        (None, Some(Pubkey::new_unique()), "runs a program of its issuer"),
+    let fails = "invalid_exact_svm_transaction_simulation_failed";
+    for (transfer_fee, transfer_hook, reason, words) in [
+        (Some(fee), None, "invalid_exact_svm_payload_mint_mismatch", "withholds a fee"),
+        (None, Some(Pubkey::new_unique()), fails, "runs a program of its issuer"),
     ] {
         let order = of_mint(&purse, MintSpec { transfer_fee, transfer_hook, ..PLAIN });
         purse.refuses_order(&order, "invalid_exact_svm_payload_mint_mismatch", words).await;
@@ -296,7 +297,7 @@ fn of_mint(purse: &Purse, spec: MintSpec) -> Order {
 async fn a_mint_with_the_most_decimals_there_can_be() {
     let purse = Purse::open().await;
     let order = of_mint(&purse, MintSpec { decimals: u8::MAX, ..PLAIN });
-    purse.refuses_order(&order, "invalid_exact_svm_payload_mint_mismatch", "has 255 decimals").await;
+    purse.refuses_order(&order, "invalid_exact_svm_transaction_simulation_failed", "has 255 decimals").await;
 }
 
 /// Nobody but the fee payer signs for it, and what stands in its place is no part of the payment.
