@@ -159,18 +159,18 @@ impl Facilitator {
         if can_pay { Ok(()) } else { Err(Undecided::FeePayerShort(fee_payer)) }
     }
 
-    /// Rule 20, and what the mint says: one round trip, in which the accounts that explain a failure are read too.
+    /// Rule 20, and what the mint and the token accounts say: one round trip, in which those are read too.
     pub(super) async fn look_ahead(&self, payment: &CheckedPayment) -> Judged<()> {
         let simulation = self.simulator.simulate(&payment.transaction, &payment.holdings()).await?;
         let Simulation { failure, accounts, .. } = simulation;
         let [mint, source, destination] = [0, 1, 2].map(|index| accounts.get(index).and_then(Option::as_ref));
         let Some(failure) = failure else {
-            return Ok(self.rules.check_mint(payment, mint));
+            return Ok(self.rules.check_holdings(payment, &holdings));
         };
-        let holdings = Holdings { mint, source, destination };
         let refused = |message: String| Refusal::new(Reason::SimulationFailed, message).by(payment.payer);
         Ok(Err(match failure.kind {
             FailureKind::FeePayerShort => {
+        let holdings = Holdings { mint, source, destination };
                 self.fees_changed();
                 return Err(Undecided::FeePayerShort(payment.fee_payer));
             }

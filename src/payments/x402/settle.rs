@@ -98,6 +98,33 @@ impl Facilitator {
 
     /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
     /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
+    /// What the rules refuse now they may have let through before: the service had another fee payer then, or wider bounds.
+    /// What is in the books is told from there, as ever.
+    async fn told_before(
+        &self,
+        request: &X402Request,
+        caller: Option<&Caller>,
+        refusal: Refusal,
+    ) -> Result<Told, Undecided> {
+        let Some(message) = message_sha256(&request.payload.transaction).map(MessageHash) else {
+            return Ok(Told::Failed(refusal, None));
+        };
+        let terms = TermsHash(request.fingerprint());
+        let Claimed::Booked(record) = self.settlements.look_up(&message, &terms).await? else {
+            return Ok(Told::Failed(refusal, None));
+        };
+        let settled = self.settlements.settle(message, terms, || ready(Err(refusal.clone()))).await;
+        match settled {
+            Settled::Refused(refusal) => Ok(Told::Failed(refusal, None)),
+            Settled::Answered(answer) => {
+                if let (Some(caller), true) = (caller, answer.is_booked()) {
+                    self.adopt(message, terms, caller).await;
+                }
+                told(answer, record.payer, caller.is_some())
+            }
+        }
+    }
+
     async fn adopt(&self, passed: &Passed, caller: &Caller) {
         let adopting = self.settlements.adopt(&passed.message, &passed.terms, &caller.user);
         match timeout(ADOPT_TIMEOUT, adopting).await {
@@ -137,10 +164,9 @@ impl Facilitator {
 
     fn sign(&self, request: &X402Request, passed: &Passed, caller: Option<&Caller>) -> Judged<NewSettlement> {
         let payment = &passed.payment;
-        let Some((signing, pay_to)) = self.signing.as_ref().zip(request.requirements.pay_to.parse().ok())
-        else {
-            // The rules have seen to both.
-            let message = "the payment is made for another fee payer or no wallet";
+        let Some(signing) = &self.signing else {
+            // The rules have seen to it.
+            let message = "the payment is made for another fee payer";
             return Ok(Err(Refusal::new(Reason::FeePayerNotManaged, message).by(payment.payer)));
         };
         let signed = signing.fee_payers.sign(payment.transaction.clone())?;
@@ -152,7 +178,7 @@ impl Facilitator {
             signature: signed.signatures.first().copied().unwrap_or_default(),
             fee_payer: payment.fee_payer,
             payer: payment.payer,
-            pay_to,
+            pay_to: payment.pay_to,
             asset: payment.mint,
             currency: self.rules.currency_of(&payment.mint),
             amount: passed.amount,
