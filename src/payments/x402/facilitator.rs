@@ -19,9 +19,11 @@ use crate::{
     },
     metrics::Metrics,
     money::Amount,
-    payments::settlement::{MessageHash, Settlements, TermsHash},
+    payments::settlement::{Claimed, Ending, MessageHash, SettlementState, Settlements, TermsHash},
     store_error::StoreError,
 };
+
+const LANDED: &str = "the transaction has landed before: it cannot pay a second time";
 
 /// Why nothing could be decided. Nothing was signed.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +135,9 @@ impl Facilitator {
         }
         if let Some(agent) = &agent
             && let Err(refusal) = self.hold(agent, request, &passed).await?
+        if let Err(refusal) = self.check_unsettled(&passed).await? {
+            return Ok(Err(refusal));
+        }
         {
             self.blame(&agent.id, passed.message).await;
             return Ok(Err(refusal));
@@ -178,9 +183,7 @@ impl Facilitator {
                 "the transaction's blockhash {} is expired or unknown: build and sign the payment anew",
                 payment.blockhash
             )),
-            FailureKind::AlreadyLanded => {
-                refused("the transaction has landed before: it cannot pay a second time".to_owned())
-            }
+            FailureKind::AlreadyLanded => refused(LANDED.to_owned()),
             FailureKind::Other => self
                 .rules
                 .explain(payment, &holdings)
@@ -190,6 +193,27 @@ impl Facilitator {
 
     /// Has the fee payers' balances read soon.
     pub(super) fn fees_changed(&self) {
+    /// What the books know to be over is not good any more, whatever a node that lags behind says of it.
+    async fn check_unsettled(&self, passed: &Passed) -> Judged<()> {
+        let booked = self.settlements.look_up(&passed.message, &passed.terms).await?;
+        let message = match booked {
+            Claimed::Booked(record) => match record.state {
+                SettlementState::Pending => return Ok(Ok(())),
+                SettlementState::Ended(Ending::Expired) => {
+                    "the transaction was sent before, did not land in time and never will: build and sign the payment anew"
+                }
+                SettlementState::Ended(_) => LANDED,
+            },
+            Claimed::OtherTerms => {
+                let message = "this transaction is another payment's: it was or is being settled for other requirements";
+                let refusal = Refusal::new(Reason::DuplicateSettlement, message);
+                return Ok(Err(refusal.by(passed.payment.payer)));
+            }
+            Claimed::Fresh | Claimed::Verifying => return Ok(Ok(())),
+        };
+        Ok(Err(Refusal::new(Reason::SimulationFailed, message).by(passed.payment.payer)))
+    }
+
         if let Some(signing) = &self.signing {
             signing.funds.changed();
         }

@@ -1,7 +1,8 @@
 //! Settling: verified again, signed, and then in the hands of [`payments::settlement`](crate::payments::settlement).
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
+use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use tokio::time::{Instant, timeout};
 
@@ -16,12 +17,13 @@ use crate::{
         funds::FeePayerFunds,
         hints::{Hint, LandingHints, Watched},
         solana::{
-            rules::{Reason, Refusal},
+            rules::{Reason, Refusal, message_sha256},
             signer::FeePayers,
         },
     },
     payments::settlement::{
-        Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState, WITHOUT_KEY,
+        Answer, Cap, Claimed, Ending, MessageHash, NewSettlement, Record, Settled, SettlementState,
+        TermsHash, WITHOUT_KEY,
     },
 };
 
@@ -68,7 +70,7 @@ impl Facilitator {
     async fn told(&self, request: &X402Request, caller: Option<&Caller>) -> Result<Told, Undecided> {
         let passed = match self.free_checks(request) {
             Ok(passed) => passed,
-            Err(refusal) => return Ok(Told::Failed(refusal, None)),
+            Err(refusal) => return self.told_before(request, caller, refusal).await,
         };
         // For as long as somebody waits for the outcome of what is journalled here.
         let mut watched = None;
@@ -78,7 +80,7 @@ impl Facilitator {
         if let (None, Some(caller), Settled::Answered(answer)) = (&watched, caller, &settled)
             && answer.is_booked()
         {
-            self.adopt(&passed, caller).await;
+            self.adopt(passed.message, passed.terms, caller).await;
         }
         let told = match settled {
             Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
@@ -89,7 +91,7 @@ impl Facilitator {
                 {
                     self.blame(&agent.id, passed.message).await;
                 }
-                told(answer, &passed, caller.is_some())?
+                told(answer, passed.payment.payer, caller.is_some())?
             }
         };
         self.fees_changed();
@@ -125,8 +127,10 @@ impl Facilitator {
         }
     }
 
-    async fn adopt(&self, passed: &Passed, caller: &Caller) {
-        let adopting = self.settlements.adopt(&passed.message, &passed.terms, &caller.user);
+    /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
+    /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
+    async fn adopt(&self, message: MessageHash, terms: TermsHash, caller: &Caller) {
+        let adopting = self.settlements.adopt(&message, &terms, &caller.user);
         match timeout(ADOPT_TIMEOUT, adopting).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
@@ -219,9 +223,9 @@ impl Told {
     }
 }
 
-fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecided> {
+fn told(answer: Answer, payer: Pubkey, has_key: bool) -> Result<Told, Undecided> {
     let failed = |reason, message: &'static str, signature| {
-        Ok(Told::Failed(Refusal::new(reason, message).by(passed.payment.payer), signature))
+        Ok(Told::Failed(Refusal::new(reason, message).by(payer), signature))
     };
     match answer {
         Answer::Ended(record) => Ok(ended(record)),
@@ -253,7 +257,7 @@ fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecide
             "the transaction fees that this service pays a day are used up: try again after midnight UTC",
             None,
         ),
-        Answer::NotAdmitted(why) => Ok(Told::Failed(not_admitted(why).by(passed.payment.payer), None)),
+        Answer::NotAdmitted(why) => Ok(Told::Failed(not_admitted(why).by(payer), None)),
         Answer::Busy => Err(Undecided::Busy),
         Answer::Refused | Answer::Unavailable => Err(Undecided::Unavailable),
     }
