@@ -89,9 +89,11 @@ impl Facilitator {
     /// What `/supported` says.
     #[must_use]
     pub fn supported(&self) -> Supported {
-        let fee_payers: Vec<Pubkey> =
-            self.signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
-        Supported::new(self.network, &fee_payers)
+        let Some(signing) = &self.signing else { return Supported::new(self.network, None, &[]) };
+        let fee_payers: Vec<Pubkey> = signing.fee_payers.addresses().collect();
+        // Where all are short the first stands, and is what 503 names.
+        let able = fee_payers.iter().find(|fee_payer| signing.funds.allow_settling(fee_payer));
+        Supported::new(self.network, able.or(fee_payers.first()), &fee_payers)
     }
 
     /// Judges a payment and signs nothing. What the caller's agent is about to pay is held of its limits for a while.
