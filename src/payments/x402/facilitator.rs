@@ -135,11 +135,11 @@ impl Facilitator {
         if let Err(refusal) = self.look_ahead(&passed.payment).await? {
             return Ok(Err(refusal));
         }
-        if let Some(agent) = &agent
-            && let Err(refusal) = self.hold(agent, request, &passed).await?
         if let Err(refusal) = self.check_unsettled(&passed).await? {
             return Ok(Err(refusal));
         }
+        if let Some(agent) = &agent
+            && let Err(refusal) = self.hold(agent, request, &passed).await?
         {
             self.blame(&agent.id, passed.message).await;
             return Ok(Err(refusal));
@@ -171,13 +171,13 @@ impl Facilitator {
         let simulation = self.simulator.simulate(&payment.transaction, &payment.holdings()).await?;
         let Simulation { failure, accounts, .. } = simulation;
         let [mint, source, destination] = [0, 1, 2].map(|index| accounts.get(index).and_then(Option::as_ref));
+        let holdings = Holdings { mint, source, destination };
         let Some(failure) = failure else {
             return Ok(self.rules.check_holdings(payment, &holdings));
         };
         let refused = |message: String| Refusal::new(Reason::SimulationFailed, message).by(payment.payer);
         Ok(Err(match failure.kind {
             FailureKind::FeePayerShort => {
-        let holdings = Holdings { mint, source, destination };
                 self.fees_changed();
                 return Err(Undecided::FeePayerShort(payment.fee_payer));
             }
@@ -193,8 +193,6 @@ impl Facilitator {
         }))
     }
 
-    /// Has the fee payers' balances read soon.
-    pub(super) fn fees_changed(&self) {
     /// What the books know to be over is not good any more, whatever a node that lags behind says of it.
     async fn check_unsettled(&self, passed: &Passed) -> Judged<()> {
         let booked = self.settlements.look_up(&passed.message, &passed.terms).await?;
@@ -216,6 +214,8 @@ impl Facilitator {
         Ok(Err(Refusal::new(Reason::SimulationFailed, message).by(passed.payment.payer)))
     }
 
+    /// Has the fee payers' balances read soon.
+    pub(super) fn fees_changed(&self) {
         if let Some(signing) = &self.signing {
             signing.funds.changed();
         }

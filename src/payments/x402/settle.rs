@@ -98,8 +98,6 @@ impl Facilitator {
         Ok(told)
     }
 
-    /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
-    /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
     /// What the rules refuse now they may have let through before: the service had another fee payer then, or wider bounds.
     /// What is in the books is told from there, as ever.
     async fn told_before(
@@ -187,7 +185,7 @@ impl Facilitator {
             currency: self.rules.currency_of(&payment.mint),
             amount: passed.amount,
             network: self.network,
-            resource: request.resource().map(str::to_owned),
+            resource: request.kept_resource(),
             owner: caller.map(|caller| caller.user.clone()),
             agent: None,
             key_id: Some(caller.map_or_else(|| WITHOUT_KEY.to_owned(), |caller| caller.key_id.clone())),

@@ -93,7 +93,6 @@ pub const CHOICES: &[Choice] = &[
         MALFORMED
     ),
     choice!(["no scheme and no network in the payload"], V2, "invalid_payload", "thrown", MALFORMED),
-    choice!(["no time limit"], BOTH, "invalid_payload", "valid", MALFORMED),
     choice!(
         [
             "the right amount in hexadecimal",
