@@ -227,6 +227,13 @@ pub const CHOICES: &[Choice] = &[
         "a transfer from an account to itself moves nothing"
     ),
     choice!(
+        ["the recipient's own money"],
+        BOTH,
+        "recipient_mismatch",
+        "valid",
+        "a transfer between two accounts of the recipient's leaves it with what it had"
+    ),
+    choice!(
         ["a memo that is too long"],
         BOTH,
         "memo_mismatch",
