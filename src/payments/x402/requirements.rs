@@ -83,8 +83,8 @@ impl Requirements {
         let asset = errors.required(&field("asset"), members.asset, address);
         let pay_to = errors.required(&field("payTo"), members.pay_to, address);
         // Version 2 leaves it to extensions what a `resource` here would be.
-        let resource = members.resource.filter(|_| version == Version::V1);
-        let resource = errors.optional(&field("resource"), resource, string);
+        let raw = members.resource.filter(|_| version == Version::V1);
+        let resource = errors.optional(&field("resource"), raw, resource);
         let (fee_payer, memo) = read_extra(&section.inner("extra"), members.extra, errors);
         Some(Self {
             scheme: scheme?,
@@ -148,8 +148,17 @@ fn address(raw: &RawValue, on_solana: bool) -> Result<String, String> {
     if on_solana { Ok(input::public_key(raw).map(|key: Pubkey| key.to_string())?) } else { name(raw) }
 }
 
-/// Of any length: a URL has its query in it, and the body is bounded.
-pub(super) fn string(raw: &RawValue) -> Result<String, &'static str> {
+/// Of any length: a URL has its query in it, and the body is bounded. Control characters are in no URL, and clients read
+/// them differently.
+pub(super) fn resource(raw: &RawValue) -> Result<String, &'static str> {
+    let resource = string(raw)?;
+    if resource.chars().any(char::is_control) {
+        return Err("must not contain control characters");
+    }
+    Ok(resource)
+}
+
+fn string(raw: &RawValue) -> Result<String, &'static str> {
     serde_json::from_str(raw.get()).map_err(|_| "must be a string")
 }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Version,
-    requirements::{Requirements, is_solana, name, string},
+    requirements::{self, Requirements, is_solana, name},
     section::Section,
 };
 use crate::{
@@ -294,7 +294,7 @@ fn read_transaction(
 
 fn read_resource(section: &Section, raw: Option<&RawValue>, errors: &mut FieldErrors) -> Option<String> {
     let resource: Resource = section.optional(raw, errors)?;
-    errors.optional(&section.field("url"), resource.url, string)
+    errors.optional(&section.field("url"), resource.url, requirements::resource)
 }
 
 /// Padded or not: both are in use.

@@ -310,6 +310,9 @@ fn a_resource_may_be_of_any_length() {
         }
         let absent = parse(&set(body.clone(), pointer, json!(null))).unwrap();
         assert_ne!(with("").fingerprint(), absent.fingerprint());
+        for wrong in ["https://shop.example/cats\n", "https://shop.example/\tdogs", "\u{7f}"] {
+            assert_eq!(fields(&set(body.clone(), pointer, json!(wrong))), [pointer[1..].replace('/', ".")]);
+        }
     }
 }
 
