@@ -52,7 +52,7 @@ impl fmt::Debug for FeePayers {
 }
 
 impl FeePayers {
-    /// The first one is advertised; payments made for any of them are accepted.
+    /// The first one that can pay is advertised; payments made for any of them are accepted.
     ///
     /// # Errors
     /// When there is none, or too many, or one twice.
@@ -71,13 +71,13 @@ impl FeePayers {
         Ok(Self { keys: keys.into() })
     }
 
-    /// The one that buyers are told of.
+    /// The one that buyers are told of while it can pay.
     #[must_use]
     pub fn advertised(&self) -> Pubkey {
         self.keys[0].pubkey()
     }
 
-    /// All of them, the advertised one first.
+    /// All of them, in the order they are advertised in.
     pub fn addresses(&self) -> impl Iterator<Item = Pubkey> {
         self.keys.iter().map(Keypair::pubkey)
     }

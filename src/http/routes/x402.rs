@@ -26,7 +26,7 @@ use crate::{
 
 /// What can be paid through this service.
 ///
-/// One fee payer is advertised, for a while the same; payments made for any of `signers` are accepted. Without a fee payer
+/// One fee payer is advertised, the same for as long as it can pay; payments made for any of `signers` are accepted. Without one
 /// nothing is supported.
 #[utoipa::path(
     get,

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Engine, Journalled, MessageHash, NewSettlement, Now, Policy, Record, RequestNumber, Settled,
-    SettlementStore, TermsHash,
+    Answer, Claimed, Engine, Journalled, MessageHash, NewSettlement, Now, Policy, Record, RequestNumber,
+    Settled, SettlementStore, TermsHash,
     engine::{Effect, Event},
     run::Runner,
 };
@@ -175,6 +175,14 @@ impl Settlements {
     /// When the database does not answer.
     pub async fn find(&self, signature: &Signature) -> Result<Option<Record>, StoreError> {
         self.store.find(signature).await
+    }
+
+    /// Whether a message is in the books, and how it stands there: [`Claimed::Verifying`] where it is not.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn look_up(&self, message: &MessageHash, terms: &TermsHash) -> Result<Claimed, StoreError> {
+        self.store.look_up(message, terms).await
     }
 
     /// Enters a settlement that was asked for without an API key under this user; whether it was nobody's till then.

@@ -94,6 +94,12 @@ pub trait SettlementStore: std::fmt::Debug + Send + Sync {
     /// When the database did not confirm it. The claim may be there all the same.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
 
+    /// What a claim would be told of what is journalled, with nothing claimed; else [`Claimed::Verifying`].
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn look_up(&self, message: &MessageHash, terms: &TermsHash) -> Result<Claimed, StoreError>;
+
     /// Gives a claim up; whether it was there to be given up. It is not when the attempt has journalled.
     ///
     /// # Errors

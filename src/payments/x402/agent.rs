@@ -72,7 +72,7 @@ impl Facilitator {
             agent: agent.id.clone(),
             unit: self.unit(passed),
             amount: passed.amount,
-            resource: request.resource().map(str::to_owned),
+            resource: request.kept_resource(),
             at,
         };
         Ok(match self.agents.store.hold(&hold, at + HOLD_LIFETIME).await? {

@@ -19,9 +19,11 @@ use crate::{
     },
     metrics::Metrics,
     money::Amount,
-    payments::settlement::{MessageHash, Settlements, TermsHash},
+    payments::settlement::{Claimed, Ending, MessageHash, SettlementState, Settlements, TermsHash},
     store_error::StoreError,
 };
+
+const LANDED: &str = "the transaction has landed before: it cannot pay a second time";
 
 /// Why nothing could be decided. Nothing was signed.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +89,11 @@ impl Facilitator {
     /// What `/supported` says.
     #[must_use]
     pub fn supported(&self) -> Supported {
-        let fee_payers: Vec<Pubkey> =
-            self.signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
-        Supported::new(self.network, &fee_payers)
+        let Some(signing) = &self.signing else { return Supported::new(self.network, None, &[]) };
+        let fee_payers: Vec<Pubkey> = signing.fee_payers.addresses().collect();
+        // Where all are short the first stands, and is what 503 names.
+        let able = fee_payers.iter().find(|fee_payer| signing.funds.allow_settling(fee_payer));
+        Supported::new(self.network, able.or(fee_payers.first()), &fee_payers)
     }
 
     /// Judges a payment and signs nothing. What the caller's agent is about to pay is held of its limits for a while.
@@ -131,6 +135,9 @@ impl Facilitator {
         if let Err(refusal) = self.look_ahead(&passed.payment).await? {
             return Ok(Err(refusal));
         }
+        if let Err(refusal) = self.check_unsettled(&passed).await? {
+            return Ok(Err(refusal));
+        }
         if let Some(agent) = &agent
             && let Err(refusal) = self.hold(agent, request, &passed).await?
         {
@@ -159,15 +166,15 @@ impl Facilitator {
         if can_pay { Ok(()) } else { Err(Undecided::FeePayerShort(fee_payer)) }
     }
 
-    /// Rule 20, and what the mint says: one round trip, in which the accounts that explain a failure are read too.
+    /// Rule 20, and what the mint and the token accounts say: one round trip, in which those are read too.
     pub(super) async fn look_ahead(&self, payment: &CheckedPayment) -> Judged<()> {
         let simulation = self.simulator.simulate(&payment.transaction, &payment.holdings()).await?;
         let Simulation { failure, accounts, .. } = simulation;
         let [mint, source, destination] = [0, 1, 2].map(|index| accounts.get(index).and_then(Option::as_ref));
-        let Some(failure) = failure else {
-            return Ok(self.rules.check_mint(payment, mint));
-        };
         let holdings = Holdings { mint, source, destination };
+        let Some(failure) = failure else {
+            return Ok(self.rules.check_holdings(payment, &holdings));
+        };
         let refused = |message: String| Refusal::new(Reason::SimulationFailed, message).by(payment.payer);
         Ok(Err(match failure.kind {
             FailureKind::FeePayerShort => {
@@ -178,14 +185,33 @@ impl Facilitator {
                 "the transaction's blockhash {} is expired or unknown: build and sign the payment anew",
                 payment.blockhash
             )),
-            FailureKind::AlreadyLanded => {
-                refused("the transaction has landed before: it cannot pay a second time".to_owned())
-            }
+            FailureKind::AlreadyLanded => refused(LANDED.to_owned()),
             FailureKind::Other => self
                 .rules
                 .explain(payment, &holdings)
                 .unwrap_or_else(|| refused(format!("the transaction would fail: {failure}"))),
         }))
+    }
+
+    /// What the books know to be over is not good any more, whatever a node that lags behind says of it.
+    async fn check_unsettled(&self, passed: &Passed) -> Judged<()> {
+        let booked = self.settlements.look_up(&passed.message, &passed.terms).await?;
+        let message = match booked {
+            Claimed::Booked(record) => match record.state {
+                SettlementState::Pending => return Ok(Ok(())),
+                SettlementState::Ended(Ending::Expired) => {
+                    "the transaction was sent before, did not land in time and never will: build and sign the payment anew"
+                }
+                SettlementState::Ended(_) => LANDED,
+            },
+            Claimed::OtherTerms => {
+                let message = "this transaction is another payment's: it was or is being settled for other requirements";
+                let refusal = Refusal::new(Reason::DuplicateSettlement, message);
+                return Ok(Err(refusal.by(passed.payment.payer)));
+            }
+            Claimed::Fresh | Claimed::Verifying => return Ok(Ok(())),
+        };
+        Ok(Err(Refusal::new(Reason::SimulationFailed, message).by(passed.payment.payer)))
     }
 
     /// Has the fee payers' balances read soon.

@@ -194,9 +194,9 @@ impl Serialize for Signers {
 }
 
 impl Supported {
-    /// `fee_payers` are all whose keys the service holds, the advertised one first. Without any, nothing is served.
+    /// `fee_payers` are all whose keys the service holds. Without one to advertise, nothing is served.
     #[must_use]
-    pub fn new(network: Network, fee_payers: &[Pubkey]) -> Self {
+    pub fn new(network: Network, advertised: Option<&Pubkey>, fee_payers: &[Pubkey]) -> Self {
         let kind = |version: Version, fee_payer: &Pubkey| SupportedKind {
             version: version.number(),
             scheme: "exact",
@@ -207,9 +207,8 @@ impl Supported {
             },
         };
         // Servers that take the first kind that fits know version 2 mostly.
-        let kinds = fee_payers
-            .first()
-            .map(|fee_payer| [Version::V2, Version::V1].map(|version| kind(version, fee_payer)));
+        let kinds =
+            advertised.map(|fee_payer| [Version::V2, Version::V1].map(|version| kind(version, fee_payer)));
         Self {
             kinds: kinds.into_iter().flatten().collect(),
             extensions: [],

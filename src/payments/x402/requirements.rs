@@ -1,4 +1,4 @@
-//! What a merchant asks for, as it arrives in JSON; in version 2 also what the buyer says it has accepted.
+//! What a merchant asks for, as it arrives in JSON. What decides nothing about the payment is not looked at.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,8 +10,6 @@ use crate::input::{self, FieldErrors};
 
 /// Longest name of a scheme or a network, and longest address, in bytes.
 pub(super) const MAX_NAME: usize = 128;
-/// Longest `resource`, in bytes.
-pub(super) const MAX_RESOURCE: usize = 2_048;
 /// Longest `extra.memo` that is read; the rules accept less.
 const MAX_MEMO: usize = 4_096;
 
@@ -26,12 +24,11 @@ pub struct Requirements {
     pub asset: String,
     /// A public key where the network is one of Solana's.
     pub pay_to: String,
-    pub max_timeout_seconds: u32,
     /// `extra.feePayer`; `None` also where it is no string or an empty one, which is for the rules to refuse.
     pub fee_payer: Option<String>,
     /// `extra.memo`; an empty one is none.
     pub memo: Option<String>,
-    /// What is paid for; version 1 says it here, version 2 in the payload.
+    /// What is paid for, of any length; version 1 says it here, version 2 in the payload.
     pub resource: Option<String>,
 }
 
@@ -50,8 +47,6 @@ struct Members<'a> {
     asset: Option<&'a RawValue>,
     #[serde(borrow)]
     pay_to: Option<&'a RawValue>,
-    #[serde(borrow)]
-    max_timeout_seconds: Option<&'a RawValue>,
     #[serde(borrow)]
     extra: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -87,11 +82,9 @@ impl Requirements {
         let address = |raw: &RawValue| address(raw, on_solana);
         let asset = errors.required(&field("asset"), members.asset, address);
         let pay_to = errors.required(&field("payTo"), members.pay_to, address);
-        let max_timeout_seconds =
-            errors.required(&field("maxTimeoutSeconds"), members.max_timeout_seconds, seconds);
         // Version 2 leaves it to extensions what a `resource` here would be.
-        let resource = members.resource.filter(|_| version == Version::V1);
-        let resource = errors.optional(&field("resource"), resource, |raw| input::text(raw, MAX_RESOURCE));
+        let raw = members.resource.filter(|_| version == Version::V1);
+        let resource = errors.optional(&field("resource"), raw, resource);
         let (fee_payer, memo) = read_extra(&section.inner("extra"), members.extra, errors);
         Some(Self {
             scheme: scheme?,
@@ -99,7 +92,6 @@ impl Requirements {
             amount: amount?,
             asset: asset?,
             pay_to: pay_to?,
-            max_timeout_seconds: max_timeout_seconds?,
             fee_payer,
             memo,
             resource,
@@ -156,8 +148,22 @@ fn address(raw: &RawValue, on_solana: bool) -> Result<String, String> {
     if on_solana { Ok(input::public_key(raw).map(|key: Pubkey| key.to_string())?) } else { name(raw) }
 }
 
+/// Of any length: a URL has its query in it, and the body is bounded. Control characters are in no URL, and clients read
+/// them differently.
+pub(super) fn resource(raw: &RawValue) -> Result<String, &'static str> {
+    let resource = string(raw)?;
+    if resource.chars().any(char::is_control) {
+        return Err("must not contain control characters");
+    }
+    Ok(resource)
+}
+
+fn string(raw: &RawValue) -> Result<String, &'static str> {
+    serde_json::from_str(raw.get()).map_err(|_| "must be a string")
+}
+
 fn memo(raw: &RawValue) -> Result<String, &'static str> {
-    let memo: String = serde_json::from_str(raw.get()).map_err(|_| "must be a string")?;
+    let memo = string(raw)?;
     if memo.len() > MAX_MEMO { Err("must be at most 256 bytes long") } else { Ok(memo) }
 }
 
@@ -168,8 +174,4 @@ fn atomic_units(raw: &RawValue) -> Result<u64, &'static str> {
     let text: String = serde_json::from_str(raw.get()).map_err(|_| RIGHT)?;
     let units: u64 = text.parse().map_err(|_| RIGHT)?;
     if units.to_string() == text { Ok(units) } else { Err(RIGHT) }
-}
-
-fn seconds(raw: &RawValue) -> Result<u32, &'static str> {
-    raw.get().parse().ok().filter(|seconds| *seconds > 0).ok_or("must be a positive whole number of seconds")
 }

@@ -52,16 +52,24 @@ pub struct PayloadV2 {
     pub x402_version: u8,
     /// What is paid for.
     pub resource: Option<ResourceV2>,
-    /// The requirements the buyer chose.
-    pub accepted: RequirementsV2,
+    pub accepted: Accepted,
     pub payload: Signed,
+}
+
+/// The requirements that the buyer chose. Whatever else is in there, the server's own decide.
+#[derive(Debug, ToSchema)]
+#[schema(as = X402Accepted)]
+pub struct Accepted {
+    #[schema(example = "exact", min_length = 1, max_length = 128)]
+    pub scheme: String,
+    #[schema(example = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", min_length = 1, max_length = 128)]
+    pub network: String,
 }
 
 /// What is paid for.
 #[derive(Debug, ToSchema)]
 #[schema(as = X402Resource)]
 pub struct ResourceV2 {
-    #[schema(min_length = 1, max_length = 2048)]
     pub url: Option<String>,
 }
 
@@ -108,8 +116,9 @@ pub struct RequirementsV2 {
     /// The wallet to be paid, which needs a token account for the mint.
     #[schema(value_type = schema::PublicKey)]
     pub pay_to: String,
-    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
-    pub max_timeout_seconds: u32,
+    /// Anything: nothing depends on it.
+    #[schema(value_type = Option<serde_json::Value>, example = 60)]
+    pub max_timeout_seconds: Option<u32>,
     pub extra: Option<Extra>,
 }
 
@@ -131,10 +140,10 @@ pub struct RequirementsV1 {
     /// The wallet to be paid, which needs a token account for the mint.
     #[schema(value_type = schema::PublicKey)]
     pub pay_to: String,
-    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
-    pub max_timeout_seconds: u32,
+    /// Anything: nothing depends on it.
+    #[schema(value_type = Option<serde_json::Value>, example = 60)]
+    pub max_timeout_seconds: Option<u32>,
     /// What is paid for.
-    #[schema(min_length = 1, max_length = 2048)]
     pub resource: Option<String>,
     pub extra: Option<Extra>,
 }

@@ -1,7 +1,8 @@
 //! Settling: verified again, signed, and then in the hands of [`payments::settlement`](crate::payments::settlement).
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
+use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use tokio::time::{Instant, timeout};
 
@@ -16,12 +17,13 @@ use crate::{
         funds::FeePayerFunds,
         hints::{Hint, LandingHints, Watched},
         solana::{
-            rules::{Reason, Refusal},
+            rules::{Reason, Refusal, message_sha256},
             signer::FeePayers,
         },
     },
     payments::settlement::{
-        Answer, Cap, Ending, NewSettlement, Record, Settled, SettlementState, WITHOUT_KEY,
+        Answer, Cap, Claimed, Ending, MessageHash, NewSettlement, Record, Settled, SettlementState,
+        TermsHash, WITHOUT_KEY,
     },
 };
 
@@ -68,7 +70,7 @@ impl Facilitator {
     async fn told(&self, request: &X402Request, caller: Option<&Caller>) -> Result<Told, Undecided> {
         let passed = match self.free_checks(request) {
             Ok(passed) => passed,
-            Err(refusal) => return Ok(Told::Failed(refusal, None)),
+            Err(refusal) => return self.told_before(request, caller, refusal).await,
         };
         // For as long as somebody waits for the outcome of what is journalled here.
         let mut watched = None;
@@ -78,7 +80,7 @@ impl Facilitator {
         if let (None, Some(caller), Settled::Answered(answer)) = (&watched, caller, &settled)
             && answer.is_booked()
         {
-            self.adopt(&passed, caller).await;
+            self.adopt(passed.message, passed.terms, caller).await;
         }
         let told = match settled {
             Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
@@ -89,17 +91,44 @@ impl Facilitator {
                 {
                     self.blame(&agent.id, passed.message).await;
                 }
-                told(answer, &passed, caller.is_some())?
+                told(answer, passed.payment.payer, caller.is_some())?
             }
         };
         self.fees_changed();
         Ok(told)
     }
 
+    /// What the rules refuse now they may have let through before: the service had another fee payer then, or wider bounds.
+    /// What is in the books is told from there, as ever.
+    async fn told_before(
+        &self,
+        request: &X402Request,
+        caller: Option<&Caller>,
+        refusal: Refusal,
+    ) -> Result<Told, Undecided> {
+        let Some(message) = message_sha256(&request.payload.transaction).map(MessageHash) else {
+            return Ok(Told::Failed(refusal, None));
+        };
+        let terms = TermsHash(request.fingerprint());
+        let Claimed::Booked(record) = self.settlements.look_up(&message, &terms).await? else {
+            return Ok(Told::Failed(refusal, None));
+        };
+        let settled = self.settlements.settle(message, terms, || ready(Err(refusal.clone()))).await;
+        match settled {
+            Settled::Refused(refusal) => Ok(Told::Failed(refusal, None)),
+            Settled::Answered(answer) => {
+                if let (Some(caller), true) = (caller, answer.is_booked()) {
+                    self.adopt(message, terms, caller).await;
+                }
+                told(answer, record.payer, caller.is_some())
+            }
+        }
+    }
+
     /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
     /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
-    async fn adopt(&self, passed: &Passed, caller: &Caller) {
-        let adopting = self.settlements.adopt(&passed.message, &passed.terms, &caller.user);
+    async fn adopt(&self, message: MessageHash, terms: TermsHash, caller: &Caller) {
+        let adopting = self.settlements.adopt(&message, &terms, &caller.user);
         match timeout(ADOPT_TIMEOUT, adopting).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
@@ -137,10 +166,9 @@ impl Facilitator {
 
     fn sign(&self, request: &X402Request, passed: &Passed, caller: Option<&Caller>) -> Judged<NewSettlement> {
         let payment = &passed.payment;
-        let Some((signing, pay_to)) = self.signing.as_ref().zip(request.requirements.pay_to.parse().ok())
-        else {
-            // The rules have seen to both.
-            let message = "the payment is made for another fee payer or no wallet";
+        let Some(signing) = &self.signing else {
+            // The rules have seen to it.
+            let message = "the payment is made for another fee payer";
             return Ok(Err(Refusal::new(Reason::FeePayerNotManaged, message).by(payment.payer)));
         };
         let signed = signing.fee_payers.sign(payment.transaction.clone())?;
@@ -152,12 +180,12 @@ impl Facilitator {
             signature: signed.signatures.first().copied().unwrap_or_default(),
             fee_payer: payment.fee_payer,
             payer: payment.payer,
-            pay_to,
+            pay_to: payment.pay_to,
             asset: payment.mint,
             currency: self.rules.currency_of(&payment.mint),
             amount: passed.amount,
             network: self.network,
-            resource: request.resource().map(str::to_owned),
+            resource: request.kept_resource(),
             owner: caller.map(|caller| caller.user.clone()),
             agent: None,
             key_id: Some(caller.map_or_else(|| WITHOUT_KEY.to_owned(), |caller| caller.key_id.clone())),
@@ -193,9 +221,9 @@ impl Told {
     }
 }
 
-fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecided> {
+fn told(answer: Answer, payer: Pubkey, has_key: bool) -> Result<Told, Undecided> {
     let failed = |reason, message: &'static str, signature| {
-        Ok(Told::Failed(Refusal::new(reason, message).by(passed.payment.payer), signature))
+        Ok(Told::Failed(Refusal::new(reason, message).by(payer), signature))
     };
     match answer {
         Answer::Ended(record) => Ok(ended(record)),
@@ -227,7 +255,7 @@ fn told(answer: Answer, passed: &Passed, has_key: bool) -> Result<Told, Undecide
             "the transaction fees that this service pays a day are used up: try again after midnight UTC",
             None,
         ),
-        Answer::NotAdmitted(why) => Ok(Told::Failed(not_admitted(why).by(passed.payment.payer), None)),
+        Answer::NotAdmitted(why) => Ok(Told::Failed(not_admitted(why).by(payer), None)),
         Answer::Busy => Err(Undecided::Busy),
         Answer::Refused | Answer::Unavailable => Err(Undecided::Unavailable),
     }

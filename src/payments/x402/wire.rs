@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Version,
-    requirements::{MAX_RESOURCE, Requirements, is_solana, name},
+    requirements::{self, Requirements, is_solana, name},
     section::Section,
 };
 use crate::{
@@ -32,7 +32,9 @@ pub struct X402Request {
     pub requirements: Requirements,
 }
 
-/// What the buyer sent to the merchant.
+/// What the buyer sent to the merchant. In version 2 scheme and network are those of `accepted`, the requirements that the
+/// buyer chose. The merchant's own decide, and nothing else of `accepted` is looked at: a merchant may renew the rest, and a
+/// buyer may add to `extra`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     pub scheme: String,
@@ -40,10 +42,7 @@ pub struct Payload {
     pub network: String,
     /// Base64; empty for a network that is none of Solana's.
     pub transaction: String,
-    /// In version 2: the requirements the buyer chose. The merchant's own decide; the two must name the same scheme and
-    /// network, no more, because a merchant may renew the rest and a buyer may add to `extra`.
-    pub accepted: Option<Requirements>,
-    /// In version 2: `resource.url`.
+    /// In version 2: `resource.url`, of any length.
     pub resource: Option<String>,
 }
 
@@ -98,6 +97,15 @@ struct PayloadMembers<'a> {
 
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object")]
+struct Accepted<'a> {
+    #[serde(borrow)]
+    scheme: Option<&'a RawValue>,
+    #[serde(borrow)]
+    network: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
 struct Inner<'a> {
     #[serde(borrow)]
     transaction: Option<&'a RawValue>,
@@ -109,6 +117,10 @@ struct Resource<'a> {
     #[serde(borrow)]
     url: Option<&'a RawValue>,
 }
+
+/// How much of a resource is kept in the books, in bytes. A payment is for the whole of it: all of it is in the
+/// [`fingerprint`](X402Request::fingerprint).
+const KEPT_RESOURCE: usize = 2_048;
 
 /// What only x402 bodies have, at their top level.
 const MARKS: [&str; 3] = ["x402Version", "paymentPayload", "paymentHeader"];
@@ -159,7 +171,13 @@ impl X402Request {
     /// What is paid for, where it is said.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
-        self.requirements.resource.as_deref().or(self.payload.resource.as_deref())
+        let resource = self.requirements.resource.as_deref().or(self.payload.resource.as_deref());
+        resource.filter(|resource| !resource.is_empty())
+    }
+
+    /// The beginning of the [`resource`](Self::resource), as it is kept in the books.
+    pub(super) fn kept_resource(&self) -> Option<String> {
+        self.resource().map(|resource| resource[..resource.floor_char_boundary(KEPT_RESOURCE)].to_owned())
     }
 
     /// SHA-256 over all that the request says about what is to be paid, and what for: two settlements of one transaction
@@ -201,17 +219,14 @@ impl Payload {
         members: &PayloadMembers<'_>,
         errors: &mut FieldErrors,
     ) -> Option<Self> {
-        let (scheme, network, accepted) = match version {
-            Version::V1 => {
-                let scheme = errors.required(&section.field("scheme"), members.scheme, name);
-                let network = errors.required(&section.field("network"), members.network, name);
-                (scheme, network, None)
-            }
+        let (scheme, network) = match version {
+            Version::V1 => read_kind(section, members.scheme, members.network, errors),
             Version::V2 => {
-                let accepted =
-                    Requirements::read(version, &section.inner("accepted"), members.accepted, errors);
-                let scheme = accepted.as_ref().map(|accepted| accepted.scheme.clone());
-                (scheme, accepted.as_ref().map(|accepted| accepted.network.clone()), accepted)
+                let section = section.inner("accepted");
+                let accepted: Option<Accepted> = section.required(members.accepted, errors);
+                let kind =
+                    accepted.map(|accepted| read_kind(&section, accepted.scheme, accepted.network, errors));
+                kind.unwrap_or_default()
             }
         };
         let on_solana = network.as_deref().is_none_or(is_solana);
@@ -220,7 +235,7 @@ impl Payload {
             Version::V1 => None,
             Version::V2 => read_resource(&section.inner("resource"), members.resource, errors),
         };
-        Some(Self { scheme: scheme?, network: network?, transaction: transaction?, accepted, resource })
+        Some(Self { scheme: scheme?, network: network?, transaction: transaction?, resource })
     }
 }
 
@@ -250,6 +265,16 @@ fn read_version(
     })
 }
 
+fn read_kind(
+    section: &Section,
+    scheme: Option<&RawValue>,
+    network: Option<&RawValue>,
+    errors: &mut FieldErrors,
+) -> (Option<String>, Option<String>) {
+    let scheme = errors.required(&section.field("scheme"), scheme, name);
+    (scheme, errors.required(&section.field("network"), network, name))
+}
+
 /// How another chain's payload looks does not matter: the rules refuse the chain.
 fn read_transaction(
     section: &Section,
@@ -269,7 +294,7 @@ fn read_transaction(
 
 fn read_resource(section: &Section, raw: Option<&RawValue>, errors: &mut FieldErrors) -> Option<String> {
     let resource: Resource = section.optional(raw, errors)?;
-    errors.optional(&section.field("url"), resource.url, |raw| input::text(raw, MAX_RESOURCE))
+    errors.optional(&section.field("url"), resource.url, requirements::resource)
 }
 
 /// Padded or not: both are in use.

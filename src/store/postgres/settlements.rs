@@ -49,9 +49,13 @@ impl SettlementStore for PostgresStore {
         if self.execute("claim", SETTLEMENTS, take).await? == 1 {
             return Ok(Claimed::Fresh);
         }
+        self.look_up(&claim.message, &claim.terms).await
+    }
+
+    async fn look_up(&self, message: &MessageHash, terms: &TermsHash) -> Result<Claimed, StoreError> {
         let find =
-            sqlx::query_as::<_, SettlementRow>(settlements::FIND_SETTLEMENT).bind(claim.message.0.as_slice());
-        settlements::claimed(self.row(SETTLEMENTS, find).await?, claim.terms)
+            sqlx::query_as::<_, SettlementRow>(settlements::FIND_SETTLEMENT).bind(message.0.as_slice());
+        settlements::claimed(self.row(SETTLEMENTS, find).await?, *terms)
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<bool, StoreError> {

@@ -48,10 +48,14 @@ impl SettlementStore for SqliteStore {
         if self.execute("claim", SETTLEMENTS, take).await? == 1 {
             return Ok(Claimed::Fresh);
         }
+        self.look_up(&claim.message, &claim.terms).await
+    }
+
+    async fn look_up(&self, message: &MessageHash, terms: &TermsHash) -> Result<Claimed, StoreError> {
         let find = sqlx::query_as::<_, SettlementRow>(settlements::FIND_SETTLEMENT)
-            .bind(claim.message.0.as_slice())
+            .bind(message.0.as_slice())
             .fetch_optional(&self.readers);
-        settlements::claimed(self.timed("select", SETTLEMENTS, find).await?, claim.terms)
+        settlements::claimed(self.timed("select", SETTLEMENTS, find).await?, *terms)
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<bool, StoreError> {

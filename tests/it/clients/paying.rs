@@ -177,3 +177,22 @@ async fn a_merchant_with_an_api_key_sells_where_one_is_required() {
     let open = reqwest::Client::new().post(format!("{}/settle", market.stage.service.url)).body("{}");
     assert_eq!(open.header("content-type", "application/json").send().await.unwrap().status(), 401);
 }
+
+/// What is paid for is the whole URL, whose query may be long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_with_a_long_query_is_sold() {
+    let mut market = Market::open(Merchant::Express).await;
+    market.url = format!("{}?q={}", market.url, "x".repeat(3_000));
+    market.assert_sells_to(Buyer::Fetch).await;
+}
+
+/// `x402-express` 1.2.0 asks what is supported at each request, and ends when it is not told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_that_asks_each_time_may_have_many_visitors() {
+    let limits = [("RATE_LIMIT_PUBLIC", "60"), ("RATE_LIMIT_VERIFICATION", "100")];
+    let market = Market::open_on(Stage::start(&limits).await, Merchant::OldExpress, None).await;
+    for visitor in 0..100 {
+        assert_eq!(reqwest::get(&market.url).await.unwrap().status(), 402, "visitor {visitor}");
+    }
+    market.assert_sells_to(Buyer::OldFetch).await;
+}

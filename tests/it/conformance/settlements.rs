@@ -33,6 +33,7 @@ on_both!(
     whatever_the_order_the_databases_do_what_the_model_does,
     a_settlement_is_in_the_books_from_its_journal_entry_on,
     a_transaction_is_settled_or_proved_but_not_both,
+    what_is_journalled_is_found_by_its_message_and_nothing_is_claimed_by_looking,
     what_is_not_a_known_currency_is_booked_by_its_mint,
     a_refused_entry_leaves_nothing_behind,
 );
@@ -267,6 +268,26 @@ async fn a_settlement_is_in_the_books_from_its_journal_entry_on(backend: Backend
     }
     let page = books.payments.list(OWNER, 50, 0).await.unwrap();
     assert_eq!((page.total, page.payments.len()), (3, 3));
+}
+
+async fn what_is_journalled_is_found_by_its_message_and_nothing_is_claimed_by_looking(backend: Backend) {
+    let books = backend.books().await;
+    let store = books.settlements.as_ref();
+    let claim = claim(1, "attempt");
+    let look = async |terms| store.look_up(&claim.message, &terms).await.unwrap();
+    assert_eq!(look(claim.terms).await, Claimed::Verifying);
+    assert_eq!(store.claim(&claim).await.unwrap(), Claimed::Fresh);
+    assert_eq!(look(claim.terms).await, Claimed::Verifying);
+    let entry = journal(claim.clone(), 1);
+    assert_eq!(store.journal(&entry).await.unwrap(), Journalled::Done);
+    for ending in [None, Some(Ending::Settled { slot: 7 })] {
+        if let Some(ending) = ending {
+            store.finish(&claim.message, &ending, NOON).await.unwrap();
+        }
+        let record = store.find(&entry.settlement.signature).await.unwrap().unwrap();
+        assert_eq!(look(claim.terms).await, Claimed::Booked(Box::new(record)));
+        assert_eq!(look(TermsHash([1; 32])).await, Claimed::OtherTerms);
+    }
 }
 
 /// In both orders, and whatever became of the settlement.

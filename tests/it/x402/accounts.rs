@@ -15,7 +15,7 @@ use solana_system_interface::instruction::create_account;
 use spl_token_2022_interface::{
     extension::{ExtensionType, memo_transfer, pausable},
     instruction as token,
-    state::Mint,
+    state::{Account as TokenAccount, Mint},
 };
 
 use super::kit::Case;
@@ -67,11 +67,14 @@ impl Stage {
 
     async fn explain(&self) -> Option<Refusal> {
         let payment = self.payment();
+        self.on_holdings(&payment, |holdings| self.case.rules().explain(&payment, &holdings)).await
+    }
+
+    async fn on_holdings<T>(&self, payment: &CheckedPayment, judge: impl FnOnce(Holdings<'_>) -> T) -> T {
         let [mint, source, destination] = payment.holdings();
         let found = [self.fetch(&mint).await, self.fetch(&source).await, self.fetch(&destination).await];
         let [mint, source, destination] = found.each_ref().map(Option::as_ref);
-        let holdings = Holdings { mint, source, destination };
-        self.case.rules().explain(&payment, &holdings)
+        judge(Holdings { mint, source, destination })
     }
 
     #[track_caller]
@@ -190,7 +193,7 @@ async fn a_mint_with_other_decimals_than_the_transfers_is_refused() {
     let spec = MintSpec { decimals: 9, ..mint_with(None, None) };
     let mint = stage.chain.sandbox.create_mint(spec).unwrap();
     let refusal = stage.on_mint(mint, TOKEN_2022).check_mint().await.unwrap_err();
-    assert_eq!(refusal.reason, Reason::MintMismatch);
+    assert_eq!(refusal.reason, Reason::SimulationFailed);
     assert!(refusal.message.ends_with("has 9 decimals, the transfer counts on 6"), "{}", refusal.message);
 }
 
@@ -326,13 +329,7 @@ async fn a_delegate_is_told_what_it_may_spend() {
         let mut instructions = stage.case.stock();
         instructions[2].accounts[0].pubkey = source;
         let payment = stage.case.check(&instructions).unwrap();
-        let fetched = [
-            stage.fetch(&payment.mint).await,
-            stage.fetch(&source).await,
-            stage.fetch(&payment.destination).await,
-        ];
-        let [mint, source, destination] = fetched.each_ref().map(Option::as_ref);
-        stage.case.rules().explain(&payment, &Holdings { mint, source, destination })
+        stage.on_holdings(&payment, |holdings| stage.case.rules().explain(&payment, &holdings)).await
     };
     let mint = stage.case.mint;
     let said = |allowance: &str| {
@@ -349,4 +346,41 @@ async fn a_delegate_is_told_what_it_may_spend() {
     says(explain(&stage).await, &said("0.30"));
     stage.land(&[approve(1_000_000)], &[&owner]);
     assert_eq!(explain(&stage).await, None);
+}
+
+/// From another account of payTo's: what it holds in all would not grow.
+#[tokio::test]
+async fn pay_tos_own_money_is_no_payment_to_it() {
+    let mut stage = own_mint().await;
+    let (agent, merchant) = (stage.case.payer.insecure_clone(), stage.case.pay_to);
+    let other = Keypair::new_from_array([95; 32]);
+    let space = ExtensionType::try_calculate_account_len::<TokenAccount>(&[]).unwrap();
+    let mint = stage.case.mint;
+    let open = [
+        create_account(&agent.pubkey(), &other.pubkey(), 10_000_000, space as u64, &TOKEN_2022),
+        token::initialize_account3(&TOKEN_2022, &other.pubkey(), &mint, &merchant).unwrap(),
+        token::mint_to(&TOKEN_2022, &mint, &other.pubkey(), &agent.pubkey(), &[], 5_000_000).unwrap(),
+    ];
+    stage.land(&open, &[&agent, &other]);
+    let check = async |stage: &Stage, source: Option<Pubkey>| {
+        let mut instructions = stage.case.stock();
+        instructions[2].accounts[0].pubkey = source.unwrap_or(stage.case.source());
+        let payment = stage.case.check(&instructions).unwrap();
+        stage.on_holdings(&payment, |holdings| stage.case.rules().check_holdings(&payment, &holdings)).await
+    };
+    assert_eq!(check(&stage, None).await, Ok(()));
+    // Whoever's signature moves it.
+    let owner = stage.chain.sandbox.wallets().merchant.insecure_clone();
+    for payer in [agent, owner] {
+        stage.case.payer = payer;
+        let refusal = check(&stage, Some(other.pubkey())).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::RecipientMismatch);
+        assert!(refusal.message.contains("payTo's own"), "{}", refusal.message);
+        assert_eq!(refusal.payer, Some(stage.case.payer.pubkey()));
+    }
+    // Nor from what cannot be told whose it is.
+    for source in [mint, Pubkey::new_from_array([96; 32])] {
+        let refusal = check(&stage, Some(source)).await.unwrap_err();
+        assert_eq!(refusal.reason, Reason::SimulationFailed, "{}", refusal.message);
+    }
 }

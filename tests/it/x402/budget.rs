@@ -74,13 +74,19 @@ fn rule_11_a_second_limit_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn rule_11_a_limit_of_another_length_is_refused() {
+fn rule_11_a_limit_that_is_cut_short_is_refused_and_what_is_behind_one_is_skipped() {
     let case = Case::new();
-    for data in [vec![2], vec![2, 1, 0, 0], vec![2, 1, 0, 0, 0, 0], vec![]] {
+    let with = |data| {
         let mut instructions = case.stock();
         instructions[0].data = data;
-        case.assert_refused(&instructions, Reason::ComputeLimitInstruction);
+        instructions
+    };
+    for data in [vec![2], vec![2, 1, 0, 0], vec![]] {
+        case.assert_refused(&with(data), Reason::ComputeLimitInstruction);
     }
+    assert_eq!(case.check(&with(vec![2, 1, 2, 0, 0, 9])).unwrap().compute_unit_limit, 0x201);
+    // Nor does anything behind it hide how high it is.
+    case.assert_refused(&with(vec![2, 0, 0, 0, 1, 0]), Reason::ComputeLimitTooHigh);
 }
 
 #[test]
@@ -120,13 +126,19 @@ fn rule_12_a_second_price_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn rule_12_a_price_of_another_length_is_refused() {
+fn rule_12_a_price_that_is_cut_short_is_refused_and_what_is_behind_one_is_skipped() {
     let case = Case::new();
-    for data in [vec![3], vec![3, 1, 0, 0, 0], vec![3, 1, 0, 0, 0, 0, 0, 0, 0, 0], vec![]] {
+    let with = |data| {
         let mut instructions = case.stock();
         instructions[1].data = data;
-        case.assert_refused(&instructions, Reason::ComputePriceInstruction);
+        instructions
+    };
+    for data in [vec![3], vec![3, 1, 0, 0, 0], vec![]] {
+        case.assert_refused(&with(data), Reason::ComputePriceInstruction);
     }
+    let payment = case.check(&with(vec![3, 1, 2, 0, 0, 0, 0, 0, 0, 9])).unwrap();
+    assert_eq!(payment.compute_unit_price, 0x201);
+    case.assert_refused(&with(vec![3, 0, 0, 0, 0, 0, 0, 0, 1, 0]), Reason::ComputePriceTooHigh);
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn supported_lists_both_versions_and_all_signers() {
         (Network::Testnet, "solana-testnet", "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z"),
     ] {
         assert_eq!(
-            json_of(Supported::new(network, &[first, retired])),
+            json_of(Supported::new(network, Some(&first), &[first, retired])),
             json!({
                 "kinds": [kind(2, v2), kind(1, v1)],
                 "extensions": [],
@@ -114,6 +114,6 @@ fn supported_lists_both_versions_and_all_signers() {
         assert_eq!(Version::V2.network_named(v2), Some(public));
         assert_eq!((Version::V1.network_named(v2), Version::V2.network_named(v1)), (None, None));
     }
-    let none = json_of(Supported::new(Network::Devnet, &[]));
+    let none = json_of(Supported::new(Network::Devnet, None, &[]));
     assert_eq!(none, json!({"kinds": [], "extensions": [], "signers": {"solana:*": []}}));
 }

@@ -86,9 +86,9 @@ fn version_1_is_read() {
         (request.payload.scheme.as_str(), request.payload.network.as_str()),
         ("exact", "solana-devnet")
     );
-    assert_eq!((request.payload.transaction.as_str(), &request.payload.accepted), ("AQID", &None));
+    assert_eq!(request.payload.transaction, "AQID");
     let requirements = &request.requirements;
-    assert_eq!((requirements.amount, requirements.max_timeout_seconds), (50_000, 60));
+    assert_eq!(requirements.amount, 50_000);
     assert_eq!((requirements.asset.as_str(), requirements.pay_to.as_str()), (USDC, MERCHANT));
     assert_eq!(
         (requirements.fee_payer.as_deref(), requirements.memo.as_deref()),
@@ -105,7 +105,6 @@ fn version_2_is_read() {
     let request = parse(&v2()).unwrap();
     assert_eq!(request.version, Version::V2);
     assert_eq!((request.payload.scheme.as_str(), request.payload.network.as_str()), ("exact", DEVNET));
-    assert_eq!(request.payload.accepted.as_ref(), Some(&request.requirements));
     assert_eq!(request.payload.resource.as_deref(), Some("https://shop.example/cats"));
     assert_eq!(request.requirements.resource, None);
     assert_eq!((request.terms().paid.network, request.terms().fee_payer), (DEVNET, Some(FEE_PAYER)));
@@ -152,7 +151,7 @@ fn the_payloads_version_decides() {
 
 #[test]
 fn every_required_field_is_missed_by_name() {
-    let requirements = ["scheme", "network", "asset", "payTo", "maxTimeoutSeconds"];
+    let requirements = ["scheme", "network", "asset", "payTo"];
     for (body, amount) in [(v1(), "maxAmountRequired"), (v2(), "amount")] {
         for name in requirements.iter().chain(&[amount]) {
             let pointer = format!("/paymentRequirements/{name}");
@@ -171,11 +170,9 @@ fn every_required_field_is_missed_by_name() {
             assert_eq!(fields(&without(body.clone(), pointer)), [expected]);
         }
     }
-    for name in requirements.iter().chain(&["amount"]) {
+    for name in ["scheme", "network"] {
         let pointer = format!("/paymentPayload/accepted/{name}");
         assert_eq!(fields(&without(v2(), &pointer)), [format!("paymentPayload.accepted.{name}")]);
-    }
-    for name in ["scheme", "network"] {
         assert_eq!(
             fields(&without(v1(), &format!("/paymentPayload/{name}"))),
             [format!("paymentPayload.{name}")]
@@ -188,8 +185,8 @@ fn everything_wrong_is_said_at_once() {
     let mut body = v1();
     body["paymentPayload"] = json!({"x402Version": 1, "scheme": 7, "network": "solana-devnet"});
     body["paymentRequirements"] = json!({
-        "scheme": "", "network": "solana-devnet", "maxAmountRequired": "1.5", "payTo": "me", "maxTimeoutSeconds": 0,
-        "asset": null, "extra": [],
+        "scheme": "", "network": "solana-devnet", "maxAmountRequired": "1.5", "payTo": "me", "asset": null,
+        "extra": [],
     });
     let expected = [
         "paymentPayload.scheme",
@@ -198,7 +195,6 @@ fn everything_wrong_is_said_at_once() {
         "paymentRequirements.maxAmountRequired",
         "paymentRequirements.asset",
         "paymentRequirements.payTo",
-        "paymentRequirements.maxTimeoutSeconds",
         "paymentRequirements.extra",
     ];
     assert_eq!(fields(&body), expected);
@@ -276,20 +272,47 @@ fn amounts_are_strict() {
         json!(["1"]),
     ] {
         assert_eq!(fields(&with(wrong.clone())), ["paymentRequirements.amount"], "{wrong}");
-        assert_eq!(
-            fields(&set(v2(), "/paymentPayload/accepted/amount", wrong)),
-            ["paymentPayload.accepted.amount"]
-        );
+    }
+}
+
+/// Nothing that decides nothing stands in a good payment's way.
+#[test]
+fn what_decides_nothing_may_be_anything() {
+    for body in [v1(), v2()] {
+        let good = parse(&body).unwrap();
+        let pointer = "/paymentRequirements/maxTimeoutSeconds";
+        for value in [json!(0), json!(-1), json!(1.5), json!("60"), json!(1e300), json!(null), json!({})] {
+            assert_eq!(parse(&set(body.clone(), pointer, value)), Ok(good.clone()));
+        }
+        assert_eq!(parse(&without(body, pointer)), Ok(good));
+    }
+    for name in ["amount", "asset", "payTo", "maxTimeoutSeconds", "extra"] {
+        let pointer = format!("/paymentPayload/accepted/{name}");
+        for value in [json!(null), json!(7), json!("x"), json!([])] {
+            assert_eq!(parse(&set(v2(), &pointer, value)), parse(&v2()), "{name}");
+        }
+        assert_eq!(parse(&without(v2(), &pointer)), parse(&v2()), "{name}");
     }
 }
 
 #[test]
-fn timeouts_are_positive_whole_seconds() {
-    for wrong in [json!(0), json!(-1), json!(1.5), json!("60"), json!(5_000_000_000_u64)] {
-        assert_eq!(
-            fields(&set(v2(), "/paymentRequirements/maxTimeoutSeconds", wrong)),
-            ["paymentRequirements.maxTimeoutSeconds"]
-        );
+fn a_resource_may_be_of_any_length() {
+    for (body, pointer) in [(v1(), "/paymentRequirements/resource"), (v2(), "/paymentPayload/resource/url")] {
+        let with = |resource: &str| parse(&set(body.clone(), pointer, json!(resource))).unwrap();
+        for length in [0, 2_048, 2_049, 500_000] {
+            let resource = "é".repeat(length);
+            let request = with(&resource);
+            assert_eq!(request.resource(), Some(resource.as_str()).filter(|resource| !resource.is_empty()));
+            // To its last byte.
+            for other in [format!("{resource}e"), format!("e{resource}")] {
+                assert_ne!(with(&other).fingerprint(), request.fingerprint(), "{length}");
+            }
+        }
+        let absent = parse(&set(body.clone(), pointer, json!(null))).unwrap();
+        assert_ne!(with("").fingerprint(), absent.fingerprint());
+        for wrong in ["https://shop.example/cats\n", "https://shop.example/\tdogs", "\u{7f}"] {
+            assert_eq!(fields(&set(body.clone(), pointer, json!(wrong))), [pointer[1..].replace('/', ".")]);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bincode::Options;
+use sha2::{Digest, Sha256};
 use solana_transaction::versioned::VersionedTransaction;
 
 use super::{Reason, Refusal};
@@ -55,6 +56,18 @@ pub(super) fn check_version(bytes: &[u8]) -> Result<(), Refusal> {
             format!("the transaction is of version {version}: build a legacy one or one of version 0"),
         )),
     }
+}
+
+/// What a payment is known by, whatever the rules say of it: as [`CheckedPayment`](super::CheckedPayment) has it. `None` for
+/// what no transaction is made of.
+#[must_use]
+pub fn message_sha256(text: &str) -> Option<[u8; 32]> {
+    let decoded = decode(bytes(text).ok()?).ok()?;
+    Some(sha256(&decoded.message))
+}
+
+pub(super) fn sha256(message: &[u8]) -> [u8; 32] {
+    Sha256::digest(message).into()
 }
 
 /// From version 1 on the version comes first and the signatures last; before, signatures come first.

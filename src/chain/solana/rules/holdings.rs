@@ -19,12 +19,39 @@ pub struct Holdings<'a> {
 type TokenState<'a> = StateWithExtensions<'a, TokenAccount>;
 
 impl Rules {
+    /// What the accounts say against a payment that simulating shows nothing of: the [mint](Self::check_mint)'s
+    /// extensions, and that it is not payTo's own money.
+    ///
+    /// # Errors
+    /// When payTo would not have as much more as is asked.
+    pub fn check_holdings(&self, payment: &CheckedPayment, holdings: &Holdings<'_>) -> Result<(), Refusal> {
+        self.check_mint(payment, holdings.mint)?;
+        let refused = |reason, message| Err(Refusal::new(reason, message).by(payment.payer));
+        let account = payment.source;
+        match holdings.source.and_then(|source| token_account(payment, source)) {
+            // Whoever may spend from another account of payTo's, as a delegate does, could "pay" it with its own tokens.
+            Some(source) if source.base.owner == payment.pay_to => refused(
+                Reason::RecipientMismatch,
+                format!(
+                    "the transfer comes from {account}, which is payTo's own: payTo would have no more than before"
+                ),
+            ),
+            Some(_) => Ok(()),
+            None => refused(
+                Reason::SimulationFailed,
+                format!(
+                    "the transfer's source {account} is not known as a token account yet: send the payment again"
+                ),
+            ),
+        }
+    }
+
     /// Why a simulation failed, where the accounts show it: what is missing, and what to do about it. Only for a
     /// transaction that did fail, because the accounts may be of another slot than the simulation.
     #[must_use]
     pub fn explain(&self, payment: &CheckedPayment, holdings: &Holdings<'_>) -> Option<Refusal> {
         if let Err(refusal) = self.check_mint(payment, holdings.mint) {
-            return Some(refusal);
+            return Some(Refusal { reason: Reason::SimulationFailed, ..refusal });
         }
         let message = self
             .source_problem(payment, holdings.source)

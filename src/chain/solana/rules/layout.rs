@@ -117,7 +117,8 @@ fn check_length(version: Version, instructions: &[Instruction<'_>]) -> Result<()
     ))
 }
 
-/// The argument of the only compute budget instruction of this kind, if it stands at `index` and is nothing but it.
+/// The argument of the only compute budget instruction of this kind, if it stands at `index`. What is behind the argument
+/// is skipped, as the chain does.
 fn budget_argument<const LENGTH: usize>(
     instructions: &[Instruction<'_>],
     index: usize,
@@ -128,5 +129,5 @@ fn budget_argument<const LENGTH: usize>(
     };
     let only = instructions.iter().filter(is_kind).count() == 1;
     let (_, argument) = instructions.get(index).filter(is_kind).filter(|_| only)?.data.split_first()?;
-    argument.try_into().ok()
+    argument.first_chunk().copied()
 }

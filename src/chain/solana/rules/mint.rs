@@ -47,7 +47,7 @@ impl Rules {
         if state.base.decimals != payment.decimals {
             let text =
                 format!("has {} decimals, the transfer counts on {}", state.base.decimals, payment.decimals);
-            return Err((Reason::MintMismatch, text));
+            return Err((Reason::SimulationFailed, text));
         }
         if self.policy.trusted_mints.contains(&payment.mint) {
             return Ok(());

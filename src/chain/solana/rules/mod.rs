@@ -35,7 +35,7 @@ use crate::{
     money::{Currency, decimal_text},
 };
 
-pub use decode::MAX_TRANSACTION_BYTES;
+pub use decode::{MAX_TRANSACTION_BYTES, message_sha256};
 pub use extras::{LIGHTHOUSE, MAX_MEMO_BYTES};
 pub use holdings::Holdings;
 pub use payment::CheckedPayment;
@@ -101,11 +101,11 @@ impl Rules {
         self.check_signers(&decoded, &fee_payer)?;
         let instructions = instruction::all(&decoded);
         let budget = self.check_layout(terms.version, &instructions)?;
-        let (position, transfer) = self.check_transfer(terms, &instructions)?;
+        let (position, transfer, pay_to) = self.check_transfer(terms, &instructions)?;
         self.check_extras(terms, &instructions, position)
             .and_then(|()| self.check_foreseeable(&decoded, &instructions[position], &transfer))
             .map_err(|refusal| refusal.by(transfer.authority))?;
-        Ok(CheckedPayment::new(decoded, fee_payer, budget, transfer))
+        Ok(CheckedPayment::new(decoded, fee_payer, budget, transfer, pay_to))
     }
 
     fn is_ours(&self, key: &Pubkey) -> bool {

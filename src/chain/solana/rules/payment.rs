@@ -1,11 +1,14 @@
 //! A payment that passed the rules.
 
-use sha2::{Digest, Sha256};
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_transaction::versioned::VersionedTransaction;
 
-use super::{decode::Decoded, layout::Budget, transfer::Transfer};
+use super::{
+    decode::{self, Decoded},
+    layout::Budget,
+    transfer::Transfer,
+};
 
 /// What a transaction that passed rules 1 to 19 will do, and what it takes to settle it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +18,9 @@ pub struct CheckedPayment {
     /// The account the tokens come from; mostly, but not necessarily, the payer's associated token account.
     pub source: Pubkey,
     pub mint: Pubkey,
-    /// The associated token account of `payTo`.
+    /// The wallet that is paid.
+    pub pay_to: Pubkey,
+    /// Its associated token account.
     pub destination: Pubkey,
     pub token_program: Pubkey,
     /// Atomic units.
@@ -40,13 +45,20 @@ pub struct CheckedPayment {
 }
 
 impl CheckedPayment {
-    pub(super) fn new(decoded: Decoded, fee_payer: Pubkey, budget: Budget, transfer: Transfer) -> Self {
+    pub(super) fn new(
+        decoded: Decoded,
+        fee_payer: Pubkey,
+        budget: Budget,
+        transfer: Transfer,
+        pay_to: Pubkey,
+    ) -> Self {
         let Decoded { transaction, message } = decoded;
         let keys = transaction.message.static_account_keys();
         Self {
             payer: transfer.authority,
             source: transfer.source,
             mint: transfer.mint,
+            pay_to,
             destination: transfer.destination,
             token_program: transfer.program,
             amount: transfer.amount,
@@ -57,7 +69,7 @@ impl CheckedPayment {
             fee_payer,
             signers: keys[..transaction.signatures.len()].to_vec(),
             blockhash: *transaction.message.recent_blockhash(),
-            message_sha256: Sha256::digest(&message).into(),
+            message_sha256: decode::sha256(&message),
             transaction,
         }
     }

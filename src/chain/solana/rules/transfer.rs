@@ -20,19 +20,20 @@ pub(super) struct Transfer {
 }
 
 impl Rules {
-    /// The transfer, and its index among the instructions.
+    /// The transfer, its index among the instructions, and the wallet that is paid.
     pub(super) fn check_transfer(
         &self,
         terms: &Terms<'_>,
         instructions: &[Instruction<'_>],
-    ) -> Result<(usize, Transfer), Refusal> {
+    ) -> Result<(usize, Transfer, Pubkey), Refusal> {
         let (index, transfer) = find(instructions).ok_or_else(no_transfer)?;
-        self.check_who_pays(instructions, index, &transfer)
+        let pay_to = self
+            .check_who_pays(instructions, index, &transfer)
             .and_then(|()| self.check_asset(terms, &transfer))
             .and_then(|()| check_recipient(terms, &transfer))
-            .and_then(|()| self.check_amount(terms, &transfer))
+            .and_then(|pay_to| self.check_amount(terms, &transfer).map(|()| pay_to))
             .map_err(|refusal| refusal.by(transfer.authority))?;
-        Ok((index, transfer))
+        Ok((index, transfer, pay_to))
     }
 
     /// Rule 14: nothing of ours is moved, and none of us is lent to the compute budget or to the transfer. Rule 18 sees
@@ -121,6 +122,7 @@ fn find(instructions: &[Instruction<'_>]) -> Option<(usize, Transfer)> {
     Some((index, read(instruction)?))
 }
 
+/// What is behind the arguments is skipped, as the token programs do.
 fn read(instruction: &Instruction<'_>) -> Option<Transfer> {
     let program = instruction.program;
     if program != spl_token_interface::ID && program != spl_token_2022_interface::ID {
@@ -128,9 +130,9 @@ fn read(instruction: &Instruction<'_>) -> Option<Transfer> {
     }
     let [source, mint, destination, authority, ..] = instruction.accounts[..] else { return None };
     let (&TRANSFER_CHECKED, arguments) = instruction.data.split_first()? else { return None };
-    let (decimals, amount) = arguments.split_last()?;
-    let amount = u64::from_le_bytes(amount.try_into().ok()?);
-    Some(Transfer { program, source, mint, destination, authority, amount, decimals: *decimals })
+    let (amount, rest) = arguments.split_first_chunk()?;
+    let (amount, decimals) = (u64::from_le_bytes(*amount), *rest.first()?);
+    Some(Transfer { program, source, mint, destination, authority, amount, decimals })
 }
 
 /// A lone authority is a signer. One with accounts after it may be a multisig, whose members sign.
@@ -152,29 +154,29 @@ fn check_authority_signs(
     ))
 }
 
-/// Rule 16.
-fn check_recipient(terms: &Terms<'_>, transfer: &Transfer) -> Result<(), Refusal> {
-    let expected =
-        terms.pay_to.parse::<Pubkey>().ok().map(|owner| {
-            get_associated_token_address_with_program_id(&owner, &transfer.mint, &transfer.program)
-        });
+/// Rule 16. Who is paid.
+fn check_recipient(terms: &Terms<'_>, transfer: &Transfer) -> Result<Pubkey, Refusal> {
     let found = transfer.destination;
-    if expected != Some(found) {
-        let expected = expected.map_or_else(|| "unknown".to_owned(), |account| account.to_string());
-        return Err(Refusal::new(
+    let elsewhere = |expected: String| {
+        Refusal::new(
             Reason::RecipientMismatch,
             format!(
                 "the transfer goes to {found}, the associated token account of payTo {} is {expected}",
                 terms.pay_to
             ),
-        ));
+        )
+    };
+    let pay_to: Pubkey = terms.pay_to.parse().map_err(|_| elsewhere("unknown".to_owned()))?;
+    let expected = get_associated_token_address_with_program_id(&pay_to, &transfer.mint, &transfer.program);
+    if expected != found {
+        return Err(elsewhere(expected.to_string()));
     }
-    // A delegate of payTo could otherwise "pay" it with its own tokens.
+    // A delegate of payTo could otherwise "pay" it with its own tokens; its other accounts are for the chain to tell.
     if transfer.source == found {
         return Err(Refusal::new(
             Reason::RecipientMismatch,
             format!("the transfer goes from {found} to itself: nothing would reach payTo"),
         ));
     }
-    Ok(())
+    Ok(pay_to)
 }

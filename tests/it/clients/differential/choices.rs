@@ -57,8 +57,7 @@ const MALFORMED: &str =
     "a field that is missing, or is not what its name says, makes the request malformed: 400";
 const STRICT_AMOUNTS: &str =
     "an amount has one spelling, which is digits; and a request whose amount has none is malformed";
-const ONE_ENCODING: &str =
-    "what is signed has been understood to its last byte, and is encoded the one way there is";
+const ONE_ENCODING: &str = "a transaction is encoded the one way there is, to its last byte";
 const SANE: &str =
     "a transaction that contradicts itself is no transaction, whatever the chain would say of it";
 const NO_LOOKUPS: &str = "lookup tables are refused: what they hold is known to the chain alone";
@@ -94,7 +93,6 @@ pub const CHOICES: &[Choice] = &[
         MALFORMED
     ),
     choice!(["no scheme and no network in the payload"], V2, "invalid_payload", "thrown", MALFORMED),
-    choice!(["no time limit"], BOTH, "invalid_payload", "valid", MALFORMED),
     choice!(
         [
             "the right amount in hexadecimal",
@@ -130,21 +128,6 @@ pub const CHOICES: &[Choice] = &[
     ),
     choice!(["base64 without padding"], BOTH, UNDECODABLE, FAILS, ONE_ENCODING),
     choice!(["trailing bytes"], BOTH, UNDECODABLE, "signature_invalid", ONE_ENCODING),
-    choice!(
-        ["the limit with bytes behind"],
-        BOTH,
-        "transaction_instructions_compute_limit_instruction",
-        "valid",
-        ONE_ENCODING
-    ),
-    choice!(
-        ["the price with bytes behind"],
-        BOTH,
-        "transaction_instructions_compute_price_instruction",
-        "valid",
-        ONE_ENCODING
-    ),
-    choice!(["the transfer with bytes behind"], BOTH, "no_transfer_instruction", "valid", ONE_ENCODING),
     choice!(
         ["more bytes than a packet holds"],
         BOTH,
@@ -242,6 +225,13 @@ pub const CHOICES: &[Choice] = &[
         "recipient_mismatch",
         "valid",
         "a transfer from an account to itself moves nothing"
+    ),
+    choice!(
+        ["the recipient's own money"],
+        BOTH,
+        "recipient_mismatch",
+        "valid",
+        "a transfer between two accounts of the recipient's leaves it with what it had"
     ),
     choice!(
         ["a memo that is too long"],

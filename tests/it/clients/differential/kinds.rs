@@ -10,6 +10,7 @@ mod wire;
 
 use pay402::sandbox::USDC;
 use solana_instruction::Instruction;
+use solana_pubkey::Pubkey;
 
 use super::draft::{Bend, Draft, Stage};
 use crate::{
@@ -78,6 +79,10 @@ fn of_length(draft: &mut Draft<'_>, count: usize) {
 
 fn of_usdc(draft: &mut Draft<'_>) {
     (draft.case.mint, draft.case.program) = (USDC, spl_token_interface::ID);
+}
+
+fn of_token_2022(draft: &mut Draft<'_>, mint: Pubkey) {
+    (draft.case.mint, draft.case.program) = (mint, spl_token_2022_interface::ID);
 }
 
 fn small(random: &mut Random) -> u8 {

@@ -1,17 +1,23 @@
 //! Attacks on the fee payer, through the routes, on a chain that would do as it is told. Each has its like in
-//! `x402::attacks`, where the rules are asked alone; here nothing but the fee of a good payment may leave the fee payer, and
-//! each robbery is one: the chain would have carried it out, had the service signed it.
+//! `x402::attacks`, where the rules are asked alone; here nothing but the fee of a good payment may leave the fee payer.
+//!
+//! What `is_not_robbed_by` and `refuses_what_would_land` are asked with is no idle threat: the test signs it with the fee
+//! payer's key, and the chain carries it out. What `refuses_payment` is asked with is refused for what it could become; some
+//! of it the sandbox chain would not run, such as a durable nonce, which it does not model.
 
 use pay402::{
     chain::solana::rules::LIGHTHOUSE,
     sandbox::{MintSpec, TokenProgram, TransferFee},
 };
+use solana_address_lookup_table_interface::instruction as lookup_tables;
 use solana_hash::Hash;
 use solana_instruction::{AccountMeta, Instruction};
-use solana_message::{VersionedMessage, v0, v0::MessageAddressTableLookup};
+use solana_keypair::Keypair;
+use solana_message::{AddressLookupTableAccount, VersionedMessage, v0, v0::MessageAddressTableLookup};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_signer::Signer;
+use solana_system_interface::instruction::{self as system, create_account};
 use solana_transaction::versioned::VersionedTransaction;
 use spl_associated_token_account_interface::instruction as ata;
 use spl_token_interface::instruction as token;
@@ -107,11 +113,31 @@ async fn fee_payer_as_source_or_lent_to_an_instruction() {
     purse.still_settles().await;
 }
 
+/// Its signature would move what a multisig holds that it is a member of.
+#[tokio::test]
+async fn fee_payer_as_a_member_of_a_multisig() {
+    let purse = Purse::open().await;
+    let (agent, multisig, token) = (purse.app.agent(), Keypair::new(), purse.order.program.id());
+    let (key, ours) = (multisig.pubkey(), purse.order.fee_payer);
+    let create = create_account(&agent.pubkey(), &key, 10_000_000, 355, &token);
+    let initialize = token::initialize_multisig2(&token, &key, &[&ours], 1).unwrap();
+    purse.app.land_instructions(&[create, initialize], &[agent, &multisig]);
+    purse.sandbox().mint_tokens(&purse.order.mint, &key, purse.order.units).unwrap();
+    let mut transfer = purse.order.transfer();
+    transfer.accounts[0] = AccountMeta::new(purse.usdc_of(&key), false);
+    transfer.accounts[3] = AccountMeta::new_readonly(key, false);
+    transfer.accounts.push(AccountMeta::new_readonly(ours, true));
+    let held = || purse.sandbox().token_balance(&purse.order.mint, &key);
+    assert_eq!(held(), purse.order.units);
+    purse.refuses_what_would_land(&purse.instead(transfer), OURS).await;
+    assert_eq!(held(), 0);
+}
+
 #[tokio::test]
 async fn added_system_transfer() {
     let purse = Purse::open().await;
     let (ours, thief) = (purse.order.fee_payer, purse.thief.pubkey());
-    let drain = solana_system_interface::instruction::transfer(&ours, &thief, 1_000_000_000);
+    let drain = system::transfer(&ours, &thief, 1_000_000_000);
     purse.is_not_robbed_by(&purse.plus(drain.clone()), FIFTH).await;
     let no_transfer = "invalid_exact_svm_payload_no_transfer_instruction";
     purse.app.chain.sandbox.advance_slots(1);
@@ -194,8 +220,33 @@ async fn second_compute_budget_instruction() {
     purse.still_settles().await;
 }
 
+/// The transfer seems to go nowhere, and the table has the thief's account.
 #[tokio::test]
-async fn lookup_table() {
+async fn lookup_table_with_the_destination_in_it() {
+    let purse = Purse::open().await;
+    let (agent, thief) = (purse.app.agent(), purse.thief.pubkey());
+    let destination = purse.usdc_of(&thief);
+    let slot = purse.sandbox().slot() - 1;
+    let (create, key) = lookup_tables::create_lookup_table(agent.pubkey(), agent.pubkey(), slot);
+    let extend =
+        lookup_tables::extend_lookup_table(key, agent.pubkey(), Some(agent.pubkey()), vec![destination]);
+    purse.app.land_instructions(&[create, extend], &[agent]);
+    let mut transfer = purse.order.transfer();
+    transfer.accounts[2].pubkey = destination;
+    let table = AddressLookupTableAccount { key, addresses: vec![destination] };
+    let instructions = [limit(20_000), price(1), transfer, memo(b"402")];
+    let message =
+        v0::Message::try_compile(&purse.order.fee_payer, &instructions, &[table], purse.blockhash()).unwrap();
+    assert_eq!(message.address_table_lookups.len(), 1);
+    let robbery = purse.order.sign_message(VersionedMessage::V0(message));
+    let held = || purse.sandbox().token_balance(&purse.order.mint, &thief);
+    let before = held();
+    purse.refuses_what_would_land(&robbery, UNDECODABLE).await;
+    assert_eq!(held() - before, purse.order.units);
+}
+
+#[tokio::test]
+async fn lookup_table_that_does_not_exist() {
     let purse = Purse::open().await;
     let message = purse.altered(|message| {
         message.instructions[2].accounts[2] = u8::try_from(message.account_keys.len()).unwrap();
@@ -213,11 +264,25 @@ async fn durable_nonce() {
     let purse = Purse::open().await;
     let nonce = Pubkey::new_unique();
     for authority in [purse.order.payer.pubkey(), purse.order.fee_payer] {
-        let advance = solana_system_interface::instruction::advance_nonce_account(&nonce, &authority);
+        let advance = system::advance_nonce_account(&nonce, &authority);
         let payment = purse.payment(&[vec![advance], purse.order.stock()].concat());
         let reason = "invalid_exact_svm_payload_transaction_instructions_compute_limit_instruction";
         purse.refuses_payment(&payment, reason).await;
     }
+}
+
+/// The lamports in a nonce account go where its authority's signature sends them.
+#[tokio::test]
+async fn withdrawal_from_a_nonce_account_of_the_fee_payer() {
+    let purse = Purse::open().await;
+    let (agent, nonce, thief) = (purse.app.agent(), Keypair::new(), purse.thief.pubkey());
+    let (key, ours) = (nonce.pubkey(), purse.order.fee_payer);
+    let create = system::create_nonce_account(&agent.pubkey(), &key, &ours, 100_000_000);
+    purse.app.land_instructions(&create, &[agent, &nonce]);
+    let withdraw = system::withdraw_nonce_account(&key, &ours, &thief, 50_000_000);
+    let before = purse.sandbox().balance(&thief);
+    purse.refuses_what_would_land(&purse.plus(withdraw), FIFTH).await;
+    assert_eq!(purse.sandbox().balance(&thief) - before, 50_000_000);
 }
 
 #[tokio::test]
@@ -260,17 +325,18 @@ async fn version_1_transaction() {
     }
 }
 
-/// Mints whose transfers do not do what they say: neither is seen by simulating.
+/// Mints whose transfers do not do what they say: simulating shows no fee, and a hook only where its program is missing.
 #[tokio::test]
 async fn transfer_fee_and_transfer_hook_mints() {
     let purse = Purse::open().await;
     let fee = TransferFee { basis_points: 100, maximum: u64::MAX };
-    for (transfer_fee, transfer_hook, words) in [
-        (Some(fee), None, "withholds a fee"),
-        (None, Some(Pubkey::new_unique()), "runs a program of its issuer"),
+    let fails = "invalid_exact_svm_transaction_simulation_failed";
+    for (transfer_fee, transfer_hook, reason, words) in [
+        (Some(fee), None, "invalid_exact_svm_payload_mint_mismatch", "withholds a fee"),
+        (None, Some(Pubkey::new_unique()), fails, "runs a program of its issuer"),
     ] {
         let order = of_mint(&purse, MintSpec { transfer_fee, transfer_hook, ..PLAIN });
-        purse.refuses_order(&order, "invalid_exact_svm_payload_mint_mismatch", words).await;
+        purse.refuses_order(&order, reason, words).await;
     }
     let order = of_mint(&purse, PLAIN);
     crate::harness::x402::settled(&purse.app.settle(None, &purse.app.paid(&order)).await, &order);
@@ -296,7 +362,7 @@ fn of_mint(purse: &Purse, spec: MintSpec) -> Order {
 async fn a_mint_with_the_most_decimals_there_can_be() {
     let purse = Purse::open().await;
     let order = of_mint(&purse, MintSpec { decimals: u8::MAX, ..PLAIN });
-    purse.refuses_order(&order, "invalid_exact_svm_payload_mint_mismatch", "has 255 decimals").await;
+    purse.refuses_order(&order, "invalid_exact_svm_transaction_simulation_failed", "has 255 decimals").await;
 }
 
 /// Nobody but the fee payer signs for it, and what stands in its place is no part of the payment.

@@ -1,15 +1,22 @@
 //! Payments that are good.
 
+use std::{sync::Arc, time::Duration};
+
 use pay402::{
     payments::x402::Version,
     sandbox::{PYUSD, TokenProgram},
 };
 use serde_json::{Value, json};
+use solana_keypair::Keypair;
+use solana_pubkey::Pubkey;
 use solana_signer::Signer;
 
-use crate::harness::{
-    KEY, TestApp,
-    x402::{Order, settled, signed},
+use crate::{
+    harness::{
+        KEY, TestApp,
+        x402::{Order, PATIENCE, settled, signed},
+    },
+    sandbox::setup::start,
 };
 
 #[tokio::test]
@@ -29,6 +36,35 @@ async fn what_is_supported_names_the_fee_payer_of_the_sandbox() {
     assert_eq!((answer.status, answer.body), (200, expected));
     let without = TestApp::start().await.get("/supported", None).await;
     assert_eq!((without.status, &without.body["kinds"]), (200, &json!([])));
+}
+
+/// Buyers are told of the first fee payer that can pay, and of the first of all again once it can.
+#[tokio::test]
+async fn a_fee_payer_that_is_dry_is_not_told_to_buyers_while_another_can_pay() {
+    let (dry, chain) = (Keypair::new(), start().await);
+    let wet = chain.sandbox.wallets().fee_payer.insecure_clone();
+    let keys = format!("{},{}", dry.to_base58_string(), wet.to_base58_string());
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let app = TestApp::settling_on(chain, folder, &[("FEE_PAYER_KEYPAIR", keys.as_str())]).await;
+    until_told(&app, &wet.pubkey()).await;
+    let order = Order { fee_payer: wet.pubkey(), ..app.order() };
+    let signers = app.get("/supported", None).await.body["signers"]["solana:*"].clone();
+    assert_eq!(signers, json!([dry.pubkey().to_string(), wet.pubkey().to_string()]));
+    app.chain.sandbox.airdrop(&dry.pubkey(), 1_000_000_000).unwrap();
+    // A payment has the balances read.
+    settled(&app.settle(None, &app.paid(&order)).await, &order);
+    until_told(&app, &dry.pubkey()).await;
+}
+
+async fn until_told(app: &TestApp, fee_payer: &Pubkey) {
+    let told = async {
+        let of = async |kind: usize| app.get("/supported", None).await.body["kinds"][kind].clone();
+        while of(0).await["extra"]["feePayer"] != fee_payer.to_string() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(of(1).await["extra"]["feePayer"], fee_payer.to_string());
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the balances are read");
 }
 
 /// Verified, settled, on the chain, in the books, and the merchant has exactly as much more.

@@ -96,12 +96,17 @@ impl Purse {
         signed
     }
 
-    /// The same, where signing it would have cost the fee payer more than a fee: else the attack is none, and its refusal
-    /// shows nothing.
-    pub async fn is_not_robbed_by(&self, transaction: &VersionedTransaction, reason: &str) {
+    /// The same, and then it is signed and lands, as it would have: what it does is for the test to look at. An attack that
+    /// does nothing is none, and its refusal shows nothing.
+    pub async fn refuses_what_would_land(&self, transaction: &VersionedTransaction, reason: &str) {
         self.refuses_payment(transaction, reason).await;
-        let (lamports, units) = self.holdings().fee_payer;
         let _: Signature = self.sandbox().send(&self.signed(transaction)).unwrap();
+    }
+
+    /// The same, of what would have cost the fee payer more than a fee.
+    pub async fn is_not_robbed_by(&self, transaction: &VersionedTransaction, reason: &str) {
+        let (lamports, units) = self.holdings().fee_payer;
+        self.refuses_what_would_land(transaction, reason).await;
         let (left, units_left) = self.holdings().fee_payer;
         assert!(
             left + HIGHEST_FEE < lamports || units_left < units,

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use solana_hash::Hash;
 use solana_keypair::Keypair;
 use solana_signer::Signer;
+use solana_system_interface::instruction::create_account;
+use spl_token_interface::instruction::{approve, initialize_account3};
 
 use super::{assert_invalid, assert_settle_trouble, assert_unsettled, assert_verify_trouble, in_words};
 use crate::harness::{
@@ -78,6 +80,33 @@ async fn a_merchant_without_an_account_hears_which_to_create() {
     let message = format!("payTo has no USDC token account: create it first, at {account}");
     let request = app.paid(&order);
     is_refused(&app, &order, &request, SIMULATION, &message).await;
+}
+
+/// The agent may spend from another account of the merchant's: the merchant would have no more than before.
+#[tokio::test]
+async fn pay_tos_own_money_is_no_payment_to_it() {
+    let app = TestApp::settling().await;
+    let (agent, merchant) = (app.agent(), &app.chain.sandbox.wallets().merchant);
+    let (other, token) = (Keypair::new(), spl_token_interface::ID);
+    let open = create_account(&agent.pubkey(), &other.pubkey(), 2_039_280, 165, &token);
+    let initialize = initialize_account3(&token, &other.pubkey(), &USDC, &merchant.pubkey()).unwrap();
+    let mut fund = app.order().transfer();
+    fund.accounts[2].pubkey = other.pubkey();
+    let allow = approve(&token, &other.pubkey(), &agent.pubkey(), &merchant.pubkey(), &[], 50_000).unwrap();
+    app.land_instructions(&[open, initialize, fund, allow], &[agent, &other, merchant]);
+    for version in Version::ALL {
+        let order = Order { version, ..app.order() };
+        let mut instructions = order.stock();
+        instructions[2].accounts[0].pubkey = other.pubkey();
+        let transaction = order.sign_instructions(&instructions, app.chain.sandbox.latest_blockhash());
+        app.chain.sandbox.advance_slots(2);
+        let request = order.request(&transaction);
+        let (before, reason) = (app.received(), "invalid_exact_svm_payload_recipient_mismatch");
+        assert_invalid(&app.verify_x402(&request).await, reason, "payTo's own");
+        let answer = app.settle(None, &request).await;
+        assert_eq!(assert_unsettled(&answer, &order, reason, "payTo's own"), "");
+        assert_eq!(app.received(), before);
+    }
 }
 
 #[tokio::test]

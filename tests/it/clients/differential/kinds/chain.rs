@@ -4,7 +4,7 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signer::Signer;
 
-use super::{Kind, Stage::Case, kind, of_usdc};
+use super::{Kind, Stage::Case, kind, of_token_2022, of_usdc};
 
 pub const KINDS: &[Kind] = &[
     kind(
@@ -41,9 +41,39 @@ pub const KINDS: &[Kind] = &[
         &[(Case, |draft, _| draft.case.mint = Pubkey::new_from_array([45; 32]))],
     ),
     kind(
-        "a mint with a transfer fee",
+        "a frozen buyer",
         &[(Case, |draft, _| {
-            (draft.case.mint, draft.case.program) = (draft.scene.fee_mint, spl_token_2022_interface::ID);
+            of_usdc(draft);
+            draft.case.payer = draft.scene.frozen.insecure_clone();
         })],
     ),
+    kind(
+        "a frozen recipient",
+        &[(Case, |draft, _| {
+            of_usdc(draft);
+            draft.case.pay_to = draft.scene.frozen.pubkey();
+        })],
+    ),
+    kind(
+        "a recipient whose token account is not initialised",
+        &[(Case, |draft, _| {
+            of_usdc(draft);
+            draft.case.pay_to = draft.scene.blank;
+        })],
+    ),
+    kind(
+        "a mint of the other token program",
+        &[(Case, |draft, _| {
+            let (one, other) = (spl_token_interface::ID, spl_token_2022_interface::ID);
+            draft.case.program = if draft.case.program == one { other } else { one };
+        })],
+    ),
+    kind("a mint that nobody knows", &[(Case, |draft, _| of_token_2022(draft, draft.scene.plain_mint))]),
+    kind("a mint with a transfer fee", &[(Case, |draft, _| of_token_2022(draft, draft.scene.fee_mint))]),
+    kind("a mint with a transfer hook", &[(Case, |draft, _| of_token_2022(draft, draft.scene.hook_mint))]),
+    kind(
+        "a mint that cannot be transferred",
+        &[(Case, |draft, _| of_token_2022(draft, draft.scene.soulbound_mint))],
+    ),
+    kind("a mint that is paused", &[(Case, |draft, _| of_token_2022(draft, draft.scene.paused_mint))]),
 ];

@@ -10,9 +10,21 @@ use solana_signer::Signer;
 use super::{
     Kind,
     Stage::{Case, Instructions},
-    kind, of_usdc, small,
+    kind, of_token_2022, of_usdc, small,
 };
-use crate::x402::kit::transfer_data;
+use crate::{
+    clients::differential::draft::Draft,
+    x402::kit::{limit, transfer_data},
+};
+
+fn by_multisig(draft: &mut Draft<'_>) {
+    let (multisig, member) = (draft.scene.multisig, draft.case.payer.pubkey());
+    draft.instructions[0] = limit(100_000);
+    let accounts = &mut draft.instructions[2].accounts;
+    accounts.truncate(3);
+    accounts[0].pubkey = draft.case.ata(&multisig);
+    accounts.extend([AccountMeta::new_readonly(multisig, false), AccountMeta::new_readonly(member, true)]);
+}
 
 pub const KINDS: &[Kind] = &[
     kind(
@@ -131,6 +143,92 @@ pub const KINDS: &[Kind] = &[
             let (one, other) = (spl_token_interface::ID, spl_token_2022_interface::ID);
             draft.instructions[2].program_id = if draft.case.program == one { other } else { one };
         })],
+    ),
+    kind(
+        "to the token account of the other token program",
+        &[(Instructions, |draft, _| {
+            let program = draft.case.program;
+            let (one, other) = (spl_token_interface::ID, spl_token_2022_interface::ID);
+            draft.case.program = if program == one { other } else { one };
+            draft.instructions[2].accounts[2].pubkey = draft.case.destination();
+            draft.case.program = program;
+        })],
+    ),
+    kind(
+        "other decimals of a mint that nobody knows",
+        &[
+            (Case, |draft, _| of_token_2022(draft, draft.scene.plain_mint)),
+            (Instructions, |draft, random| {
+                let decimals = [0, 5, 7, 9, 255];
+                *draft.instructions[2].data.last_mut().unwrap() = decimals[random.index(5)];
+            }),
+        ],
+    ),
+    kind(
+        "by a delegate",
+        &[
+            (Case, |draft, _| {
+                of_usdc(draft);
+                draft.case.payer = draft.scene.delegate.insecure_clone();
+            }),
+            (Instructions, |draft, _| {
+                let owner = draft.scene.app.agent().pubkey();
+                draft.instructions[2].accounts[0].pubkey = draft.case.ata(&owner);
+            }),
+        ],
+    ),
+    kind(
+        "by a delegate beyond what it may spend",
+        &[
+            (Case, |draft, _| {
+                of_usdc(draft);
+                draft.case.payer = draft.scene.delegate.insecure_clone();
+                draft.case.amount = 10_000_001;
+            }),
+            (Instructions, |draft, _| {
+                let owner = draft.scene.app.agent().pubkey();
+                draft.instructions[2].accounts[0].pubkey = draft.case.ata(&owner);
+            }),
+        ],
+    ),
+    kind(
+        "by somebody who may not spend it",
+        &[
+            (Case, |draft, _| {
+                of_usdc(draft);
+                draft.case.payer = draft.scene.broke.insecure_clone();
+            }),
+            (Instructions, |draft, _| {
+                let owner = draft.scene.app.agent().pubkey();
+                draft.instructions[2].accounts[0].pubkey = draft.case.ata(&owner);
+            }),
+        ],
+    ),
+    kind(
+        "the recipient's own money",
+        &[
+            (Case, |draft, _| {
+                of_usdc(draft);
+                draft.case.payer = draft.scene.delegate.insecure_clone();
+            }),
+            (Instructions, |draft, _| {
+                draft.instructions[2].accounts[0].pubkey = draft.scene.merchants_other;
+            }),
+        ],
+    ),
+    kind(
+        "by a multisig",
+        &[(Case, |draft, _| of_usdc(draft)), (Instructions, |draft, _| by_multisig(draft))],
+    ),
+    kind(
+        "by a multisig whose members do not sign",
+        &[
+            (Case, |draft, _| of_usdc(draft)),
+            (Instructions, |draft, _| {
+                by_multisig(draft);
+                draft.instructions[2].accounts[4].is_signer = false;
+            }),
+        ],
     ),
     kind(
         "one unit too few",
