@@ -155,7 +155,9 @@ async fn revoke(keys: &ApiKeys, key: &str, with_descendants: bool) -> Result<(),
     for key in descendants {
         eprintln!("{key} is revoked");
     }
-    let active = keys.active_descendants(&revoked).await?;
+    let active = keys.active_descendants(&revoked).await;
+    let active = active.inspect_err(|error| eprintln!("which keys come from it cannot be read: {error}"));
+    let active = active.unwrap_or_default();
     if !active.is_empty() {
         let active = active.iter().map(ApiKeyId::as_str).collect::<Vec<_>>().join(", ");
         eprintln!("{active} come from it and still work: to revoke them too, add --with-descendants");
