@@ -195,7 +195,8 @@ pub const ACTIVE_API_KEY_IDS: &str = concat!("SELECT id ", active_keys!(), "$2")
 /// The keys that come from `$1` and are active at `$2`. Whatever the statistics say of the tables, each key of the line is
 /// looked up by index: there is no bound on how long a line is, and the longest are somebody's who wants it to take long.
 ///
-/// The actors of the audit trail that are keys are in indexes of their own. The collation is that of the other columns,
+/// A key that was not rotated has no successor, which is in the line as NULL, and leads nowhere. The actors of the audit
+/// trail that are keys are in indexes of their own. The collation is that of the other columns,
 /// which the actor's is not.
 pub const POSTGRES_DESCENDANTS: &str = "\
     WITH RECURSIVE line (id) AS (\
@@ -203,11 +204,11 @@ pub const POSTGRES_DESCENDANTS: &str = "\
         UNION SELECT next.id FROM line, LATERAL (\
             SELECT key_id AS id FROM api_key_events \
                 WHERE type = 'created' AND actor LIKE 'key@_%' ESCAPE '@' AND actor COLLATE \"C\" = line.id \
-            UNION ALL SELECT replaced_by FROM api_keys WHERE api_keys.id = line.id AND replaced_by IS NOT NULL \
+            UNION ALL SELECT replaced_by FROM api_keys WHERE api_keys.id = line.id \
             UNION ALL SELECT key_id FROM past_api_key_events \
                 WHERE type = 'created' AND actor LIKE 'key@_%' ESCAPE '@' AND actor = line.id \
             UNION ALL SELECT replaced_by FROM past_api_key_events \
-                WHERE type = 'rotated' AND key_id = line.id AND replaced_by IS NOT NULL) next) \
+                WHERE type = 'rotated' AND key_id = line.id) next) \
     SELECT active.id FROM line, LATERAL (\
         SELECT id FROM api_keys WHERE api_keys.id = line.id AND revoked_at_ms IS NULL \
             AND (expires_at_ms IS NULL OR expires_at_ms > $2) LIMIT 1) active WHERE active.id <> $1";
@@ -219,11 +220,11 @@ pub const SQLITE_DESCENDANTS: &str = "\
         UNION SELECT made.key_id FROM line CROSS JOIN api_key_events made \
             ON made.actor = line.id AND made.type = 'created' \
         UNION SELECT old.replaced_by FROM line CROSS JOIN api_keys old \
-            ON old.id = line.id AND old.replaced_by IS NOT NULL \
+            ON old.id = line.id \
         UNION SELECT made.key_id FROM line CROSS JOIN past_api_key_events made \
             ON made.actor = line.id AND made.type = 'created' \
         UNION SELECT old.replaced_by FROM line CROSS JOIN past_api_key_events old \
-            ON old.key_id = line.id AND old.type = 'rotated' AND old.replaced_by IS NOT NULL) \
+            ON old.key_id = line.id AND old.type = 'rotated') \
     SELECT api_keys.id FROM line CROSS JOIN api_keys ON api_keys.id = line.id \
     WHERE api_keys.id <> $1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $2)";
 
