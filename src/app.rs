@@ -113,9 +113,7 @@ async fn cache_secret(books: &Books, network: Network, entropy: &dyn Entropy) ->
             error = &error as &dyn std::error::Error,
             "look-ups are not shared with other instances"
         );
-        let mut own = [0; 32];
-        entropy.fill(&mut own);
-        own
+        ServerSecret::fresh(entropy)
     })
 }
 
@@ -146,7 +144,7 @@ impl FastState {
                 Arc::clone(redis),
                 Arc::clone(clock),
                 entropy,
-                &cache_secret(books, config.solana.network, entropy).await,
+                cache_secret(books, config.solana.network, entropy).await.expose(),
                 Arc::clone(metrics),
             )),
             None => Arc::new(MemoryClaims::new(Arc::clone(clock))),

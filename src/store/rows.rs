@@ -336,7 +336,7 @@ pub(super) fn wallets(key: &ApiKeyRecord) -> String {
 }
 
 pub(super) fn secret(value: Vec<u8>) -> Result<ServerSecret, StoreError> {
-    value.try_into().map_err(|_| corrupt(SECRETS, &"length"))
+    value.try_into().map(ServerSecret::new).map_err(|_| corrupt(SECRETS, &"length"))
 }
 
 /// An amount as a column holds it. [`Amount::MAX`] is the largest number of such a column.

@@ -8,7 +8,7 @@ use pay402::{
     },
     clock::UnixMs,
     ids::{ApiKeyId, EventId, OsEntropy},
-    server_secrets::server_secret,
+    server_secrets::{ServerSecret, server_secret},
     store_error::StoreError,
 };
 use solana_pubkey::Pubkey;
@@ -314,11 +314,12 @@ async fn every_instance_has_the_same_secret(backend: Backend) {
         let store = instances[number % 2].secrets.clone();
         tokio::spawn(async move { server_secret(store.as_ref(), "a", &OsEntropy).await.unwrap() })
     });
-    let secrets: Vec<[u8; 32]> = join_all(asking).await.into_iter().map(Result::unwrap).collect();
-    assert!(secrets.windows(2).all(|pair| pair[0] == pair[1]), "{secrets:?}");
-    assert_ne!(secrets[0], [0; 32]);
+    let secrets: Vec<ServerSecret> = join_all(asking).await.into_iter().map(Result::unwrap).collect();
+    assert!(secrets.windows(2).all(|pair| pair[0].expose() == pair[1].expose()), "they differ");
+    assert_ne!(*secrets[0].expose(), [0; 32]);
     let other = server_secret(instances[0].secrets.as_ref(), "b", &OsEntropy).await.unwrap();
-    assert_ne!(other, secrets[0]);
-    assert_eq!(instances[1].secrets.find_secret("b").await.unwrap(), Some(other));
-    assert_eq!(instances[1].secrets.find_secret("c").await.unwrap(), None);
+    assert_ne!(other.expose(), secrets[0].expose());
+    let found = instances[1].secrets.find_secret("b").await.unwrap().unwrap();
+    assert_eq!(found.expose(), other.expose());
+    assert!(instances[1].secrets.find_secret("c").await.unwrap().is_none());
 }
