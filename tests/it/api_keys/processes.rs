@@ -302,8 +302,8 @@ fn the_operators_mistakes_are_told() {
 fn configured_keys_belong_to_the_network() {
     let folder = tempfile::tempdir().unwrap();
     for (network, key, told) in [
-        ("devnet", "sk_live_0123456789abcdef0123", "VALID_API_KEYS must not hold sk_live_ keys"),
-        ("mainnet-beta", "sk_test_0123456789abcdef0123", "VALID_API_KEYS must not hold sk_test_ keys"),
+        ("devnet", "sk_live_0123456789abcdef01234567", "VALID_API_KEYS must not hold sk_live_ keys"),
+        ("mainnet-beta", "sk_test_0123456789abcdef01234567", "VALID_API_KEYS must not hold sk_test_ keys"),
     ] {
         let mut command = pay402(folder.path());
         let output =
