@@ -8,8 +8,8 @@ use solana_pubkey::Pubkey;
 
 use crate::{
     api_keys::{
-        ApiKeyRecord, Environment, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, Scopes,
-        Standing,
+        ApiKeyRecord, Environment, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, PlainKey,
+        Scopes, Standing,
         service::{Actor, ApiKeys, KeyError, NewlyMade},
     },
     app::{key_foundations, open_books},
@@ -124,7 +124,7 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
         }
         Action::List { user } => list(keys, user.as_deref(), now).await?,
         Action::Revoke { key: Some(key), with_descendants, .. } => {
-            revoke(keys, &key, with_descendants).await.map_err(|error| told(error, &key))?;
+            revoke(keys, &name(key), with_descendants).await.map_err(told)?;
         }
         Action::Revoke { user, .. } => {
             let user = user.unwrap_or_default();
@@ -136,8 +136,8 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
         }
         Action::Rotate { key, overlap_seconds } => {
             let overlap = Duration::from_secs(overlap_seconds);
-            let rotated = keys.replace(Actor::Operator, &key, overlap).await;
-            let (made, old) = rotated.map_err(|error| told(error, &key))?;
+            let rotated = keys.replace(Actor::Operator, &name(key), overlap).await;
+            let (made, old) = rotated.map_err(told)?;
             show(&made);
             eprintln!("{} works until {}", old.prefix, end(old.expires_at));
         }
@@ -214,6 +214,12 @@ fn end(at: Option<UnixMs>) -> String {
     at.map_or_else(|| "never".to_owned(), |at| at.0.to_string())
 }
 
-fn told(error: KeyError, key: &str) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("{key}: nothing was changed"))
+/// What the operator names a key by; where they give the whole key, its prefix.
+fn name(given: String) -> String {
+    PlainKey::parse(&given).map_or(given, |key| key.prefix().to_owned())
+}
+
+/// Without what was given: it may be a key, or most of one.
+fn told(error: KeyError) -> anyhow::Error {
+    anyhow::Error::new(error).context("nothing was changed")
 }
