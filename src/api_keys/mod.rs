@@ -9,6 +9,7 @@ mod digest;
 mod environment;
 mod guard;
 mod hasher;
+mod herald;
 mod key;
 mod last_used;
 mod model;
@@ -24,6 +25,7 @@ pub use bootstrap::{BootstrapKey, BootstrapKeys, InvalidBootstrapKey, SharedPref
 pub use environment::Environment;
 pub use guard::{ActorNow, Guard, Hindrance, KeyCounts, Kind, MADE_WITHIN, MAX_ACTIVE_KEYS, MAX_MADE_KEYS};
 pub use hasher::{HashFailure, Hasher};
+pub use herald::Herald;
 pub use key::{MAX_KEY_LENGTH, PlainKey};
 pub use last_used::LastUsed;
 pub use model::{ApiKeyRecord, Standing, StoredKey};

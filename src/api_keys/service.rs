@@ -6,8 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     ApiKeyPage, ApiKeyRecord, ApiKeyStore, Authenticator, Caller, Created, Environment, Foundations, Guard,
-    HashFailure, Hasher, Hindrance, KeyCheckError, KeyEvent, KeyEventKind, KeysOf, Kind, MAX_ACTIVE_KEYS,
-    MAX_MADE_KEYS, NewKey, PlainKey, Rotation, RotationOutcome, Scopes, Standing, StoredKey, Tags, wire,
+    HashFailure, Hasher, Herald, Hindrance, KeyCheckError, KeyEvent, KeyEventKind, KeysOf, Kind,
+    MAX_ACTIVE_KEYS, MAX_MADE_KEYS, NewKey, PlainKey, Rotation, RotationOutcome, Scopes, Standing, StoredKey,
+    Tags, wire,
 };
 use crate::{
     clock::{Clock, UnixMs},
@@ -125,6 +126,8 @@ pub struct ApiKeys {
     making: Arc<Shares>,
     /// Hears of changes; there is none at the command line.
     authenticator: Option<Arc<Authenticator>>,
+    /// Tells the other instances; there is none where nothing is shared but the database.
+    herald: Option<Arc<dyn Herald>>,
 }
 
 impl ApiKeys {
@@ -133,10 +136,11 @@ impl ApiKeys {
         foundations: Foundations,
         entropy: Arc<dyn Entropy>,
         authenticator: Option<Arc<Authenticator>>,
+        herald: Option<Arc<dyn Herald>>,
     ) -> Self {
         let Foundations { store, tags, hasher, environment, clock, metrics: _ } = foundations;
         let making = Shares::new(IN_THE_MAKING.0, IN_THE_MAKING.1);
-        Self { store, tags, hasher, environment, clock, entropy, making, authenticator }
+        Self { store, tags, hasher, environment, clock, entropy, making, authenticator, herald }
     }
 
     /// Makes the key that a caller asks for.
@@ -245,7 +249,7 @@ impl ApiKeys {
                 RotationOutcome::Rotated => {
                     let (from, actor_name) = (&old.prefix, actor.name());
                     tracing::info!(key = from, to = key.prefix(), actor = actor_name, "API key rotated");
-                    self.ended(std::slice::from_ref(&old.id), rotation.old_ends_at);
+                    self.ended(std::slice::from_ref(&old.id), rotation.old_ends_at).await;
                     // Not read again: nothing may fail between the commit and the only answer that shows the key.
                     let ends_at =
                         old.expires_at.map_or(rotation.old_ends_at, |own| own.min(rotation.old_ends_at));
@@ -338,9 +342,12 @@ impl ApiKeys {
         KeyEvent { id, key: key.clone(), kind, actor: actor.name().to_owned(), at }
     }
 
-    fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
+    async fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
         if let Some(authenticator) = &self.authenticator {
             authenticator.ended(keys, at);
+        }
+        if let Some(herald) = self.herald.as_ref().filter(|_| !keys.is_empty()) {
+            herald.ended(keys, at).await;
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
         Scopes, Standing,
         service::{Actor, ApiKeys, KeyError, NewlyMade},
     },
-    app::{key_foundations, open_books},
+    app::{herald, key_foundations, open_books},
     clock::{Clock, SystemClock, UnixMs},
     config::{Config, Environment as Variables},
     ids::{ApiKeyId, Entropy, OsEntropy},
@@ -110,7 +110,8 @@ pub(super) async fn run(action: Action) -> anyhow::Result<()> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let network = config.solana.network;
     let foundations = key_foundations(&books, network, &clock, &entropy, &metrics);
-    let keys = ApiKeys::new(foundations, entropy, None);
+    let herald = herald(config.redis.as_ref(), &metrics)?;
+    let keys = ApiKeys::new(foundations, entropy, None, herald);
     let done = act(action, &keys, Environment::of(network), clock.now()).await;
     books.database.close().await;
     done

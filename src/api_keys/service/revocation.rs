@@ -20,7 +20,7 @@ impl ApiKeys {
         // Also when it is not known whether it was.
         self.something_changed();
         let changed = changed?;
-        self.ended(std::slice::from_ref(&key.id), revoked.at);
+        self.ended(std::slice::from_ref(&key.id), revoked.at).await;
         if changed {
             tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
         }
@@ -87,7 +87,7 @@ impl ApiKeys {
         let ended = self.store.revoke_together(user, which, now, &event).await;
         self.something_changed();
         let ended = ended?;
-        self.ended(&ended, now);
+        self.ended(&ended, now).await;
         for key in &ended {
             tracing::info!(id = key.as_str(), user, actor = actor.name(), "API key revoked");
         }

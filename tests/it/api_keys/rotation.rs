@@ -133,7 +133,7 @@ async fn make_live(backend: &Backend) -> ApiKeyRecord {
         recipients: Vec::new(),
         expires_at: None,
     };
-    ApiKeys::new(foundations, entropy, None).issue(live, Actor::Operator).await.unwrap().record
+    ApiKeys::new(foundations, entropy, None, None).issue(live, Actor::Operator).await.unwrap().record
 }
 
 /// Instances on two networks may share a database: who has a test key has no live ones by it.
