@@ -14,7 +14,8 @@ use crate::{
     agents::service::Agents,
     analytics::{Rollup, service::Analytics},
     api_keys::{
-        Authenticator, Environment, Foundations, Hasher, LastUsed, SharedPrefix, Tags, service::ApiKeys,
+        Authenticator, Environment, Foundations, Hasher, Herald, LastUsed, SharedPrefix, Tags,
+        service::ApiKeys,
     },
     chain::{Chain, assets::Network, solana::SolanaRpc},
     clock::{Clock, SystemClock},
@@ -38,7 +39,7 @@ use crate::{
         Books, Database,
         memory::{MemoryClaims, MemoryRateLimits},
         postgres::PostgresStore,
-        redis::{InvalidRedisUrl, Redis, RedisClaims, RedisRateLimits},
+        redis::{InvalidRedisUrl, Redis, RedisClaims, RedisHerald, RedisRateLimits},
         sqlite::SqliteStore,
     },
     store_error::StoreError,
@@ -114,10 +115,24 @@ async fn cache_secret(books: &Books, network: Network, entropy: &dyn Entropy) ->
             error = &error as &dyn std::error::Error,
             "look-ups are not shared with other instances"
         );
-        let mut own = [0; 32];
-        entropy.fill(&mut own);
-        own
+        ServerSecret::fresh(entropy)
     })
+}
+
+/// Who tells the other instances which keys the command line has ended, where there is a Redis.
+///
+/// # Errors
+/// When its address is none.
+pub fn herald(
+    redis: Option<&SecretString>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<dyn Herald>>, InvalidRedisUrl> {
+    let redis = redis.map(|url| Redis::open(url.expose_secret(), Arc::clone(metrics))).transpose()?;
+    Ok(redis.map(|redis| herald_on(&Arc::new(redis))))
+}
+
+fn herald_on(redis: &Arc<Redis>) -> Arc<dyn Herald> {
+    Arc::new(RedisHerald::new(Arc::clone(redis)))
 }
 
 /// What is quick to answer and may be lost: in Redis where there is one, else in memory.
@@ -147,7 +162,7 @@ impl FastState {
                 Arc::clone(redis),
                 Arc::clone(clock),
                 entropy,
-                &cache_secret(books, config.solana.network, entropy).await,
+                cache_secret(books, config.solana.network, entropy).await.expose(),
                 Arc::clone(metrics),
             )),
             None => Arc::new(MemoryClaims::new(Arc::clone(clock))),
@@ -260,7 +275,10 @@ impl App {
         )?;
         let keys = Arc::new(keys);
         let tags = Arc::clone(&foundations.tags);
-        let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)));
+        let FastState { redis, claims, counts } =
+            FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
+        let herald = redis.as_ref().map(herald_on);
+        let api_keys = ApiKeys::new(foundations, Arc::clone(&entropy), Some(Arc::clone(&keys)), herald);
         let rpc = SolanaRpc::new(solana.network, &exposed(&solana.rpc_urls), &metrics);
         let chain: Arc<dyn Chain> = Arc::new(rpc.clone());
         let shutdown = Shutdown::default();
@@ -276,8 +294,6 @@ impl App {
         }
         .start();
 
-        let FastState { redis, claims, counts } =
-            FastState::open(config, &books, &clock, entropy.as_ref(), &metrics).await?;
         let recorder = Recorder::start(&books.payments);
         let verifier = ProofVerifier {
             policy: ProofPolicy {

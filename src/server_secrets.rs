@@ -4,11 +4,36 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretBox};
 
 use crate::{ids::Entropy, store_error::StoreError};
 
-/// 32 random bytes.
-pub type ServerSecret = [u8; 32];
+/// 32 random bytes. Never printed.
+#[derive(Debug)]
+pub struct ServerSecret(SecretBox<[u8; 32]>);
+
+impl ServerSecret {
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(SecretBox::new(Box::new(bytes)))
+    }
+
+    #[must_use]
+    pub fn fresh(entropy: &dyn Entropy) -> Self {
+        Self(SecretBox::init_with_mut(|bytes: &mut [u8; 32]| entropy.fill(bytes)))
+    }
+
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.expose_secret()
+    }
+}
+
+impl Clone for ServerSecret {
+    fn clone(&self) -> Self {
+        Self::new(*self.expose())
+    }
+}
 
 #[async_trait]
 pub trait ServerSecretStore: fmt::Debug + Send + Sync {
@@ -38,7 +63,5 @@ pub async fn server_secret(
     if let Some(secret) = store.find_secret(name).await? {
         return Ok(secret);
     }
-    let mut fresh = [0; 32];
-    entropy.fill(&mut fresh);
-    store.keep_secret(name, &fresh).await
+    store.keep_secret(name, &ServerSecret::fresh(entropy)).await
 }

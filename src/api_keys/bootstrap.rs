@@ -14,8 +14,8 @@ use super::{
 
 /// How much of a key is public: enough to tell keys apart, and to find one in the log.
 const PREFIX_LENGTH: usize = 12;
-/// The shortest key accepted, in bytes.
-const MIN_KEY_LENGTH: usize = 24;
+/// The shortest key accepted, in bytes. What is not public of it must not be guessed: 20 hexadecimal digits are 80 bits.
+const MIN_KEY_LENGTH: usize = 32;
 
 /// A plain key of the configuration's. Never printed.
 #[derive(Clone, Debug)]
@@ -138,9 +138,12 @@ mod tests {
     #[test]
     fn a_key_past_bcrypts_limit_is_refused() {
         assert!(key(&"k".repeat(72)).is_ok());
+        assert!(key(&"k".repeat(32)).is_ok());
+        let short = key(&"k".repeat(31)).unwrap_err().to_string();
+        assert!(short.contains("32 to 72"), "{short}");
         assert!(key(&"k".repeat(73)).is_err());
         assert!(key("short").is_err());
-        assert!(key(&format!("{}\n", "k".repeat(30))).is_err());
+        assert!(key(&format!("{}\n", "k".repeat(40))).is_err());
     }
 
     #[test]
@@ -150,6 +153,6 @@ mod tests {
         assert_eq!(new(&live, Environment::Test).unwrap_err(), InvalidBootstrapKey::LiveKey);
         assert_eq!(new(&test, Environment::Live).unwrap_err(), InvalidBootstrapKey::TestKey);
         assert!(new(&live, Environment::Live).is_ok() && new(&test, Environment::Test).is_ok());
-        assert!(new(&"k".repeat(30), Environment::Live).is_ok());
+        assert!(new(&"k".repeat(40), Environment::Live).is_ok());
     }
 }

@@ -3,13 +3,13 @@
 //! `sk_test_` or `sk_live_`, then base58 of 38 bytes: 32 random ones, and the first 6 of HMAC-SHA256 over the start and the
 //! random bytes, under a secret of the server's.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use hmac::Mac;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 use super::{Environment, digest::keyed};
-use crate::ids::Entropy;
+use crate::{ids::Entropy, server_secrets::ServerSecret};
 
 /// The longest key there is, in bytes: bcrypt reads no more than 72.
 pub const MAX_KEY_LENGTH: usize = 72;
@@ -26,7 +26,7 @@ const MAX_BODY_TEXT: usize = 52;
 pub struct PlainKey {
     text: SecretString,
     environment: Environment,
-    body: [u8; BODY],
+    body: Arc<SecretBox<[u8; BODY]>>,
 }
 
 impl PlainKey {
@@ -36,7 +36,7 @@ impl PlainKey {
         let tag = secret.mac(environment, &body).finalize().into_bytes();
         body[RANDOM..].copy_from_slice(&tag[..TAG]);
         let text = format!("{}{}", environment.key_start(), bs58::encode(body).into_string());
-        Self { text: text.into(), environment, body }
+        Self { text: text.into(), environment, body: sealed(body) }
     }
 
     /// `None` for a text that no key has. Base58 has one text for every sequence of bytes, leading zeros included, so two
@@ -49,7 +49,7 @@ impl PlainKey {
             return None;
         }
         let body = bs58::decode(encoded).into_vec().ok()?.try_into().ok()?;
-        Some(Self { text: text.into(), environment, body })
+        Some(Self { text: text.into(), environment, body: sealed(body) })
     }
 
     #[must_use]
@@ -70,6 +70,10 @@ impl PlainKey {
     }
 }
 
+fn sealed(body: [u8; BODY]) -> Arc<SecretBox<[u8; BODY]>> {
+    Arc::new(SecretBox::new(Box::new(body)))
+}
+
 /// The public part only.
 impl fmt::Debug for PlainKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,13 +82,18 @@ impl fmt::Debug for PlainKey {
 }
 
 /// What tags are made with.
-#[derive(Clone)]
-pub(super) struct TagSecret(pub [u8; 32]);
+#[derive(Debug)]
+pub(super) struct TagSecret(ServerSecret);
 
 impl TagSecret {
+    pub const fn new(secret: ServerSecret) -> Self {
+        Self(secret)
+    }
+
     /// Whether the key was made with this secret, in constant time.
     pub fn made(&self, key: &PlainKey) -> bool {
-        self.mac(key.environment, &key.body).verify_truncated_left(&key.body[RANDOM..]).is_ok()
+        let body = key.body.expose_secret();
+        self.mac(key.environment, body).verify_truncated_left(&body[RANDOM..]).is_ok()
     }
 
     fn mac(
@@ -92,13 +101,7 @@ impl TagSecret {
         environment: Environment,
         body: &[u8; BODY],
     ) -> impl Mac<OutputSize = hmac::digest::consts::U32> {
-        keyed(&self.0).chain_update(environment.key_start()).chain_update(&body[..RANDOM])
-    }
-}
-
-impl fmt::Debug for TagSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TagSecret").finish_non_exhaustive()
+        keyed(self.0.expose()).chain_update(environment.key_start()).chain_update(&body[..RANDOM])
     }
 }
 
@@ -106,8 +109,17 @@ impl fmt::Debug for TagSecret {
 mod tests {
     use proptest::prelude::*;
 
+    use secrecy::ExposeSecret;
+
     use super::{BODY, Environment, MAX_KEY_LENGTH, PlainKey, TagSecret};
-    use crate::ids::{Entropy, OsEntropy};
+    use crate::{
+        ids::{Entropy, OsEntropy},
+        server_secrets::ServerSecret,
+    };
+
+    fn tags(byte: u8) -> TagSecret {
+        TagSecret::new(ServerSecret::new([byte; 32]))
+    }
 
     #[derive(Debug)]
     struct Constant(u8);
@@ -120,23 +132,24 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_was_made() {
-        let secret = TagSecret([7; 32]);
+        let secret = tags(7);
         for environment in Environment::ALL {
             for byte in [0, 1, 127, 255] {
                 let key = PlainKey::generate(environment, &secret, &Constant(byte));
                 let read = PlainKey::parse(key.expose()).unwrap();
-                assert!(secret.made(&read) && !TagSecret([8; 32]).made(&read));
+                assert!(secret.made(&read) && !tags(8).made(&read));
                 assert_eq!((read.environment(), read.prefix()), (environment, key.prefix()));
                 assert!(key.prefix().starts_with(environment.key_start()) && key.prefix().len() == 16);
                 assert!(key.expose().len() <= MAX_KEY_LENGTH, "{}", key.expose().len());
                 assert!(!format!("{key:?}").contains(key.expose()));
+                assert_eq!(format!("{secret:?}").matches('7').count(), 0, "{secret:?}");
             }
         }
     }
 
     #[test]
     fn the_tag_covers_the_environment() {
-        let secret = TagSecret([7; 32]);
+        let secret = tags(7);
         let test = PlainKey::generate(Environment::Test, &secret, &OsEntropy);
         let live = test.expose().replacen("sk_test_", "sk_live_", 1);
         assert!(!secret.made(&PlainKey::parse(&live).unwrap()));
@@ -144,7 +157,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_keys() {
-        let key = PlainKey::generate(Environment::Test, &TagSecret([7; 32]), &OsEntropy);
+        let key = PlainKey::generate(Environment::Test, &tags(7), &OsEntropy);
         let text = key.expose();
         let body = &text["sk_test_".len()..];
         for wrong in [
@@ -167,7 +180,7 @@ mod tests {
     proptest! {
         #[test]
         fn one_changed_character_makes_another_key(at in 0_usize..51, to in "[1-9A-HJ-NP-Za-km-z]") {
-            let secret = TagSecret([7; 32]);
+            let secret = tags(7);
             let key = PlainKey::generate(Environment::Test, &secret, &Constant(99));
             let mut changed = key.expose().to_owned();
             let at = "sk_test_".len() + at;
@@ -179,7 +192,7 @@ mod tests {
         #[test]
         fn what_is_read_is_written_the_same(text in "sk_(test|live)_[1-9A-HJ-NP-Za-km-z]{38,53}") {
             if let Some(key) = PlainKey::parse(&text) {
-                let written = format!("{}{}", key.environment().key_start(), bs58::encode(key.body).into_string());
+                let written = format!("{}{}", key.environment().key_start(), bs58::encode(key.body.expose_secret()).into_string());
                 prop_assert_eq!(written, text);
             }
         }

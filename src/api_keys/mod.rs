@@ -9,6 +9,7 @@ mod digest;
 mod environment;
 mod guard;
 mod hasher;
+mod herald;
 mod key;
 mod last_used;
 mod model;
@@ -22,8 +23,9 @@ mod wire;
 pub use authenticator::{Authenticator, Foundations};
 pub use bootstrap::{BootstrapKey, BootstrapKeys, InvalidBootstrapKey, SharedPrefix};
 pub use environment::Environment;
-pub use guard::{ActiveKeys, ActorNow, Guard, Hindrance, MAX_ACTIVE_KEYS};
+pub use guard::{ActorNow, Guard, Hindrance, KeyCounts, Kind, MADE_WITHIN, MAX_ACTIVE_KEYS, MAX_MADE_KEYS};
 pub use hasher::{HashFailure, Hasher};
+pub use herald::Herald;
 pub use key::{MAX_KEY_LENGTH, PlainKey};
 pub use last_used::LastUsed;
 pub use model::{ApiKeyRecord, Standing, StoredKey};
@@ -31,7 +33,7 @@ pub use remembered::KeyCheckError;
 pub use scope::{Scope, Scopes, UnknownScope};
 use solana_pubkey::Pubkey;
 pub use store::{
-    ApiKeyPage, ApiKeyStore, Created, KeyEvent, KeyEventKind, Rotation, RotationOutcome, Together,
+    ApiKeyPage, ApiKeyStore, Created, KeyEvent, KeyEventKind, KeysOf, Rotation, RotationOutcome, Together,
 };
 pub use tags::Tags;
 pub use wire::{CreateMembers, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, RotateMembers};

@@ -1,7 +1,8 @@
 //! What is known of the keys that are in use.
 //!
 //! bcrypt is run once for a key. The key's row is read anew about every second, whoever may have changed it and whether
-//! or not a Redis is there, by one reader for all who wait.
+//! or not a Redis is there, by one reader for all who wait. A key that opens nothing never will again, so its row is read
+//! once a minute only, however often it is presented.
 
 use std::{
     sync::{
@@ -29,7 +30,7 @@ use crate::{
 const MAX_REMEMBERED: u64 = 10_000;
 /// How long a row is taken to be as it was read.
 const FRESH_FOR: Duration = Duration::from_millis(900);
-/// How long a row stands while the database cannot say otherwise.
+/// How long a row stands while the database cannot say otherwise, and how long one that opens nothing is not read again.
 const STANDS_FOR: Duration = Duration::from_mins(1);
 /// How long a reading is waited for where there is a row that stands. It goes on all the same, for the next request.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -240,7 +241,8 @@ impl Reader {
     }
 
     fn is_fresh(&self, seen: &Seen, now: UnixMs) -> bool {
-        seen.changes == self.changes.count() && is_within(seen.at, now, FRESH_FOR)
+        seen.found.as_ref().is_some_and(|found| found.is_final(now))
+            || seen.changes == self.changes.count() && is_within(seen.at, now, FRESH_FOR)
     }
 
     fn judge(&self, seen: &Seen, now: UnixMs) -> Result<Option<ApiKeyRecord>, KeyCheckError> {
@@ -323,6 +325,12 @@ impl Reader {
 }
 
 impl Found {
+    /// Whether the row was revoked, expired, or not there: a key is shown after its row is committed, so one that is
+    /// presented is not about to get one.
+    fn is_final(&self, now: UnixMs) -> bool {
+        self.matches.is_none() && is_within(self.at, now, STANDS_FOR)
+    }
+
     /// What bcrypt said, if it was asked about the same hash.
     fn verdict_on(&self, row: &StoredKey) -> Option<bool> {
         self.matches.filter(|_| self.row.as_ref().is_some_and(|before| before.hash == row.hash))

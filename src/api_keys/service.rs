@@ -6,8 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     ApiKeyPage, ApiKeyRecord, ApiKeyStore, Authenticator, Caller, Created, Environment, Foundations, Guard,
-    HashFailure, Hasher, Hindrance, KeyCheckError, KeyEvent, KeyEventKind, MAX_ACTIVE_KEYS, NewKey, PlainKey,
-    Rotation, RotationOutcome, Scopes, Standing, StoredKey, Tags, wire,
+    HashFailure, Hasher, Herald, Hindrance, KeyCheckError, KeyEvent, KeyEventKind, KeysOf, Kind,
+    MAX_ACTIVE_KEYS, MAX_MADE_KEYS, NewKey, PlainKey, Rotation, RotationOutcome, Scopes, Standing, StoredKey,
+    Tags, wire,
 };
 use crate::{
     clock::{Clock, UnixMs},
@@ -28,7 +29,7 @@ const IN_THE_MAKING: (usize, usize) = (64, 4);
 pub enum Actor<'a> {
     /// At the command line, for whom there are no limits.
     Operator,
-    /// With a key, for their own user's keys.
+    /// With a key, for their own user's keys of its environment.
     Caller(&'a Caller),
 }
 
@@ -37,14 +38,6 @@ impl<'a> Actor<'a> {
         match self {
             Self::Operator => "operator",
             Self::Caller(caller) => &caller.key_id,
-        }
-    }
-
-    /// Whose keys they see; `None`: everybody's.
-    fn user(self) -> Option<&'a str> {
-        match self {
-            Self::Operator => None,
-            Self::Caller(caller) => Some(&caller.user),
         }
     }
 
@@ -65,7 +58,11 @@ impl<'a> Actor<'a> {
     fn guard(self) -> Guard {
         match self {
             Self::Operator => Guard::default(),
-            Self::Caller(caller) => Guard { actor: caller.row(), max_active: Some(MAX_ACTIVE_KEYS) },
+            Self::Caller(caller) => Guard {
+                actor: caller.row(),
+                max_active: Some(MAX_ACTIVE_KEYS),
+                max_made: Some(MAX_MADE_KEYS),
+            },
         }
     }
 }
@@ -95,6 +92,8 @@ pub enum KeyError {
     TooManyActive,
     #[error("too many of the user's keys are rotated and still work")]
     TooManyRotated,
+    #[error("too many keys of the user were made lately")]
+    TooManyMade,
     /// Too many are being made.
     #[error("too many keys are being made")]
     Busy,
@@ -127,6 +126,8 @@ pub struct ApiKeys {
     making: Arc<Shares>,
     /// Hears of changes; there is none at the command line.
     authenticator: Option<Arc<Authenticator>>,
+    /// Tells the other instances; there is none where nothing is shared but the database.
+    herald: Option<Arc<dyn Herald>>,
 }
 
 impl ApiKeys {
@@ -135,10 +136,11 @@ impl ApiKeys {
         foundations: Foundations,
         entropy: Arc<dyn Entropy>,
         authenticator: Option<Arc<Authenticator>>,
+        herald: Option<Arc<dyn Herald>>,
     ) -> Self {
         let Foundations { store, tags, hasher, environment, clock, metrics: _ } = foundations;
         let making = Shares::new(IN_THE_MAKING.0, IN_THE_MAKING.1);
-        Self { store, tags, hasher, environment, clock, entropy, making, authenticator }
+        Self { store, tags, hasher, environment, clock, entropy, making, authenticator, herald }
     }
 
     /// Makes the key that a caller asks for.
@@ -161,7 +163,7 @@ impl ApiKeys {
         let guard = actor.guard();
         let _share = self.making.take(&new.user).ok_or(KeyError::Busy)?;
         // Asked again when it counts; here it saves bcrypt the work.
-        self.check_active(&new.user, &guard, Kind::New).await?;
+        self.check_bounds(&new.user, &guard, Kind::New).await?;
         for _ in 0..DRAWS {
             let (key, stored) = self.draw(&new, actor).await?;
             let created = self.event(&stored.record.id, KeyEventKind::Created, actor);
@@ -178,7 +180,7 @@ impl ApiKeys {
         Err(KeyError::NoPrefix)
     }
 
-    /// The caller's own user's keys; every user's, or the one user's, for the operator.
+    /// The caller's own user's keys of the environment they call in; every user's, or the one user's, for the operator.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -189,7 +191,11 @@ impl ApiKeys {
         limit: u32,
         offset: u32,
     ) -> Result<ApiKeyPage, StoreError> {
-        self.store.list_keys(actor.user().or(user), limit, offset).await
+        let of = match actor {
+            Actor::Operator => user.map(|user| KeysOf { user, environment: None }),
+            Actor::Caller(caller) => Some(KeysOf { user: &caller.user, environment: Some(self.environment) }),
+        };
+        self.store.list_keys(of, limit, offset).await
     }
 
     /// Replaces a key by one that may do the same; the old one ends when the overlap that `body` names is over.
@@ -224,7 +230,7 @@ impl ApiKeys {
         let bound = actor.guard().max_active.filter(|_| !overlap.is_zero());
         let guard = Guard { max_active: bound, ..actor.guard() };
         let _share = self.making.take(&old.user).ok_or(KeyError::Busy)?;
-        self.check_active(&old.user, &guard, Kind::Successor).await?;
+        self.check_bounds(&old.user, &guard, Kind::Successor).await?;
         let new = NewKey {
             name: old.name.clone(),
             user: old.user.clone(),
@@ -243,7 +249,7 @@ impl ApiKeys {
                 RotationOutcome::Rotated => {
                     let (from, actor_name) = (&old.prefix, actor.name());
                     tracing::info!(key = from, to = key.prefix(), actor = actor_name, "API key rotated");
-                    self.ended(std::slice::from_ref(&old.id), rotation.old_ends_at);
+                    self.ended(std::slice::from_ref(&old.id), rotation.old_ends_at).await;
                     // Not read again: nothing may fail between the commit and the only answer that shows the key.
                     let ends_at =
                         old.expires_at.map_or(rotation.old_ends_at, |own| own.min(rotation.old_ends_at));
@@ -265,7 +271,11 @@ impl ApiKeys {
 
     async fn find(&self, actor: Actor<'_>, id_or_prefix: &str) -> Result<ApiKeyRecord, KeyError> {
         let key = self.store.find_key(id_or_prefix).await?;
-        let sees = |key: &ApiKeyRecord| actor.user().is_none_or(|user| key.user == user);
+        let sees = |key: &ApiKeyRecord| match actor {
+            Actor::Operator => true,
+            // A database may hold keys of both environments. Whoever calls has a key of this one.
+            Actor::Caller(caller) => key.user == caller.user && key.environment == self.environment,
+        };
         key.filter(sees).ok_or(KeyError::NotFound)
     }
 
@@ -278,14 +288,12 @@ impl ApiKeys {
         }
     }
 
-    async fn check_active(&self, user: &str, guard: &Guard, kind: Kind) -> Result<(), KeyError> {
-        let Some(max) = guard.max_active else { return Ok(()) };
-        let active = self.store.active_keys(user, self.clock.now()).await?;
-        let counted = match kind {
-            Kind::New => active.standing,
-            Kind::Successor => active.replaced,
-        };
-        if counted < max { Ok(()) } else { Err(hindered(Hindrance::TooMany, kind)) }
+    async fn check_bounds(&self, user: &str, guard: &Guard, kind: Kind) -> Result<(), KeyError> {
+        if !guard.counts() {
+            return Ok(());
+        }
+        let counts = self.store.count_keys(user, self.environment, self.clock.now()).await?;
+        guard.bound_reached(counts, kind).map_or(Ok(()), |hindrance| Err(hindered(hindrance, kind)))
     }
 
     /// A key with a secret of its own. Its prefix may be taken.
@@ -334,9 +342,12 @@ impl ApiKeys {
         KeyEvent { id, key: key.clone(), kind, actor: actor.name().to_owned(), at }
     }
 
-    fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
+    async fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
         if let Some(authenticator) = &self.authenticator {
             authenticator.ended(keys, at);
+        }
+        if let Some(herald) = self.herald.as_ref().filter(|_| !keys.is_empty()) {
+            herald.ended(keys, at).await;
         }
     }
 
@@ -347,19 +358,13 @@ impl ApiKeys {
     }
 }
 
-/// What is made: it says which keys of the user are counted.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    New,
-    Successor,
-}
-
 fn hindered(hindrance: Hindrance, kind: Kind) -> KeyError {
     match (hindrance, kind) {
         (Hindrance::ActorEnded, _) => KeyError::CallerEnded,
         (Hindrance::ActorEndsSooner, _) => KeyError::CallerRotated,
         (Hindrance::TooMany, Kind::New) => KeyError::TooManyActive,
         (Hindrance::TooMany, Kind::Successor) => KeyError::TooManyRotated,
+        (Hindrance::TooManyMade, _) => KeyError::TooManyMade,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{ActiveKeys, ApiKeyRecord, Guard, Hindrance, StoredKey};
+use super::{ApiKeyRecord, Environment, Guard, Hindrance, KeyCounts, StoredKey};
 use crate::{
     clock::UnixMs,
     ids::{ApiKeyId, EventId},
@@ -85,6 +85,14 @@ pub enum Together<'a> {
     All,
 }
 
+/// Whose keys are listed.
+#[derive(Clone, Copy, Debug)]
+pub struct KeysOf<'a> {
+    pub user: &'a str,
+    /// `None`: of every one.
+    pub environment: Option<Environment>,
+}
+
 /// One page of keys, newest first.
 #[derive(Clone, Debug)]
 pub struct ApiKeyPage {
@@ -106,11 +114,16 @@ pub trait ApiKeyStore: std::fmt::Debug + Send + Sync {
         guard: &Guard,
     ) -> Result<Created, StoreError>;
 
-    /// How many of the user's keys open something.
+    /// How many keys the user has in an environment.
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn active_keys(&self, user: &str, at: UnixMs) -> Result<ActiveKeys, StoreError>;
+    async fn count_keys(
+        &self,
+        user: &str,
+        environment: Environment,
+        at: UnixMs,
+    ) -> Result<KeyCounts, StoreError>;
 
     /// What a presented key with this prefix is held against.
     ///
@@ -124,11 +137,16 @@ pub trait ApiKeyStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn find_key(&self, id_or_prefix: &str) -> Result<Option<ApiKeyRecord>, StoreError>;
 
-    /// The user's keys, ended ones too; all users' where none is named.
+    /// A user's keys, ended ones too; all users' where none is named.
     ///
     /// # Errors
     /// When the database does not answer.
-    async fn list_keys(&self, user: Option<&str>, limit: u32, offset: u32) -> Result<ApiKeyPage, StoreError>;
+    async fn list_keys(
+        &self,
+        of: Option<KeysOf<'_>>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<ApiKeyPage, StoreError>;
 
     /// Replaces a key by another, once: of several rotations at a time one comes about.
     ///

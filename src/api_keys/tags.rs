@@ -70,7 +70,7 @@ impl Tags {
             return Err(KeyCheckError::Away);
         }
         match server_secret(self.secrets.as_ref(), NAME, self.entropy.as_ref()).await {
-            Ok(secret) => Ok(self.secret.get_or_init(|| TagSecret(secret))),
+            Ok(secret) => Ok(self.secret.get_or_init(|| TagSecret::new(secret))),
             Err(error) => {
                 *failed = Some(Instant::now());
                 Err(error.into())

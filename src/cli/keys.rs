@@ -8,11 +8,11 @@ use solana_pubkey::Pubkey;
 
 use crate::{
     api_keys::{
-        ApiKeyRecord, Environment, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, Scopes,
-        Standing,
+        ApiKeyRecord, Environment, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, PlainKey,
+        Scopes, Standing,
         service::{Actor, ApiKeys, KeyError, NewlyMade},
     },
-    app::{key_foundations, open_books},
+    app::{herald, key_foundations, open_books},
     clock::{Clock, SystemClock, UnixMs},
     config::{Config, Environment as Variables},
     ids::{ApiKeyId, Entropy, OsEntropy},
@@ -110,7 +110,8 @@ pub(super) async fn run(action: Action) -> anyhow::Result<()> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let network = config.solana.network;
     let foundations = key_foundations(&books, network, &clock, &entropy, &metrics);
-    let keys = ApiKeys::new(foundations, entropy, None);
+    let herald = herald(config.redis.as_ref(), &metrics)?;
+    let keys = ApiKeys::new(foundations, entropy, None, herald);
     let done = act(action, &keys, Environment::of(network), clock.now()).await;
     books.database.close().await;
     done
@@ -124,7 +125,7 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
         }
         Action::List { user } => list(keys, user.as_deref(), now).await?,
         Action::Revoke { key: Some(key), with_descendants, .. } => {
-            revoke(keys, &key, with_descendants).await.map_err(|error| told(error, &key))?;
+            revoke(keys, &name(key), with_descendants).await.map_err(told)?;
         }
         Action::Revoke { user, .. } => {
             let user = user.unwrap_or_default();
@@ -136,8 +137,8 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
         }
         Action::Rotate { key, overlap_seconds } => {
             let overlap = Duration::from_secs(overlap_seconds);
-            let rotated = keys.replace(Actor::Operator, &key, overlap).await;
-            let (made, old) = rotated.map_err(|error| told(error, &key))?;
+            let rotated = keys.replace(Actor::Operator, &name(key), overlap).await;
+            let (made, old) = rotated.map_err(told)?;
             show(&made);
             eprintln!("{} works until {}", old.prefix, end(old.expires_at));
         }
@@ -155,7 +156,9 @@ async fn revoke(keys: &ApiKeys, key: &str, with_descendants: bool) -> Result<(),
     for key in descendants {
         eprintln!("{key} is revoked");
     }
-    let active = keys.active_descendants(&revoked).await?;
+    let active = keys.active_descendants(&revoked).await;
+    let active = active.inspect_err(|error| eprintln!("which keys come from it cannot be read: {error}"));
+    let active = active.unwrap_or_default();
     if !active.is_empty() {
         let active = active.iter().map(ApiKeyId::as_str).collect::<Vec<_>>().join(", ");
         eprintln!("{active} come from it and still work: to revoke them too, add --with-descendants");
@@ -212,6 +215,12 @@ fn end(at: Option<UnixMs>) -> String {
     at.map_or_else(|| "never".to_owned(), |at| at.0.to_string())
 }
 
-fn told(error: KeyError, key: &str) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("{key}: nothing was changed"))
+/// What the operator names a key by; where they give the whole key, its prefix.
+fn name(given: String) -> String {
+    PlainKey::parse(&given).map_or(given, |key| key.prefix().to_owned())
+}
+
+/// Without what was given: it may be a key, or most of one.
+fn told(error: KeyError) -> anyhow::Error {
+    anyhow::Error::new(error).context("nothing was changed")
 }

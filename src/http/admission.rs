@@ -11,7 +11,7 @@ use axum::{
 
 use super::{
     authentication::{authenticate, presents_key},
-    error::ApiError,
+    error::{ApiError, INVALID_KEY},
     router::AppState,
 };
 use crate::{
@@ -64,6 +64,10 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     let decision = state.rate_limits.admit(&subject, action).await;
 
     let mut response = match (decision, caller) {
+        // Its row could not be read since.
+        (Some(decision), _) if decision.ended => {
+            return ApiError::unauthorized(INVALID_KEY).into_response();
+        }
         (Some(decision), _) if !decision.admitted => return refuse(&state, route, &decision),
         (_, Err(error)) => error.into_response(),
         (_, Ok(caller)) => {

@@ -1,19 +1,21 @@
 //! Who calls: the key a request presents, checked once, and what handlers see of it.
 
+use axum::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    http::{HeaderMap, request::Parts},
+};
+use secrecy::{ExposeSecret, SecretString};
+
 use super::{
     error::{ApiError, INVALID_KEY},
     router::AppState,
 };
 use crate::api_keys::Caller;
-use axum::{
-    extract::{FromRequestParts, OptionalFromRequestParts},
-    http::{HeaderMap, request::Parts},
-};
 
 /// Whose key the request presents; `None` where it presents none.
 pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
     let Some(key) = presented_key(headers)? else { return Ok(None) };
-    let caller = state.keys.caller(&key).await?;
+    let caller = state.keys.caller(key.expose_secret()).await?;
     caller.map(Some).ok_or_else(|| ApiError::unauthorized(INVALID_KEY))
 }
 
@@ -42,7 +44,7 @@ pub(super) fn presents_key(headers: &HeaderMap) -> bool {
     headers.contains_key("authorization") || headers.contains_key("x-api-key")
 }
 
-fn presented_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+fn presented_key(headers: &HeaderMap) -> Result<Option<SecretString>, ApiError> {
     let unreadable = || ApiError::unauthorized(INVALID_KEY);
     let text =
         |name: &str| headers.get(name).map(|value| value.to_str().map_err(|_| unreadable())).transpose();
@@ -60,6 +62,6 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         (Some(bearer), Some(header)) if bearer != header => {
             Err(ApiError::unauthorized("Authorization and X-API-Key hold different keys: send one"))
         }
-        (bearer, header) => Ok(bearer.or(header).map(str::to_owned)),
+        (bearer, header) => Ok(bearer.or(header).map(SecretString::from)),
     }
 }

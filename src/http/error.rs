@@ -522,6 +522,10 @@ impl From<KeyError> for ApiError {
                 "API_KEY_LIMIT_REACHED",
                 "100 rotated API keys of the user still work: revoke some, or rotate with overlapSeconds 0",
             ),
+            KeyError::TooManyMade => conflict(
+                "API_KEY_LIMIT_REACHED",
+                "1000 API keys were made for the user within a day: wait until some of them are a day old",
+            ),
             KeyError::Store(error) => error.into(),
             KeyError::Tags(error) => error.into(),
             KeyError::Busy | KeyError::Hash(HashFailure::Busy) => Self::overloaded(),

@@ -112,6 +112,8 @@ pub struct Decision {
     pub reset: Duration,
     /// Until the next request would be admitted: nothing, unless this one was not.
     pub retry_after: Duration,
+    /// The subject is a key that has ended, as another instance has told: not to be admitted, now or later.
+    pub ended: bool,
 }
 
 impl Decision {
@@ -119,12 +121,24 @@ impl Decision {
     #[must_use]
     pub fn admitted(limit: NonZeroU32, counted: u32, reset: Duration) -> Self {
         let remaining = limit.get().saturating_sub(counted);
-        Self { admitted: true, limit: limit.get(), remaining, reset, retry_after: Duration::ZERO }
+        Self {
+            admitted: true,
+            limit: limit.get(),
+            remaining,
+            reset,
+            retry_after: Duration::ZERO,
+            ended: false,
+        }
     }
 
     #[must_use]
     pub const fn refused(limit: NonZeroU32, reset: Duration, retry_after: Duration) -> Self {
-        Self { admitted: false, limit: limit.get(), remaining: 0, reset, retry_after }
+        Self { admitted: false, limit: limit.get(), remaining: 0, reset, retry_after, ended: false }
+    }
+
+    #[must_use]
+    pub const fn ended(limit: NonZeroU32) -> Self {
+        Self { ended: true, ..Self::refused(limit, Duration::ZERO, Duration::ZERO) }
     }
 
     /// Whole seconds, rounded up: once they have passed, it is so.

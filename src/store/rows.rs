@@ -8,7 +8,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::agents::{AgentRow, unsigned};
 use crate::{
-    api_keys::{ActiveKeys, ActorNow, ApiKeyPage, ApiKeyRecord, Scopes, StoredKey},
+    api_keys::{ActorNow, ApiKeyPage, ApiKeyRecord, KeyCounts, Scopes, StoredKey},
     chain::assets::Network,
     clock::UnixMs,
     ids::{AgentId, ApiKeyId, PaymentId, SubscriptionId},
@@ -308,10 +308,17 @@ pub(super) fn actor(row: ActorRow) -> ActorNow {
     ActorNow { revoked: row.0, expires_at: row.1.map(UnixMs) }
 }
 
-/// Those that were not rotated, and those that were.
-pub(super) fn active(counted: (i64, i64)) -> ActiveKeys {
+/// Active ones that were not rotated, those that were, and what was made lately.
+pub(super) fn key_counts(counted: (i64, i64, i64)) -> KeyCounts {
     let count = |count| u64::try_from(count).unwrap_or(0);
-    ActiveKeys { standing: count(counted.0), replaced: count(counted.1) }
+    KeyCounts { standing: count(counted.0), replaced: count(counted.1), made: count(counted.2) }
+}
+
+/// The ids of keys, oldest first.
+pub(super) fn key_ids(ids: Vec<String>) -> Vec<ApiKeyId> {
+    let mut ids: Vec<_> = ids.into_iter().map(ApiKeyId::from_stored).collect();
+    ids.sort();
+    ids
 }
 
 /// A page of keys, and how many there are on all pages.
@@ -329,7 +336,7 @@ pub(super) fn wallets(key: &ApiKeyRecord) -> String {
 }
 
 pub(super) fn secret(value: Vec<u8>) -> Result<ServerSecret, StoreError> {
-    value.try_into().map_err(|_| corrupt(SECRETS, &"length"))
+    value.try_into().map(ServerSecret::new).map_err(|_| corrupt(SECRETS, &"length"))
 }
 
 /// An amount as a column holds it. [`Amount::MAX`] is the largest number of such a column.

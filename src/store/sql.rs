@@ -145,10 +145,12 @@ pub const FIND_API_KEY: &str =
 pub const LIST_API_KEYS: &str = concat!(
     "SELECT ",
     api_key_columns!(),
-    " FROM api_keys WHERE user_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3"
+    " FROM api_keys WHERE user_id = $1 AND environment = coalesce($2, environment) \
+     ORDER BY id DESC LIMIT $3 OFFSET $4"
 );
 
-pub const COUNT_API_KEYS: &str = "SELECT count(*) FROM api_keys WHERE user_id = $1";
+pub const COUNT_API_KEYS: &str =
+    "SELECT count(*) FROM api_keys WHERE user_id = $1 AND environment = coalesce($2, environment)";
 
 pub(super) const LIST_ALL_API_KEYS: &str =
     concat!("SELECT ", api_key_columns!(), " FROM api_keys ORDER BY id DESC LIMIT $1 OFFSET $2");
@@ -165,45 +167,66 @@ pub(super) const ROTATE_API_KEY: &str = "\
 pub(super) const REVOKE_API_KEY: &str =
     "UPDATE api_keys SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL";
 
-/// How many keys of a user are active at `$2`: those that were not rotated, and those that were.
-pub const ACTIVE_API_KEYS: &str = "\
-    SELECT count(*) FILTER (WHERE replaced_by IS NULL), count(*) FILTER (WHERE replaced_by IS NOT NULL) \
-    FROM api_keys WHERE user_id = $1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $2)";
+/// A user's keys that have not ended, in the words of the index that holds no others. It ends with what follows: a time.
+macro_rules! active_keys {
+    () => {
+        "FROM api_keys WHERE user_id = $1 AND revoked_at_ms IS NULL \
+            AND coalesce(expires_at_ms, 9223372036854775807) > "
+    };
+}
+
+/// How many keys a user has in the environment `$2`: active ones at `$3` that were not rotated, and those that were; and
+/// those made since `$4`.
+pub const COUNT_KEYS: &str = concat!(
+    "SELECT count(*) FILTER (WHERE replaced_by IS NULL), count(*) FILTER (WHERE replaced_by IS NOT NULL), \
+        (SELECT count(*) FROM api_keys made \
+            WHERE made.user_id = $1 AND made.created_at_ms > $4 AND made.environment = $2) ",
+    active_keys!(),
+    "$3 AND environment = $2"
+);
 
 /// Whether a key is revoked, and its end.
 pub(super) const API_KEY_NOW: &str =
     "SELECT revoked_at_ms IS NOT NULL, expires_at_ms FROM api_keys WHERE id = $1";
 
-/// A user's keys that are active at `$2`, oldest first.
-pub(super) const ACTIVE_API_KEY_IDS: &str = "\
-    SELECT id FROM api_keys WHERE user_id = $1 AND revoked_at_ms IS NULL \
-        AND (expires_at_ms IS NULL OR expires_at_ms > $2) ORDER BY id";
+/// A user's keys that are active at `$2`.
+pub const ACTIVE_API_KEY_IDS: &str = concat!("SELECT id ", active_keys!(), "$2");
 
-/// The keys that come from `$1` and are active at `$2`, oldest first. The collation is that of the other columns, which
-/// the actor's is not.
-macro_rules! descendants {
-    ($collation:literal) => {
-        concat!(
-            "WITH RECURSIVE links (parent, child) AS (\
-                SELECT actor",
-            $collation,
-            ", key_id FROM api_key_events WHERE type = 'created' \
-                UNION ALL SELECT id, replaced_by FROM api_keys WHERE replaced_by IS NOT NULL \
-                UNION ALL SELECT actor, key_id FROM past_api_key_events WHERE type = 'created' \
-                UNION ALL SELECT key_id, replaced_by FROM past_api_key_events \
-                    WHERE type = 'rotated' AND replaced_by IS NOT NULL), \
-            line (id) AS (\
-                SELECT id FROM api_keys WHERE id = $1 \
-                UNION SELECT links.child FROM line JOIN links ON links.parent = line.id) \
-            SELECT api_keys.id FROM line JOIN api_keys ON api_keys.id = line.id \
-            WHERE api_keys.id <> $1 AND revoked_at_ms IS NULL \
-                AND (expires_at_ms IS NULL OR expires_at_ms > $2) ORDER BY api_keys.id"
-        )
-    };
-}
+/// The keys that come from `$1` and are active at `$2`. Whatever the statistics say of the tables, each key of the line is
+/// looked up by index: there is no bound on how long a line is, and the longest are somebody's who wants it to take long.
+///
+/// A key that was not rotated has no successor, which is in the line as NULL, and leads nowhere. The actors of the audit
+/// trail that are keys are in indexes of their own. The collation is that of the other columns,
+/// which the actor's is not.
+pub const POSTGRES_DESCENDANTS: &str = "\
+    WITH RECURSIVE line (id) AS (\
+        SELECT id FROM api_keys WHERE id = $1 \
+        UNION SELECT next.id FROM line, LATERAL (\
+            SELECT key_id AS id FROM api_key_events \
+                WHERE type = 'created' AND actor LIKE 'key@_%' ESCAPE '@' AND actor COLLATE \"C\" = line.id \
+            UNION ALL SELECT replaced_by FROM api_keys WHERE api_keys.id = line.id \
+            UNION ALL SELECT key_id FROM past_api_key_events \
+                WHERE type = 'created' AND actor LIKE 'key@_%' ESCAPE '@' AND actor = line.id \
+            UNION ALL SELECT replaced_by FROM past_api_key_events \
+                WHERE type = 'rotated' AND key_id = line.id) next) \
+    SELECT active.id FROM line, LATERAL (\
+        SELECT id FROM api_keys WHERE api_keys.id = line.id AND revoked_at_ms IS NULL \
+            AND (expires_at_ms IS NULL OR expires_at_ms > $2) LIMIT 1) active WHERE active.id <> $1";
 
-pub const POSTGRES_DESCENDANTS: &str = descendants!(" COLLATE \"C\"");
-pub const SQLITE_DESCENDANTS: &str = descendants!("");
+/// The same. `CROSS JOIN` keeps the order.
+pub const SQLITE_DESCENDANTS: &str = "\
+    WITH RECURSIVE line (id) AS (\
+        SELECT id FROM api_keys WHERE id = $1 \
+        UNION SELECT made.key_id FROM line CROSS JOIN api_key_events made \
+            ON made.actor = line.id AND made.type = 'created' \
+        UNION SELECT old.replaced_by FROM line CROSS JOIN api_keys old \
+            ON old.id = line.id \
+        UNION SELECT made.key_id FROM line CROSS JOIN past_api_key_events made \
+            ON made.actor = line.id AND made.type = 'created' \
+        UNION SELECT old.replaced_by FROM line CROSS JOIN past_api_key_events old \
+            ON old.key_id = line.id AND old.type = 'rotated') \
+    SELECT api_keys.id FROM line CROSS JOIN api_keys ON api_keys.id = line.id \
+    WHERE api_keys.id <> $1 AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $2)";
 
 /// Keys that ended before `$1` and are nobody's successor.
 macro_rules! ended_keys {

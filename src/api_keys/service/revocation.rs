@@ -2,7 +2,8 @@
 
 use super::{Actor, ApiKeys, KeyError};
 use crate::{
-    api_keys::{ApiKeyRecord, KeyEventKind, Together},
+    api_keys::{ApiKeyRecord, KeyEvent, KeyEventKind, Together},
+    clock::UnixMs,
     ids::ApiKeyId,
     store_error::StoreError,
 };
@@ -19,11 +20,11 @@ impl ApiKeys {
         // Also when it is not known whether it was.
         self.something_changed();
         let changed = changed?;
-        self.ended(std::slice::from_ref(&key.id), revoked.at);
+        self.ended(std::slice::from_ref(&key.id), revoked.at).await;
         if changed {
             tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
         }
-        self.find(actor, key.id.as_str()).await
+        self.as_revoked(actor, key, changed.then_some(revoked.at)).await
     }
 
     /// Ends a key for good, and every key that comes from it: those that were made with it, its successor, and what
@@ -37,9 +38,10 @@ impl ApiKeys {
         id_or_prefix: &str,
     ) -> Result<(ApiKeyRecord, Vec<ApiKeyId>), KeyError> {
         let key = self.find(actor, id_or_prefix).await?;
-        let mut ended = self.end_together(actor, &key.user, Together::Line(&key.id)).await?;
+        let (mut ended, at) = self.end_together(actor, &key.user, Together::Line(&key.id)).await?;
+        let now_revoked = ended.contains(&key.id).then_some(at);
         ended.retain(|id| *id != key.id);
-        Ok((self.find(actor, key.id.as_str()).await?, ended))
+        Ok((self.as_revoked(actor, key, now_revoked).await?, ended))
     }
 
     /// Ends every key of a user; which those were. For the operator.
@@ -47,7 +49,7 @@ impl ApiKeys {
     /// # Errors
     /// When the database does not answer.
     pub async fn revoke_all_of(&self, user: &str) -> Result<Vec<ApiKeyId>, KeyError> {
-        self.end_together(Actor::Operator, user, Together::All).await
+        Ok(self.end_together(Actor::Operator, user, Together::All).await?.0)
     }
 
     /// The keys that come from this one and still work, see [`revoke_line`](Self::revoke_line).
@@ -58,21 +60,37 @@ impl ApiKeys {
         self.store.descendants(&key.id, self.clock.now()).await
     }
 
+    /// The key as it is now; `at` is when it was revoked, if that is known. Then it is not read again: nothing may fail
+    /// between the commit and the answer that tells of it.
+    async fn as_revoked(
+        &self,
+        actor: Actor<'_>,
+        key: ApiKeyRecord,
+        at: Option<UnixMs>,
+    ) -> Result<ApiKeyRecord, KeyError> {
+        match at.or(key.revoked_at) {
+            Some(at) => Ok(ApiKeyRecord { revoked_at: Some(at), ..key }),
+            // By somebody else, since it was read.
+            None => self.find(actor, key.id.as_str()).await,
+        }
+    }
+
+    /// Which keys it ended, and when.
     async fn end_together(
         &self,
         actor: Actor<'_>,
         user: &str,
         which: Together<'_>,
-    ) -> Result<Vec<ApiKeyId>, KeyError> {
-        let event = |key: &ApiKeyId| self.event(key, KeyEventKind::Revoked, actor);
+    ) -> Result<(Vec<ApiKeyId>, UnixMs), KeyError> {
         let now = self.clock.now();
+        let event = |key: &ApiKeyId| KeyEvent { at: now, ..self.event(key, KeyEventKind::Revoked, actor) };
         let ended = self.store.revoke_together(user, which, now, &event).await;
         self.something_changed();
         let ended = ended?;
-        self.ended(&ended, now);
+        self.ended(&ended, now).await;
         for key in &ended {
             tracing::info!(id = key.as_str(), user, actor = actor.name(), "API key revoked");
         }
-        Ok(ended)
+        Ok((ended, now))
     }
 }

@@ -99,8 +99,10 @@ pub(in crate::http) struct RevokedView {
     record: KeyView,
     /// The ids of those that were revoked with it.
     revoked_descendants: Vec<String>,
-    /// The ids of those that still work.
-    active_descendants: Vec<String>,
+    /// The ids of those that still work. Missing where they could not be read; the key is revoked all the same.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active_descendants: Option<Vec<String>>,
 }
 
 /// What is to end besides the key.
@@ -162,7 +164,7 @@ fn shown_once(status: StatusCode, made: NewlyMade, old: Option<ApiKeyRecord>) ->
     request_body = CreateMembers,
     responses(
         (status = 201, description = "Made.", body = NewKeyView),
-        (status = 409, description = "`API_KEY_LIMIT_REACHED`: the user has 100 active keys; or see `Idempotency-Key`.", body = Envelope),
+        (status = 409, description = "`API_KEY_LIMIT_REACHED`: the user has 100 active keys, or 1000 were made within a day; or see `Idempotency-Key`.", body = Envelope),
     ),
     security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
 )]
@@ -174,7 +176,7 @@ pub(in crate::http) async fn create(
     shown_once(StatusCode::CREATED, keys.create(&caller, &body).await?, None)
 }
 
-/// The keys of the key's user, newest first.
+/// The keys of the key's user in its environment, newest first.
 #[utoipa::path(
     get,
     path = "/api-keys",
@@ -223,12 +225,19 @@ pub(in crate::http) async fn revoke(
     } else {
         (keys.revoke(actor, &id).await?, Vec::new())
     };
-    let active = keys.active_descendants(&key).await?;
+    let active = keys.active_descendants(&key).await;
+    // It is done, and must not look as if it were not.
+    let active = active.inspect_err(|error| {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "what comes from a revoked key is not known"
+        );
+    });
     let ids = |keys: Vec<ApiKeyId>| keys.iter().map(ToString::to_string).collect();
     Ok(Json(RevokedView {
         record: key.into(),
         revoked_descendants: ids(revoked),
-        active_descendants: ids(active),
+        active_descendants: active.ok().map(ids),
     }))
 }
 
@@ -242,7 +251,7 @@ pub(in crate::http) async fn revoke(
     request_body = RotateMembers,
     responses(
         (status = 200, description = "The new key, and the old one with its end.", body = NewKeyView),
-        (status = 409, description = "The key was rotated, revoked or expired before, too many rotated keys still work, or see `Idempotency-Key`.", body = Envelope),
+        (status = 409, description = "The key was rotated, revoked or expired before, too many rotated keys still work or too many keys were made within a day, or see `Idempotency-Key`.", body = Envelope),
     ),
     security(("bearer" = ["keys:manage"]), ("apiKey" = ["keys:manage"])),
 )]

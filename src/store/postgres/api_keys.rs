@@ -7,13 +7,13 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
     api_keys::{
-        ActiveKeys, ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Guard, Hindrance, KeyEvent, Rotation,
-        RotationOutcome, StoredKey, Together,
+        ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Environment, Guard, Hindrance, KeyCounts, KeyEvent,
+        KeysOf, Kind, MADE_WITHIN, Rotation, RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
     store::{
-        rows::{API_KEYS, ActorRow, ApiKeyRow, active, actor, key_page, wallets},
+        rows::{API_KEYS, ActorRow, ApiKeyRow, actor, key_counts, key_ids, key_page, wallets},
         sql::{self, ended_keys, past_events},
     },
     store_error::StoreError,
@@ -51,9 +51,15 @@ impl ApiKeyStore for PostgresStore {
         .await
     }
 
-    async fn active_keys(&self, user: &str, at: UnixMs) -> Result<ActiveKeys, StoreError> {
-        let count = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(user).bind(at.0);
-        Ok(active(self.row(API_KEYS, count).await?.unwrap_or_default()))
+    async fn count_keys(
+        &self,
+        user: &str,
+        environment: Environment,
+        at: UnixMs,
+    ) -> Result<KeyCounts, StoreError> {
+        let count = sqlx::query_as(sql::COUNT_KEYS).bind(user).bind(environment.as_str());
+        let count = count.bind(at.0).bind((at - MADE_WITHIN).0);
+        Ok(key_counts(self.row(API_KEYS, count).await?.unwrap_or_default()))
     }
 
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<StoredKey>, StoreError> {
@@ -70,10 +76,15 @@ impl ApiKeyStore for PostgresStore {
         row.map(|row| StoredKey::try_from(row).map(|key| key.record)).transpose()
     }
 
-    async fn list_keys(&self, user: Option<&str>, limit: u32, offset: u32) -> Result<ApiKeyPage, StoreError> {
+    async fn list_keys(
+        &self,
+        of: Option<KeysOf<'_>>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<ApiKeyPage, StoreError> {
         let found = self.timed("select", API_KEYS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let found = list(&mut lease, user, limit, offset).await;
+            let found = list(&mut lease, of, limit, offset).await;
             lease.end(found)
         });
         let (rows, total) = found.await?;
@@ -141,16 +152,19 @@ impl ApiKeyStore for PostgresStore {
 /// Rows and total of the same moment.
 async fn list(
     connection: &mut PgConnection,
-    user: Option<&str>,
+    of: Option<KeysOf<'_>>,
     limit: u32,
     offset: u32,
 ) -> Result<(Vec<ApiKeyRow>, i64), sqlx::Error> {
     let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let (rows, total) = match user {
-        Some(user) => (
-            sqlx::query_as(sql::LIST_API_KEYS).bind(user),
-            sqlx::query_scalar(sql::COUNT_API_KEYS).bind(user),
-        ),
+    let (rows, total) = match of {
+        Some(KeysOf { user, environment }) => {
+            let environment = environment.map(Environment::as_str);
+            (
+                sqlx::query_as(sql::LIST_API_KEYS).bind(user).bind(environment),
+                sqlx::query_scalar(sql::COUNT_API_KEYS).bind(user).bind(environment),
+            )
+        }
         None => (sqlx::query_as(sql::LIST_ALL_API_KEYS), sqlx::query_scalar(sql::COUNT_ALL_API_KEYS)),
     };
     let rows = rows.bind(i64::from(limit)).bind(i64::from(offset)).fetch_all(&mut *snapshot).await?;
@@ -167,7 +181,7 @@ async fn create(
 ) -> Result<Created, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     lock(&mut transaction, &key.record.user, [guard.actor.as_ref(), None]).await?;
-    if let Some(hindrance) = hindrance(&mut transaction, key, guard, false, created.at).await? {
+    if let Some(hindrance) = hindrance(&mut transaction, key, guard, Kind::New, created.at).await? {
         transaction.rollback().await?;
         return Ok(Created::Hindered(hindrance));
     }
@@ -184,7 +198,9 @@ async fn rotate(connection: &mut PgConnection, rotation: &Rotation) -> Result<Ro
     let mut transaction = connection.begin().await?;
     let (successor, guard) = (&rotation.successor, &rotation.guard);
     lock(&mut transaction, &successor.record.user, [guard.actor.as_ref(), Some(&rotation.old)]).await?;
-    if let Some(hindrance) = hindrance(&mut transaction, successor, guard, true, rotation.at).await? {
+    if let Some(hindrance) =
+        hindrance(&mut transaction, successor, guard, Kind::Successor, rotation.at).await?
+    {
         transaction.rollback().await?;
         return Ok(RotationOutcome::Hindered(hindrance));
     }
@@ -234,8 +250,7 @@ async fn revoke_together(
         }
         Together::All => {
             let ids = sqlx::query_scalar(sql::ACTIVE_API_KEY_IDS).bind(user).bind(at.0);
-            let ids: Vec<String> = ids.fetch_all(&mut *transaction).await?;
-            ids.into_iter().map(ApiKeyId::from_stored).collect()
+            key_ids(ids.fetch_all(&mut *transaction).await?)
         }
     };
     // As everybody locks them, so that nobody waits for each other.
@@ -256,8 +271,7 @@ async fn descendants(
     at: UnixMs,
 ) -> Result<Vec<ApiKeyId>, sqlx::Error> {
     let ids = sqlx::query_scalar(sql::POSTGRES_DESCENDANTS).bind(key.as_str()).bind(at.0);
-    let ids: Vec<String> = ids.fetch_all(connection).await?;
-    Ok(ids.into_iter().map(ApiKeyId::from_stored).collect())
+    Ok(key_ids(ids.fetch_all(connection).await?))
 }
 
 async fn purge(connection: &mut PgConnection, before: UnixMs, limit: u32) -> Result<u64, sqlx::Error> {
@@ -290,12 +304,12 @@ async fn lock(
     sqlx::query(HOLD_KEYS).bind(keys).execute(&mut **transaction).await.map(drop)
 }
 
-/// What hinders the key from being made; `replaces`: in the stead of one that works on.
+/// What hinders the key from being made.
 async fn hindrance(
     transaction: &mut Transaction<'_, Postgres>,
     key: &StoredKey,
     guard: &Guard,
-    replaces: bool,
+    kind: Kind,
     at: UnixMs,
 ) -> Result<Option<Hindrance>, sqlx::Error> {
     let row: Option<ActorRow> = match &guard.actor {
@@ -305,10 +319,14 @@ async fn hindrance(
         }
         None => None,
     };
-    let counted = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(&key.record.user).bind(at.0);
-    let counted = active(counted.fetch_one(&mut **transaction).await?);
-    let counted = if replaces { counted.replaced } else { counted.standing };
-    Ok(guard.hindrance(row.map(actor), key.record.expires_at, counted, at))
+    let mut counts = KeyCounts::default();
+    if guard.counts() {
+        let ApiKeyRecord { user, environment, .. } = &key.record;
+        let count = sqlx::query_as(sql::COUNT_KEYS).bind(user).bind(environment.as_str());
+        let count = count.bind(at.0).bind((at - MADE_WITHIN).0);
+        counts = key_counts(count.fetch_one(&mut **transaction).await?);
+    }
+    Ok(guard.hindrance(row.map(actor), key.record.expires_at, counts, kind, at))
 }
 
 /// `false` where it was revoked before.

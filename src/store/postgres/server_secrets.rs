@@ -20,9 +20,9 @@ impl ServerSecretStore for PostgresStore {
     }
 
     async fn keep_secret(&self, name: &str, fresh: &ServerSecret) -> Result<ServerSecret, StoreError> {
-        let insert = sqlx::query(sql::KEEP_SECRET).bind(name).bind(fresh.as_slice());
+        let insert = sqlx::query(sql::KEEP_SECRET).bind(name).bind(fresh.expose().as_slice());
         if self.execute("insert", SECRETS, insert).await? == 1 {
-            return Ok(*fresh);
+            return Ok(fresh.clone());
         }
         let kept = self.find_secret(name).await?;
         kept.ok_or_else(|| StoreError::Unavailable("the secret was removed meanwhile".into()))

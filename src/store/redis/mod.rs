@@ -9,10 +9,12 @@
 mod breaker;
 mod claims;
 mod debts;
+mod ended;
 mod link;
 mod rate_limit;
 mod seal;
 
 pub use claims::RedisClaims;
+pub use ended::RedisHerald;
 pub use link::{CALL_TIMEOUT, InvalidRedisUrl, Limits, Redis};
 pub use rate_limit::RedisRateLimits;

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use deadpool_redis::redis::Script;
 
-use super::Redis;
+use super::{Redis, ended::ended_key};
 use crate::{
     clock::Clock,
     rate_limit::{Action, Decision, RateLimitStore, Subject, WINDOW},
@@ -22,14 +22,17 @@ use crate::{
 /// The window of `rate_limit::Window`, by Redis' own clock, which all instances share.
 ///
 /// A hash with a field a second: the number of requests admitted in it, times 1000, plus the millisecond of the last.
-/// Arguments: the limit, the window in milliseconds. Answers whether the request is admitted, how many count now, and in
-/// how many milliseconds the quota is whole and the next request would be admitted. Every admitted request makes the key
+/// Keys: the hash, and for an API key where it is told that it has ended. Arguments: the limit, the window in
+/// milliseconds. Answers whether the request is admitted (2: not looked at, the key has ended), how many count now, and in
+/// how many milliseconds the quota is whole and the next request would be admitted. Every admitted request makes the hash
 /// last for one more window, after which nothing in it counts.
 static ADMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local ends = KEYS[2] and redis.call('GET', KEYS[2])
+        if ends and tonumber(ends) <= now then return { 2, 0, 0, 0 } end
         local stored = redis.call('HGETALL', KEYS[1])
         local buckets, latest, counted = {}, 0, 0
         for i = 1, #stored, 2 do
@@ -67,6 +70,9 @@ static ADMIT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+const ADMITTED: u8 = 1;
+const ENDED: u8 = 2;
+
 /// Counts that the instances on one Redis share.
 #[derive(Debug)]
 pub struct RedisRateLimits {
@@ -91,13 +97,19 @@ impl RateLimitStore for RedisRateLimits {
             return refusal;
         }
         let mut script = ADMIT.key(format!("ratelimit:{subject}:{}", action.as_str()));
+        if let Subject::Key(name) = subject {
+            script.key(ended_key(name));
+        }
         script.arg(limit.get()).arg(WINDOW.as_millis());
-        let answer = self.redis.decide::<(bool, u32, u64, u64)>("rate_limit", &script).await;
-        let Some((admitted, counted, reset_ms, retry_ms)) = answer else {
+        let answer = self.redis.decide::<(u8, u32, u64, u64)>("rate_limit", &script).await;
+        let Some((outcome, counted, reset_ms, retry_ms)) = answer else {
             return self.memory.admit(subject, action, limit).await;
         };
+        if outcome == ENDED {
+            return Decision::ended(limit);
+        }
         let (reset, retry_after) = (Duration::from_millis(reset_ms), Duration::from_millis(retry_ms));
-        let decision = if admitted {
+        let decision = if outcome == ADMITTED {
             Decision::admitted(limit, counted, reset)
         } else {
             Decision::refused(limit, reset, retry_after)

@@ -6,13 +6,13 @@ use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 use super::{Lease, SqliteStore};
 use crate::{
     api_keys::{
-        ActiveKeys, ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Guard, Hindrance, KeyEvent, Rotation,
-        RotationOutcome, StoredKey, Together,
+        ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Environment, Guard, Hindrance, KeyCounts, KeyEvent,
+        KeysOf, Kind, MADE_WITHIN, Rotation, RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
     store::{
-        rows::{API_KEYS, ActorRow, ApiKeyRow, active, actor, key_page, wallets},
+        rows::{API_KEYS, ActorRow, ApiKeyRow, actor, key_counts, key_ids, key_page, wallets},
         sql::{self, ended_keys, past_events},
     },
     store_error::StoreError,
@@ -44,9 +44,15 @@ impl ApiKeyStore for SqliteStore {
         .await
     }
 
-    async fn active_keys(&self, user: &str, at: UnixMs) -> Result<ActiveKeys, StoreError> {
-        let count = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(user).bind(at.0);
-        self.timed("select", API_KEYS, count.fetch_one(&self.readers)).await.map(active)
+    async fn count_keys(
+        &self,
+        user: &str,
+        environment: Environment,
+        at: UnixMs,
+    ) -> Result<KeyCounts, StoreError> {
+        let count = sqlx::query_as(sql::COUNT_KEYS).bind(user).bind(environment.as_str());
+        let count = count.bind(at.0).bind((at - MADE_WITHIN).0);
+        self.timed("select", API_KEYS, count.fetch_one(&self.readers)).await.map(key_counts)
     }
 
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<StoredKey>, StoreError> {
@@ -61,15 +67,23 @@ impl ApiKeyStore for SqliteStore {
         row.map(|row| StoredKey::try_from(row).map(|key| key.record)).transpose()
     }
 
-    async fn list_keys(&self, user: Option<&str>, limit: u32, offset: u32) -> Result<ApiKeyPage, StoreError> {
+    async fn list_keys(
+        &self,
+        of: Option<KeysOf<'_>>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<ApiKeyPage, StoreError> {
         let (rows, total) = self
             .timed("select", API_KEYS, async {
                 let mut snapshot = self.readers.begin().await?;
-                let (rows, total) = match user {
-                    Some(user) => (
-                        sqlx::query_as(sql::LIST_API_KEYS).bind(user),
-                        sqlx::query_scalar(sql::COUNT_API_KEYS).bind(user),
-                    ),
+                let (rows, total) = match of {
+                    Some(KeysOf { user, environment }) => {
+                        let environment = environment.map(Environment::as_str);
+                        (
+                            sqlx::query_as(sql::LIST_API_KEYS).bind(user).bind(environment),
+                            sqlx::query_scalar(sql::COUNT_API_KEYS).bind(user).bind(environment),
+                        )
+                    }
                     None => {
                         (sqlx::query_as(sql::LIST_ALL_API_KEYS), sqlx::query_scalar(sql::COUNT_ALL_API_KEYS))
                     }
@@ -116,8 +130,7 @@ impl ApiKeyStore for SqliteStore {
 
     async fn descendants(&self, key: &ApiKeyId, at: UnixMs) -> Result<Vec<ApiKeyId>, StoreError> {
         let ids = sqlx::query_scalar(sql::SQLITE_DESCENDANTS).bind(key.as_str()).bind(at.0);
-        let ids: Vec<String> = self.timed("select", API_KEYS, ids.fetch_all(&self.readers)).await?;
-        Ok(ids.into_iter().map(ApiKeyId::from_stored).collect())
+        self.timed("select", API_KEYS, ids.fetch_all(&self.readers)).await.map(key_ids)
     }
 
     async fn purge_ended_keys(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
@@ -142,7 +155,7 @@ async fn create(
     guard: &Guard,
 ) -> Result<Created, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    if let Some(hindrance) = hindrance(&mut transaction, key, guard, false, created.at).await? {
+    if let Some(hindrance) = hindrance(&mut transaction, key, guard, Kind::New, created.at).await? {
         transaction.rollback().await?;
         return Ok(Created::Hindered(hindrance));
     }
@@ -161,7 +174,9 @@ async fn rotate(
 ) -> Result<RotationOutcome, sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let (successor, guard) = (&rotation.successor, &rotation.guard);
-    if let Some(hindrance) = hindrance(&mut transaction, successor, guard, true, rotation.at).await? {
+    if let Some(hindrance) =
+        hindrance(&mut transaction, successor, guard, Kind::Successor, rotation.at).await?
+    {
         transaction.rollback().await?;
         return Ok(RotationOutcome::Hindered(hindrance));
     }
@@ -208,10 +223,10 @@ async fn revoke_together(
     };
     let mut keys: Vec<String> = keys.bind(at.0).fetch_all(&mut *transaction).await?;
     if let Together::Line(key) = which {
-        keys.insert(0, key.to_string());
+        keys.push(key.to_string());
     }
     let mut ended = Vec::new();
-    for key in keys.into_iter().map(ApiKeyId::from_stored) {
+    for key in key_ids(keys) {
         if end(&mut transaction, &revoked(&key)).await? {
             ended.push(key);
         }
@@ -233,12 +248,12 @@ async fn purge(connection: &mut SqliteConnection, before: UnixMs, limit: u32) ->
     Ok(ended.len() as u64)
 }
 
-/// What hinders the key from being made; `replaces`: in the stead of one that works on.
+/// What hinders the key from being made.
 async fn hindrance(
     transaction: &mut Transaction<'_, Sqlite>,
     key: &StoredKey,
     guard: &Guard,
-    replaces: bool,
+    kind: Kind,
     at: UnixMs,
 ) -> Result<Option<Hindrance>, sqlx::Error> {
     let row: Option<ActorRow> = match &guard.actor {
@@ -248,10 +263,14 @@ async fn hindrance(
         }
         None => None,
     };
-    let counted = sqlx::query_as(sql::ACTIVE_API_KEYS).bind(&key.record.user).bind(at.0);
-    let counted = active(counted.fetch_one(&mut **transaction).await?);
-    let counted = if replaces { counted.replaced } else { counted.standing };
-    Ok(guard.hindrance(row.map(actor), key.record.expires_at, counted, at))
+    let mut counts = KeyCounts::default();
+    if guard.counts() {
+        let ApiKeyRecord { user, environment, .. } = &key.record;
+        let count = sqlx::query_as(sql::COUNT_KEYS).bind(user).bind(environment.as_str());
+        let count = count.bind(at.0).bind((at - MADE_WITHIN).0);
+        counts = key_counts(count.fetch_one(&mut **transaction).await?);
+    }
+    Ok(guard.hindrance(row.map(actor), key.record.expires_at, counts, kind, at))
 }
 
 /// `false` where it was revoked before.

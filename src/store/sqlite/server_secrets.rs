@@ -20,9 +20,9 @@ impl ServerSecretStore for SqliteStore {
     }
 
     async fn keep_secret(&self, name: &str, fresh: &ServerSecret) -> Result<ServerSecret, StoreError> {
-        let insert = sqlx::query(sql::KEEP_SECRET).bind(name).bind(fresh.as_slice());
+        let insert = sqlx::query(sql::KEEP_SECRET).bind(name).bind(fresh.expose().as_slice());
         if self.execute("insert", SECRETS, insert).await? == 1 {
-            return Ok(*fresh);
+            return Ok(fresh.clone());
         }
         let select = sqlx::query_scalar(sql::FIND_SECRET).bind(name);
         secret(self.timed("select", SECRETS, select.fetch_one(&self.readers)).await?)

@@ -151,3 +151,48 @@ async fn a_user_has_a_hundred_active_keys() {
     assert_full(rotate(&app, KEY, &spare["id"], &json!({"overlapSeconds": 1})).await);
     assert_eq!(rotate(&app, KEY, &spare["id"], &json!({"overlapSeconds": 0})).await.status, 200);
 }
+
+/// A thousand rows of today, all ended.
+const MADE_TODAY: &str = "\
+    INSERT INTO api_keys (id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms, \
+        revoked_at_ms) \
+    WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 1000) \
+    SELECT 'key_' || n, 'sk_test_' || (10000000 + n), 'test', 'n', 'key:sk_test_merc', '*', '', \
+        '$2b$12$01234567890123456789012345678901234567890123456789012', $1, $1 FROM up";
+
+#[tokio::test]
+async fn a_user_is_made_a_thousand_keys_a_day() {
+    let app = TestApp::start().await;
+    let made = make(&app, &json!({"name": "n"})).await;
+    sqlx::query(MADE_TODAY).bind(app.now().0).execute(&database(&app).await).await.unwrap();
+    app.chain.clock.advance(std::time::Duration::from_hours(23));
+    let hashed = r#"api_key_bcrypt_duration_seconds_count{operation="hash"}"#;
+    let before = app.count(hashed).await;
+    for answer in [
+        app.post("/api-keys", Some(KEY), &json!({"name": "n"})).await,
+        rotate(&app, KEY, &made["id"], &json!({"overlapSeconds": 0})).await,
+    ] {
+        assert_eq!((answer.status, answer.code()), (409, "API_KEY_LIMIT_REACHED"), "{answer:?}");
+        assert!(answer.body["error"].as_str().unwrap().contains("within a day"), "{answer:?}");
+    }
+    assert_eq!(app.count(hashed).await, before, "nothing was hashed for it");
+    app.chain.clock.advance(std::time::Duration::from_hours(1));
+    assert_eq!(rotate(&app, KEY, &made["id"], &json!({})).await.status, 200);
+}
+
+/// What was revoked is told to be, also where what comes from it cannot be read.
+#[tokio::test]
+async fn a_revocation_does_not_fail_after_it_is_done() {
+    let app = TestApp::start().await;
+    let [one, two] = [make(&app, &json!({"name": "n"})).await, make(&app, &json!({"name": "n"})).await];
+    sqlx::query("DROP TABLE past_api_key_events").execute(&database(&app).await).await.unwrap();
+    for _ in 0..2 {
+        let answer = revoke(&app, KEY, &one["id"]).await;
+        assert_eq!((answer.status, &answer.body["revokedAt"]), (200, &json!(app.now())), "{answer:?}");
+        assert!(answer.body.get("activeDescendants").is_none(), "{answer:?}");
+    }
+    assert_eq!(status(&app, plain(&one)).await, 401);
+    // The line cannot be read, so nothing of it ends.
+    assert_eq!(revoke_line(&app, KEY, &two["id"], "true").await.status, 503);
+    assert_eq!(status(&app, plain(&two)).await, 200);
+}

@@ -1,12 +1,28 @@
 //! `POST /api-keys/{…}/rotate`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use pay402::{
+    api_keys::{
+        ApiKeyRecord, Environment, NewKey, Scopes,
+        service::{Actor, ApiKeys},
+    },
+    app::key_foundations,
+    chain::assets::Network,
+    clock::{Clock, SystemClock},
+    ids::{Entropy, OsEntropy},
+    metrics::Metrics,
+};
 use serde_json::{Value, json};
 
 use super::{make, plain, revoke, status};
-use crate::harness::{Answer, KEY, TestApp};
+use crate::{
+    conformance::{Backend, on_both},
+    harness::{Answer, KEY, TestApp},
+};
+
+on_both!(a_key_of_the_other_environment_does_not_exist);
 
 async fn rotate(app: &TestApp, by: &str, id: &Value, body: &Value) -> Answer {
     app.post(&format!("/api-keys/{}/rotate", id.as_str().unwrap()), Some(by), body).await
@@ -102,4 +118,44 @@ async fn of_rotations_at_once_one_comes_about() {
     assert_eq!(won.len(), 1, "{answers:?}");
     assert!(lost.iter().all(|answer| answer.code() == "API_KEY_ROTATED"), "{lost:?}");
     assert_eq!(app.get("/api-keys", Some(KEY)).await.body["total"], 2);
+}
+
+/// A live key of the usual user's, made by the operator.
+async fn make_live(backend: &Backend) -> ApiKeyRecord {
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+    let (books, metrics) = (backend.open().await, Arc::new(Metrics::new()));
+    let foundations = key_foundations(&books, Network::MainnetBeta, &clock, &entropy, &metrics);
+    let live = NewKey {
+        name: "live".to_owned(),
+        user: "key:sk_test_merc".to_owned(),
+        environment: Environment::Live,
+        scopes: Scopes::EVERYTHING,
+        recipients: Vec::new(),
+        expires_at: None,
+    };
+    ApiKeys::new(foundations, entropy, None, None).issue(live, Actor::Operator).await.unwrap().record
+}
+
+/// Instances on two networks may share a database: who has a test key has no live ones by it.
+async fn a_key_of_the_other_environment_does_not_exist(backend: Backend) {
+    let app = backend.app().await;
+    let live = make_live(&backend).await;
+    let test = make(&app, &json!({"name": "test"})).await;
+    for id in [json!(live.id.as_str()), json!(live.prefix)] {
+        for by in [KEY, plain(&test)] {
+            let line = app.path(&format!("/api-keys/{}?descendants=true", id.as_str().unwrap()));
+            let answers = [
+                rotate(&app, by, &id, &json!({"overlapSeconds": 0})).await,
+                revoke(&app, by, &id).await,
+                app.send(app.http.delete(line), Some(by)).await,
+            ];
+            for answer in answers {
+                assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND"), "{answer:?}");
+            }
+        }
+    }
+    let list = app.get("/api-keys", Some(KEY)).await.body;
+    assert_eq!((&list["total"], &list["apiKeys"][0]["id"]), (&json!(1), &test["id"]), "{list}");
+    let found = backend.open().await.api_keys.find_key(live.id.as_str()).await.unwrap();
+    assert_eq!(found, Some(live), "and nothing became of it");
 }

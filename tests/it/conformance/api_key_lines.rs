@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use pay402::{
     api_keys::{
-        ActiveKeys, Created, Guard, Hindrance, KeyEvent, KeyEventKind, Rotation, RotationOutcome, StoredKey,
-        Together,
+        Created, Environment, Guard, Hindrance, KeyCounts, KeyEvent, KeyEventKind, KeysOf, MADE_WITHIN,
+        Rotation, RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
@@ -24,12 +24,14 @@ on_both!(
     a_key_makes_none_that_outlives_it,
     a_user_has_no_more_keys_than_allowed,
     rotated_keys_are_counted_apart,
+    a_user_gets_no_more_keys_a_day_than_allowed,
     what_comes_from_a_key_is_found,
     a_line_ends_as_a_whole,
     nothing_escapes_the_end_of_a_line,
     all_of_a_user_end_together,
     what_ended_long_ago_is_removed_and_its_trail_kept,
     a_removed_key_still_ties_its_line_together,
+    a_long_line_ends_too,
 );
 
 fn id(number: u64) -> ApiKeyId {
@@ -42,7 +44,7 @@ fn made_by(actor: u64, key: &StoredKey) -> KeyEvent {
 }
 
 fn guard(actor: u64) -> Guard {
-    Guard { actor: Some(id(actor)), max_active: None }
+    Guard { actor: Some(id(actor)), ..Guard::default() }
 }
 
 async fn make(books: &Books, actor: u64, number: u64) -> Created {
@@ -60,6 +62,14 @@ fn revoked(key: &ApiKeyId) -> KeyEvent {
 
 async fn revoke(books: &Books, number: u64) {
     assert!(books.api_keys.revoke_key(&revoked(&id(number))).await.unwrap());
+}
+
+fn of_user() -> Option<KeysOf<'static>> {
+    Some(KeysOf { user: "user", environment: None })
+}
+
+async fn count(books: &Books, at: UnixMs) -> KeyCounts {
+    books.api_keys.count_keys("user", Environment::Test, at).await.unwrap()
 }
 
 async fn descendants(books: &Books, number: u64) -> Vec<u64> {
@@ -110,7 +120,7 @@ async fn a_user_has_no_more_keys_than_allowed(backend: Backend) {
     create(&instances[0], &key(0)).await;
     let making = (1..=32).map(|number| {
         let store = instances[usize::from(number % 2 == 0)].api_keys.clone();
-        let guard = Guard { actor: Some(id(0)), max_active: Some(5) };
+        let guard = Guard { actor: Some(id(0)), max_active: Some(5), max_made: None };
         tokio::spawn(async move {
             let key = key(number);
             store.create_key(&key, &made_by(0, &key), &guard).await.unwrap()
@@ -121,10 +131,10 @@ async fn a_user_has_no_more_keys_than_allowed(backend: Backend) {
     let too_many = Created::Hindered(Hindrance::TooMany);
     assert!(made.iter().all(|made| [Created::Kept, too_many].contains(made)), "{made:?}");
     let books = &instances[1];
-    let active = books.api_keys.active_keys("user", NOW).await.unwrap();
-    assert_eq!(active, ActiveKeys { standing: 5, replaced: 0 });
+    let counts = count(books, NOW).await;
+    assert_eq!(counts, KeyCounts { standing: 5, replaced: 0, made: 5 });
     // Others are not counted, nor is what has ended.
-    let bounded = Guard { actor: None, max_active: Some(5) };
+    let bounded = Guard { max_active: Some(5), ..Guard::default() };
     let mut others = key(40);
     "another".clone_into(&mut others.record.user);
     let created = books.api_keys.create_key(&others, &event(&others, KeyEventKind::Created), &bounded).await;
@@ -141,7 +151,7 @@ async fn rotated_keys_are_counted_apart(backend: Backend) {
         create(&books, &key(number)).await;
     }
     let bounded = |old, number| Rotation {
-        guard: Guard { actor: None, max_active: Some(2) },
+        guard: Guard { max_active: Some(2), ..Guard::default() },
         ..rotation(&key(old), key(number), UnixMs(NOW.0 + 1000))
     };
     for (old, number, outcome) in [
@@ -151,9 +161,39 @@ async fn rotated_keys_are_counted_apart(backend: Backend) {
     ] {
         assert_eq!(books.api_keys.rotate_key(&bounded(old, number)).await.unwrap(), outcome, "{old}");
     }
-    let active = async |at| books.api_keys.active_keys("user", UnixMs(at)).await.unwrap();
-    assert_eq!(active(NOW.0).await, ActiveKeys { standing: 3, replaced: 2 });
-    assert_eq!(active(NOW.0 + 1000).await, ActiveKeys { standing: 3, replaced: 0 });
+    assert_eq!(count(&books, NOW).await, KeyCounts { standing: 3, replaced: 2, made: 5 });
+    let later = UnixMs(NOW.0 + 1000);
+    assert_eq!(count(&books, later).await, KeyCounts { standing: 3, replaced: 0, made: 5 });
+}
+
+async fn a_user_gets_no_more_keys_a_day_than_allowed(backend: Backend) {
+    let books = backend.books().await;
+    let bounded = Guard { max_made: Some(3), ..Guard::default() };
+    let make = async |key: StoredKey, at| {
+        let created = KeyEvent { at, ..event(&key, KeyEventKind::Created) };
+        books.api_keys.create_key(&key, &created, &bounded).await.unwrap()
+    };
+    // Ended or not.
+    for number in 1..=2 {
+        assert_eq!(make(key(number), NOW).await, Created::Kept);
+        revoke(&books, number).await;
+    }
+    assert_eq!(make(key(3), NOW).await, Created::Kept);
+    let too_many = Hindrance::TooManyMade;
+    assert_eq!(make(key(4), NOW).await, Created::Hindered(too_many));
+    let rotation = Rotation { guard: bounded.clone(), ..rotation(&key(3), key(4), NOW) };
+    let rotated = books.api_keys.rotate_key(&rotation).await.unwrap();
+    assert_eq!(rotated, RotationOutcome::Hindered(too_many));
+    // Nobody else's, nor those of the other environment, are counted.
+    let (mut others, mut live) = (key(5), key(6));
+    "another".clone_into(&mut others.record.user);
+    (live.record.environment, live.record.prefix) = (Environment::Live, "sk_live_00000006".into());
+    for key in [others, live] {
+        assert_eq!(make(key, NOW).await, Created::Kept);
+    }
+    let later = NOW + MADE_WITHIN;
+    assert_eq!(make(key(4), UnixMs(later.0 - 1)).await, Created::Hindered(too_many));
+    assert_eq!(make(key(4), later).await, Created::Kept);
 }
 
 /// 1 made 2, which was rotated to 3 by the operator, which made 4; 1 was rotated to 5 by itself, which made 6. 7 is of
@@ -192,7 +232,7 @@ async fn what_comes_from_a_key_is_found(backend: Backend) {
         let found = books.api_keys.find_key(id(number).as_str()).await.unwrap().unwrap();
         assert_eq!(found.created_by.as_deref(), Some(by), "{number}");
     }
-    let page = books.api_keys.list_keys(Some("user"), 1, 3).await.unwrap();
+    let page = books.api_keys.list_keys(of_user(), 1, 3).await.unwrap();
     assert_eq!(page.keys[0].created_by.as_deref(), Some(id(3).as_str()));
 }
 
@@ -342,4 +382,42 @@ async fn a_removed_key_still_ties_its_line_together(backend: Backend) {
     }
     assert!(books.api_keys.find_key(id(2).as_str()).await.unwrap().is_none());
     assert_eq!(descendants(&books, 1).await, [3, 4, 6]);
+}
+
+/// Two thousand keys, each made with the one before or what that was rotated to: a row in three is one that was rotated,
+/// and one in ten has gone to the past.
+const LONG_LINE: [&str; 5] = [
+    "CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 2000) \
+     SELECT n FROM up",
+    "INSERT INTO api_keys (id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms) \
+     SELECT 'key_' || (10000 + n), 'sk_test_' || (10000000 + n), 'test', 'n', 'user', '*', '', \
+         '$2b$12$01234567890123456789012345678901234567890123456789012', 1 \
+     FROM numbers WHERE n = 1 OR n % 10 <> 0",
+    "UPDATE api_keys SET expires_at_ms = 1, \
+         replaced_by = (SELECT next.id FROM api_keys next WHERE next.id > api_keys.id ORDER BY next.id LIMIT 1) \
+     WHERE id IN (SELECT 'key_' || (10000 + n) FROM numbers WHERE n % 3 = 0 AND n % 10 <> 9)",
+    "INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) \
+     SELECT 'evt_' || n, 'key_' || (10000 + n), 'created', 'key_' || (9999 + n), 1 \
+     FROM numbers WHERE n > 1 AND n % 10 <> 0 AND ((n - 1) % 3 <> 0 OR (n - 1) % 10 IN (0, 9))",
+    "INSERT INTO past_api_key_events (id, key_id, type, actor, occurred_at_ms, prefix, name, user_id, permissions) \
+     SELECT 'evt_' || n, 'key_' || (10000 + n), 'created', 'key_' || (9999 + n), 1, 'p', 'n', 'user', '*' \
+     FROM numbers WHERE n % 10 = 0",
+];
+
+async fn a_long_line_ends_too(backend: Backend) {
+    let books = backend.books().await;
+    for statement in LONG_LINE {
+        backend.execute(statement).await;
+    }
+    let first = ApiKeyId::from_stored("key_10001".to_owned());
+    let all = books.api_keys.list_keys(of_user(), 1, 0).await.unwrap();
+    let counts = count(&books, NOW).await;
+    assert!(all.total > 1700 && counts.standing > 1000, "{counts:?} of {}", all.total);
+    let found = books.api_keys.descendants(&first, NOW).await.unwrap();
+    assert_eq!(found.len() as u64, counts.standing - 1);
+    assert!(found.is_sorted());
+    let line = Together::Line(&first);
+    let ended = books.api_keys.revoke_together("user", line, NOW, &revoked).await.unwrap();
+    assert_eq!(ended.len() as u64, counts.standing);
+    assert_eq!(count(&books, NOW).await.standing, 0);
 }

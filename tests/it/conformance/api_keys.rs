@@ -3,12 +3,12 @@
 use futures_util::future::join_all;
 use pay402::{
     api_keys::{
-        ApiKeyRecord, Created, Environment, Guard, KeyEvent, KeyEventKind, Rotation, RotationOutcome, Scope,
-        Scopes, StoredKey,
+        ApiKeyRecord, Created, Environment, Guard, KeyEvent, KeyEventKind, KeysOf, Rotation, RotationOutcome,
+        Scope, Scopes, StoredKey,
     },
     clock::UnixMs,
     ids::{ApiKeyId, EventId, OsEntropy},
-    server_secrets::server_secret,
+    server_secrets::{ServerSecret, server_secret},
     store_error::StoreError,
 };
 use solana_pubkey::Pubkey;
@@ -34,7 +34,7 @@ pub(super) const NOW: UnixMs = UnixMs(1_790_000_000_000);
 const HASH: &str = "$2b$12$0123456789012345678901234567890123456789012345678901x";
 
 /// The operator's.
-const FREE: Guard = Guard { actor: None, max_active: None };
+const FREE: Guard = Guard { actor: None, max_active: None, max_made: None };
 
 pub(super) fn key(number: u64) -> StoredKey {
     let record = ApiKeyRecord {
@@ -157,16 +157,25 @@ async fn keys_come_in_pages_newest_first(backend: Backend) {
         if number % 2 == 0 {
             key.record.user = "another".into();
         }
+        if number == 4 {
+            (key.record.environment, key.record.prefix) = (Environment::Live, "sk_live_00000004".into());
+        }
         create(&books, &key).await;
     }
-    let page = async |user, limit, offset| {
-        let page = books.api_keys.list_keys(user, limit, offset).await.unwrap();
+    let page = async |of, limit, offset| {
+        let page = books.api_keys.list_keys(of, limit, offset).await.unwrap();
         let numbers = page.keys.iter().map(|key| key.prefix[8..].parse().unwrap());
         (numbers.collect::<Vec<u64>>(), page.total)
     };
-    assert_eq!(page(Some("user"), 50, 0).await, (vec![5, 3, 1], 3));
-    assert_eq!(page(Some("another"), 2, 1).await, (vec![4, 2], 3));
-    assert_eq!(page(Some("nobody"), 50, 0).await, (vec![], 0));
+    let of = |user| Some(KeysOf { user, environment: None });
+    assert_eq!(page(of("user"), 50, 0).await, (vec![5, 3, 1], 3));
+    assert_eq!(page(of("another"), 2, 1).await, (vec![4, 2], 3));
+    assert_eq!(page(of("nobody"), 50, 0).await, (vec![], 0));
+    for (environment, expected) in [(Environment::Test, vec![6, 2]), (Environment::Live, vec![4])] {
+        let of = Some(KeysOf { user: "another", environment: Some(environment) });
+        let total = expected.len() as u64;
+        assert_eq!(page(of, 50, 0).await, (expected, total));
+    }
     assert_eq!(page(None, 4, 0).await, (vec![6, 5, 4, 3], 6));
     assert_eq!(page(None, 4, 4).await, (vec![2, 1], 6));
 }
@@ -305,11 +314,12 @@ async fn every_instance_has_the_same_secret(backend: Backend) {
         let store = instances[number % 2].secrets.clone();
         tokio::spawn(async move { server_secret(store.as_ref(), "a", &OsEntropy).await.unwrap() })
     });
-    let secrets: Vec<[u8; 32]> = join_all(asking).await.into_iter().map(Result::unwrap).collect();
-    assert!(secrets.windows(2).all(|pair| pair[0] == pair[1]), "{secrets:?}");
-    assert_ne!(secrets[0], [0; 32]);
+    let secrets: Vec<ServerSecret> = join_all(asking).await.into_iter().map(Result::unwrap).collect();
+    assert!(secrets.windows(2).all(|pair| pair[0].expose() == pair[1].expose()), "they differ");
+    assert_ne!(*secrets[0].expose(), [0; 32]);
     let other = server_secret(instances[0].secrets.as_ref(), "b", &OsEntropy).await.unwrap();
-    assert_ne!(other, secrets[0]);
-    assert_eq!(instances[1].secrets.find_secret("b").await.unwrap(), Some(other));
-    assert_eq!(instances[1].secrets.find_secret("c").await.unwrap(), None);
+    assert_ne!(other.expose(), secrets[0].expose());
+    let found = instances[1].secrets.find_secret("b").await.unwrap().unwrap();
+    assert_eq!(found.expose(), other.expose());
+    assert!(instances[1].secrets.find_secret("c").await.unwrap().is_none());
 }

@@ -108,6 +108,20 @@ impl Backend {
         rows.unwrap()
     }
 
+    /// Has a statement change something behind the store's back.
+    pub async fn execute(&self, statement: &'static str) {
+        let done = match self {
+            Self::Sqlite(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.path().join("books.db"));
+                sqlx::query(statement).execute(&mut file.connect().await.unwrap()).await.map(drop)
+            }
+            Self::Postgres(server) => {
+                sqlx::query(statement).execute(&mut server.connect().await).await.map(drop)
+            }
+        };
+        done.unwrap();
+    }
+
     pub async fn books(&self) -> Books {
         let books = self.open().await;
         books.database.migrate().await.unwrap();

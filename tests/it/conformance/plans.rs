@@ -29,6 +29,11 @@ const REQUIREMENT: (&str, &str) = ("payment_requirements_pkey", "sqlite_autoinde
 const KEY_BY_ID: (&str, &str) = ("api_keys_pkey", "sqlite_autoindex_api_keys_1");
 const KEY_BY_PREFIX: (&str, &str) = ("api_keys_prefix_key", "sqlite_autoindex_api_keys_2");
 const KEYS_BY_USER: (&str, &str) = ("api_keys_by_user", "api_keys_by_user");
+const KEYS_ACTIVE: (&str, &str) = ("api_keys_active", "api_keys_active");
+const KEYS_MADE: (&str, &str) = ("api_keys_made", "api_keys_made");
+const MADE_BY_KEY: (&str, &str) = ("api_key_events_by_key", "api_key_events_by_actor");
+const PAST_BY_KEY: (&str, &str) = ("past_api_key_events_by_key", "past_api_key_events_by_actor");
+const PAST: (&str, &str) = ("past_api_key_events_key_id_type_key", "sqlite_autoindex_past_api_key_events_2");
 
 const AGENT_BY_ID: (&str, &str) = ("agents_pkey", "sqlite_autoindex_agents_1");
 const AGENT_BY_WALLET: (&str, &str) = ("agents_by_wallet", "agents_by_wallet");
@@ -43,12 +48,13 @@ const PENDING: (&str, &str) = ("settlements_pending", "settlements_pending");
 const CLAIMED: (&str, &str) = ("settlements_claimed", "settlements_claimed");
 const SETTLED_SIGNATURE: (&str, &str) = ("settlements_signature_key", "sqlite_autoindex_settlements_3");
 
-fn hot() -> [Hot; 20] {
+fn hot() -> [Hot; 22] {
     let signature = signature(1).to_string();
     let owner = "owner 5".to_owned();
     let (key, user) = ("sk_test_00000005".to_owned(), "user 5".to_owned());
     let hot = |sql, texts, indexes| Hot { sql, texts, numbers: vec![], indexes };
     let agent = || vec!["agent_5".to_owned(), user.clone()];
+    let of_user = || vec![user.clone(), "test".to_owned()];
     [
         Hot {
             numbers: vec![7],
@@ -88,9 +94,19 @@ fn hot() -> [Hot; 20] {
         hot(sql::FIND_REQUIREMENT, vec!["nonce 5".to_owned()], &[REQUIREMENT, BY_REQUIREMENT]),
         hot(sql::API_KEY_BY_PREFIX, vec![key.clone()], &[KEY_BY_PREFIX]),
         hot(sql::FIND_API_KEY, vec![key], &[KEY_BY_ID, KEY_BY_PREFIX]),
-        Hot { numbers: vec![50, 0], ..hot(sql::LIST_API_KEYS, vec![user.clone()], &[KEYS_BY_USER]) },
-        hot(sql::COUNT_API_KEYS, vec![user], &[KEYS_BY_USER]),
+        Hot { numbers: vec![50, 0], ..hot(sql::LIST_API_KEYS, of_user(), &[KEYS_BY_USER]) },
+        // By one of the three that begin with the user.
+        hot(sql::COUNT_API_KEYS, of_user(), &[]),
+        Hot { numbers: vec![3, 2], ..hot(sql::COUNT_KEYS, of_user(), &[KEYS_ACTIVE, KEYS_MADE]) },
+        Hot { numbers: vec![3], ..hot(sql::ACTIVE_API_KEY_IDS, vec![user.clone()], &[KEYS_ACTIVE]) },
     ]
+}
+
+/// Of a key that may be the first of a long line.
+const LINE: &[(&str, &str)] = &[KEY_BY_ID, MADE_BY_KEY, PAST_BY_KEY, PAST];
+
+fn line(sql: &'static str) -> Hot {
+    Hot { sql, texts: vec!["key_5".to_owned()], numbers: vec![3], indexes: LINE }
 }
 
 /// Twenty thousand payments of fifty owners, every tenth for a requirement.
@@ -129,6 +145,11 @@ const API_KEYS: &str = "\
     INSERT INTO api_keys (id, prefix, environment, name, user_id, permissions, recipients, hash, created_at_ms) \
     SELECT 'key_' || n, 'sk_test_' || substr('' || (100000000 + n), 2), 'test', 'n', 'user ' || (n % 50), '*', '', \
         '$2b$12$01234567890123456789012345678901234567890123456789012', 1 FROM numbers";
+/// All but a few of a user's have ended, some by themselves.
+const ENDED_KEYS: &str = "\
+    UPDATE api_keys SET expires_at_ms = CASE WHEN id LIKE '%55' THEN 2 END, \
+        revoked_at_ms = CASE WHEN id NOT LIKE '%55' THEN 2 END \
+    WHERE user_id = 'user 5' AND id NOT LIKE '%005'";
 const AGENTS: &str = "\
     INSERT INTO agents (id, owner, name, public_key, created_at_ms, updated_at_ms) \
     SELECT 'agent_' || n, 'user ' || (n % 50), 'n', substr('wallet ' || n || '                                ', 1, 32), \
@@ -142,7 +163,15 @@ const FAILED: &str = "\
     INSERT INTO agent_failures (agent_id, attempt, failed_at_ms) SELECT 'agent_' || n, 'a', n FROM numbers";
 const API_KEY_EVENTS: &str = "\
     INSERT INTO api_key_events (id, key_id, type, actor, occurred_at_ms) \
-    SELECT 'evt_' || n, 'key_' || n, 'created', 'operator', 1 FROM numbers";
+    SELECT 'evt_' || n, 'key_' || n, 'created', CASE WHEN n % 3 = 0 THEN 'key_' || (n - 1) ELSE 'operator' END, 1 \
+    FROM numbers";
+const PAST_EVENTS: &str = "\
+    INSERT INTO past_api_key_events (id, key_id, type, actor, occurred_at_ms, prefix, name, user_id, permissions, \
+        replaced_by) \
+    SELECT 'past_' || n, 'gone_' || n, CASE WHEN n % 2 = 0 THEN 'created' ELSE 'rotated' END, \
+        CASE WHEN n % 6 = 0 THEN 'key_' || (n - 1) ELSE 'operator' END, 1, 'p', 'n', 'user', '*', \
+        CASE WHEN n % 2 = 1 THEN 'gone_' || (n + 1) END \
+    FROM numbers";
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
@@ -156,13 +185,14 @@ async fn postgres_finds_by_index() {
     for statement in
         [NUMBERS, REQUIREMENTS, PAYMENTS, POSTGRES_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
             .into_iter()
-            .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+            .chain([ENDED_KEYS, API_KEY_EVENTS, PAST_EVENTS, AGENTS, SPENT, HELD, FAILED])
             .chain(subscriptions::POSTGRES_ROWS)
             .chain(["ANALYZE"])
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
+    let hot = hot().into_iter().chain(subscriptions::hot()).chain([line(sql::POSTGRES_DESCENDANTS)]);
+    for Hot { sql, texts, numbers, indexes } in hot {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
@@ -199,20 +229,22 @@ async fn sqlite_finds_by_index() {
     let mut connection = file.connect().await.unwrap();
     for statement in [NUMBERS, REQUIREMENTS, PAYMENTS, SQLITE_HASHES, SETTLED, SETTLEMENTS, CLAIMS, API_KEYS]
         .into_iter()
-        .chain([API_KEY_EVENTS, AGENTS, SPENT, HELD, FAILED])
+        .chain([ENDED_KEYS, API_KEY_EVENTS, PAST_EVENTS, AGENTS, SPENT, HELD, FAILED])
         .chain(subscriptions::SQLITE_ROWS)
     {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
-    for Hot { sql, texts, numbers, indexes } in hot().into_iter().chain(subscriptions::hot()) {
+    let hot = hot().into_iter().chain(subscriptions::hot()).chain([line(sql::SQLITE_DESCENDANTS)]);
+    for Hot { sql, texts, numbers, indexes } in hot {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let explain = texts.iter().fold(sqlx::query(explain), sqlx::query::Query::bind);
         let explain = numbers.iter().fold(explain, sqlx::query::Query::bind);
         let rows = explain.fetch_all(&mut connection).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         let misses = |step: &String| {
-            let one_row = ["SCAN CONSTANT ROW", "SCAN one_row"].contains(&step.as_str());
-            step.contains("TEMP B-TREE") || step.starts_with("SCAN") && !one_row
+            // The keys of a line as they are found.
+            let own_rows = ["SCAN CONSTANT ROW", "SCAN one_row", "SCAN line"].contains(&step.as_str());
+            step.contains("TEMP B-TREE") || step.starts_with("SCAN") && !own_rows
         };
         assert!(!plan.iter().any(misses), "{sql}: {plan:#?}");
         let used = |index: &str| plan.iter().any(|step| step.contains(&format!(" {index} ")));

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, io, process::abort, sync::Once};
 
 use pay402::telemetry;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::secrets;
 
@@ -17,8 +17,10 @@ pub fn watch() {
     SET.call_once(|| {
         tracing_subscriber::fmt()
             .json()
-            .with_env_filter(telemetry::filter(DIRECTIVES))
+            .with_env_filter(DIRECTIVES)
             .with_writer(Scan)
+            .finish()
+            .with(telemetry::always())
             .init();
     });
 }

@@ -70,7 +70,10 @@ impl Answer {
         let metrics = response.url().path() == "/metrics";
         let text = response.text().await.ok()?;
         Self::check(status, metrics, &text);
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let body: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        if let Some(key) = body["key"].as_str() {
+            secrets::register_key(key);
+        }
         Some(Self { status, headers, body })
     }
 

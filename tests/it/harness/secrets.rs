@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use pay402::api_keys::PlainKey;
 use solana_keypair::Keypair;
 use url::Url;
 
@@ -29,6 +30,13 @@ pub fn register_body(text: &str) {
     add(text, true);
 }
 
+/// A key that the service has made, if this is one. Its beginning is public.
+pub fn register_key(text: &str) {
+    if let Some(key) = PlainKey::parse(text) {
+        register(&text[key.prefix().len()..]);
+    }
+}
+
 /// A wallet's secret key, in every form it could be printed in.
 pub fn register_wallet(wallet: &Keypair) {
     let seed = *wallet.secret_bytes();
@@ -45,16 +53,26 @@ pub fn register_environment(command: &Command) {
         let value = value.and_then(|value| value.to_str()).unwrap_or_default();
         match name.to_str() {
             Some("VALID_API_KEYS") => value.split(',').filter(|key| key.len() >= SHORTEST).for_each(register),
-            Some("DATABASE_URL" | "REDIS_URL" | "SOLANA_RPC_URL") => {
-                let url = Url::parse(value).ok();
-                let password = url.as_ref().and_then(Url::password);
-                let query = url.as_ref().and_then(Url::query);
-                let long = |text: &&str| text.len() >= SHORTEST;
-                [password, query].into_iter().flatten().filter(long).for_each(register);
+            Some("DATABASE_URL" | "REDIS_URL" | "SOLANA_RPC_URL" | "SOLANA_WS_URL") => {
+                value.split(',').for_each(register_url);
+            }
+            // Paths to wallets are no secrets.
+            Some("FEE_PAYER_KEYPAIR") => {
+                let bytes = value.split(',').filter_map(|text| bs58::decode(text).into_vec().ok());
+                let wallets = bytes.filter_map(|bytes| Keypair::try_from(bytes.as_slice()).ok());
+                wallets.for_each(|wallet| register_wallet(&wallet));
             }
             _ => {}
         }
     }
+}
+
+fn register_url(text: &str) {
+    let url = Url::parse(text).ok();
+    let password = url.as_ref().and_then(Url::password);
+    let query = url.as_ref().and_then(Url::query);
+    let long = |text: &&str| text.len() >= SHORTEST;
+    [password, query].into_iter().flatten().filter(long).for_each(register);
 }
 
 fn add(text: &str, in_answers: bool) {

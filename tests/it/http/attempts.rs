@@ -67,7 +67,8 @@ async fn making_many_keys_at_once_keeps_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_for_new_keys_is_short() {
     const USERS: usize = 8;
-    let keys: Vec<String> = (0..USERS).map(|user| format!("user_{user}_0123456789abcdefghij")).collect();
+    let keys: Vec<String> =
+        (0..USERS).map(|user| format!("user_{user}_0123456789abcdefghijklmnop")).collect();
     let app = TestApp::with(|environment, _| environment.with("VALID_API_KEYS", keys.join(","))).await;
     let body = json!({"name": "n"});
     let answers =

@@ -16,12 +16,18 @@ use pay402::{
     telemetry,
 };
 use serde_json::{Value, json};
+use solana_signer::Signer;
 use tokio::time::timeout;
 
 use crate::{
     harness::{
-        Answer, KEY, TestApp, logs, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer,
-        secrets, wire::PATIENCE, with,
+        Answer, KEY, TestApp, logs,
+        postgres::PostgresServer,
+        redis::RedisServer,
+        secrets,
+        wire::PATIENCE,
+        with,
+        x402::{Order, paid, post, running_chain, settled, settling_process},
     },
     sandbox::setup::{Fixture, start},
 };
@@ -126,23 +132,38 @@ async fn bodies_and_keys_are_not_logged() {
     }
 }
 
+/// Everything, and by name the modules of the crates that tell what others sent or where they connect to.
+const TALKATIVE: &str = "trace,tungstenite::handshake=trace,tungstenite::handshake::client=trace,\
+    tokio_tungstenite::connect=trace,solana_pubsub_client::nonblocking=trace,solana_rpc_client::http_sender=trace,\
+    reqwest::connect=trace,hyper::proto=trace,hyper_util::client=trace,h2::codec=trace,h2::hpack=trace";
+
 /// Whatever level an operator asks for: neither the servers' and clients' crates nor ours tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_most_talkative_log_tells_no_secret() {
-    let chain = start().await;
+    let chain = running_chain().await;
     let (postgres, redis) = (PostgresServer::start().await, RedisServer::start());
     let folder = tempfile::tempdir().unwrap();
-    let service = ServiceProcess::start(folder.path(), |command| {
-        command.env("LOG_LEVEL", "trace");
+    let service = settling_process(&chain, folder.path(), |command| {
+        command.env("LOG_LEVEL", TALKATIVE);
         command.env("DATABASE_URL", postgres.url_with_password());
         command.env("REDIS_URL", redis.url());
-        command.env("SOLANA_NETWORK", "sandbox");
-        command.env("SOLANA_RPC_URL", format!("{}/?api-key=token-in-query", chain.sandbox.rpc_url()));
+        command.env("SOLANA_RPC_URL", format!("{}/?api-key=token-in-query", chain.rpc_url()));
+        command.env("SOLANA_WS_URL", format!("{}/?api-key=token-of-ws", chain.ws_url()));
         command.env("VALID_API_KEYS", KEY);
     })
     .await;
+    let http = reqwest::Client::new();
+    let manage = async |path: &str, key: &str, body: Value| {
+        let request = http.post(format!("{}{path}", service.url)).header("x-api-key", key).json(&body);
+        Answer::of(request.send().await.unwrap()).await.body
+    };
+    let made = manage("/api-keys", KEY, json!({"name": "n"})).await;
+    let path = format!("/api-keys/{}/rotate", made["id"].as_str().unwrap());
+    let next = manage(&path, made["key"].as_str().unwrap(), json!({})).await;
+    let order = Order::of(&chain);
+    settled(&post(&service.url, "/settle", &paid(&chain, &order)).await, &order);
     secrets::register_body("marker-in-body");
-    let merchant = chain.merchant().to_string();
+    let merchant = chain.wallets().merchant.pubkey().to_string();
     let body = json!({"amount": 1, "currency": "USDC", "recipient": merchant, "resource": "marker-in-body"});
     for client in [reqwest::Client::builder(), reqwest::Client::builder().http2_prior_knowledge()] {
         let client = client.build().unwrap();
@@ -150,6 +171,7 @@ async fn the_most_talkative_log_tells_no_secret() {
         for request in [
             post("/requirements").header("x-api-key", KEY),
             post("/requirements").bearer_auth(KEY),
+            post("/requirements").bearer_auth(next["key"].as_str().unwrap()),
             post("/requirements").bearer_auth("sk_test_nobody_has_this_key_0123456789"),
             post("/verify").header("x-api-key", KEY),
             client.get(format!("{}/ready", service.url)),

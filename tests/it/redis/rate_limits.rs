@@ -9,12 +9,14 @@ use std::{
 use deadpool_redis::redis;
 use futures_util::future::join_all;
 use pay402::{
-    clock::{Clock, ManualClock, UnixMs},
+    api_keys::Herald,
+    clock::{Clock, ManualClock, SystemClock, UnixMs},
+    ids::ApiKeyId,
     metrics::Metrics,
     rate_limit::{Action, Decision, RateLimitStore, Subject},
     store::{
         memory::MemoryRateLimits,
-        redis::{Limits, Redis, RedisRateLimits},
+        redis::{Limits, Redis, RedisHerald, RedisRateLimits},
     },
 };
 
@@ -336,6 +338,34 @@ async fn without_redis_memory_counts_on_from_where_it_was() {
         store.admit(&another, ACTION, nonzero(1_000_000)).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// From its end on, on every instance; no other key, nor an address of its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_ended_is_not_admitted() {
+    let scene = Scene::redis(2);
+    let redis = Redis::with_limits(&scene.server().url(), PATIENT, Arc::default()).unwrap();
+    let herald = RedisHerald::new(Arc::new(redis));
+    let id = |number| ApiKeyId::from_stored(format!("key_{number}"));
+    let ended = async |number: u32, instance| {
+        let decision =
+            scene.store(instance).admit(&Subject::key(&format!("key_{number}")), ACTION, nonzero(10)).await;
+        assert_eq!(decision.admitted, !decision.ended, "{decision:?}");
+        decision.ended
+    };
+    assert!(!ended(1, 0).await && !ended(1, 1).await);
+    let now = SystemClock.now();
+    herald.ended(&[id(1), id(2)], UnixMs(now.0 - 1)).await;
+    herald.ended(&[id(3)], now + Duration::from_hours(1)).await;
+    for instance in 0..2 {
+        assert!(ended(1, instance).await && ended(2, instance).await);
+        assert!(!ended(3, instance).await && !ended(4, instance).await);
+    }
+    // It is revoked before its overlap is over.
+    herald.ended(&[id(3)], UnixMs(now.0 - 1)).await;
+    assert!(ended(3, 0).await);
+    let left: i64 = scene.server().ask(redis::cmd("PTTL").arg("ended:key_1"));
+    assert!((1..=120_000).contains(&left), "{left} ms");
 }
 
 /// What an instance counted itself is no reason to refuse while Redis says otherwise.
