@@ -396,6 +396,7 @@ impl From<PlanError> for ApiError {
         match error {
             PlanError::Malformed(errors) => errors.into(),
             PlanError::NotFound => Self::not_found("this plan"),
+            PlanError::NotYet => Self::overloaded(),
             PlanError::Store(error) => error.into(),
         }
     }
