@@ -245,9 +245,11 @@ impl ApiError {
             "the plan allows {} in a {}, of which {} are left",
             quota.limit, quota.window, quota.left
         );
-        let wait_ms = u64::try_from(over.resets_at.0 - now.0).unwrap_or_default();
+        // A day that is over stays as full as it is.
+        let wait_ms = u64::try_from(over.resets_at.0 - now.0).ok().filter(|wait_ms| *wait_ms > 0);
+        let retry_after_secs = wait_ms.map(|wait_ms| wait_ms.div_ceil(1000));
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "USAGE_LIMIT_EXCEEDED", message);
-        Self { quota: Some(Box::new(quota)), retry_after_secs: Some(wait_ms.div_ceil(1000)), ..error }
+        Self { quota: Some(Box::new(quota)), retry_after_secs, ..error }
     }
 
     fn unavailable(code: &'static str, message: &str) -> Self {
@@ -396,6 +398,7 @@ impl From<PlanError> for ApiError {
         match error {
             PlanError::Malformed(errors) => errors.into(),
             PlanError::NotFound => Self::not_found("this plan"),
+            PlanError::NotYet => Self::overloaded(),
             PlanError::Store(error) => error.into(),
         }
     }

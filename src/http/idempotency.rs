@@ -17,6 +17,7 @@ use utoipa::IntoParams;
 use super::{
     admission::ClientAddress,
     allowed::{Admitted, Allowed, RequiredScope},
+    body::MAX_BODY,
     error::ApiError,
     extract::JsonBody,
     middleware::{current_request_id, with_request_id},
@@ -35,8 +36,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks an answer that was given before.
 pub(super) const REPLAYED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
-/// Largest answer kept, in bytes; ours are far smaller.
-const MAX_ANSWER: usize = 64 * 1024;
+/// Largest answer kept, in bytes. None is larger: the largest gives back what came in, with an id and times for each of a
+/// hundred.
+const MAX_ANSWER: usize = 2 * MAX_BODY;
 
 /// The header, for the OpenAPI document.
 #[derive(IntoParams)]
@@ -188,7 +190,7 @@ async fn keep(state: &AppState, attempt: &Attempt, response: Response) -> Respon
         _ => state.idempotency.abandon(attempt).await,
     };
     if let Err(error) = kept {
-        // The answer stands all the same. Sent again, a payment's request finds what it wrote by its tag.
+        // The answer stands all the same. Sent again, a request finds the payment or the usage that it wrote by its tag.
         tracing::warn!(error = &error as &dyn std::error::Error, "an idempotent answer could not be kept");
     }
     match body {

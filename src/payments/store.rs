@@ -27,7 +27,7 @@ pub struct OnRecord {
     pub used: Option<Used>,
     /// The requirement issued under the nonce.
     pub issued: Option<IssuedRequirement>,
-    /// The user's agent with the payer's wallet.
+    /// The agent with the payer's wallet, of the user who will own the payment.
     pub agent: Option<PayingAgent>,
 }
 
@@ -35,8 +35,8 @@ pub struct OnRecord {
 #[derive(Clone, Copy, Debug)]
 pub struct Paying<'a> {
     pub wallet: Pubkey,
-    /// The caller's.
-    pub user: &'a str,
+    /// The caller. Without one, it is an agent of whoever has issued what is under the nonce.
+    pub user: Option<&'a str>,
     pub unit: SpendingUnit,
     pub at: UnixMs,
 }

@@ -18,9 +18,14 @@ pub enum PlanError {
     Malformed(FieldErrors),
     #[error("there is no such plan")]
     NotFound,
+    #[error("too many subscriptions of the plan have to be brought to the present first")]
+    NotYet,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// How often a change is tried whose subscriptions are brought to the present first.
+const MAX_TRIES: u32 = 20;
 
 #[derive(Debug)]
 pub struct Plans {
@@ -58,12 +63,14 @@ impl Plans {
         Ok(plan)
     }
 
-    /// Anybody's plan; a retired one too, for those who are subscribed to it.
+    /// Anybody's plan; a retired one for its owner alone, who is the one that is subscribed to it.
     ///
     /// # Errors
     /// When there is no such plan, or the database does not answer.
-    pub async fn find(&self, id: &str) -> Result<Plan, PlanError> {
-        self.store.find_plan(id).await?.ok_or(PlanError::NotFound)
+    pub async fn find(&self, caller: Option<&Caller>, id: &str) -> Result<Plan, PlanError> {
+        let found = self.store.find_plan(id).await?;
+        let is_owner = |plan: &Plan| caller.is_some_and(|caller| caller.user == plan.owner);
+        found.filter(|plan| plan.retired_at.is_none() || is_owner(plan)).ok_or(PlanError::NotFound)
     }
 
     /// Everybody's plans that can be subscribed to, newest first.
@@ -78,12 +85,16 @@ impl Plans {
     /// When the request is malformed, the caller has no such plan, or the database does not take it.
     pub async fn change(&self, caller: &Caller, id: String, body: &[u8]) -> Result<Plan, PlanError> {
         let change = PlanChange::parse(body).map_err(PlanError::Malformed)?;
-        let id = PlanId::from_stored(id);
-        match self.store.change_plan(&caller.user, &id, &change, self.clock.now()).await? {
-            Changed::Done(plan) => Ok(*plan),
-            Changed::Malformed(errors) => Err(PlanError::Malformed(errors)),
-            Changed::NotFound => Err(PlanError::NotFound),
+        let (id, now) = (PlanId::from_stored(id), self.clock.now());
+        for _ in 0..MAX_TRIES {
+            match self.store.change_plan(&caller.user, &id, &change, now).await? {
+                Changed::Done(plan) => return Ok(*plan),
+                Changed::Malformed(errors) => return Err(PlanError::Malformed(errors)),
+                Changed::NotFound => return Err(PlanError::NotFound),
+                Changed::NotYet => {}
+            }
         }
+        Err(PlanError::NotYet)
     }
 
     /// The plan as it is or was, and whether it is gone.

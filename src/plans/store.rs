@@ -19,6 +19,8 @@ pub enum Changed {
     Done(Box<Plan>),
     /// Nothing was changed: the change cannot be made to what is there.
     Malformed(FieldErrors),
+    /// Nothing was changed: some subscriptions of the plan had to be brought to the present first, and more have to be.
+    NotYet,
     NotFound,
 }
 
@@ -50,7 +52,8 @@ pub trait PlanStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn plans_on_offer(&self, limit: u32, offset: u32) -> Result<PlanPage, StoreError>;
 
-    /// Changes the owner's plan; changes made at the same time come one after the other.
+    /// Changes the owner's plan; changes made at the same time come one after the other. A new price holds for periods that
+    /// begin after `at`.
     ///
     /// # Errors
     /// When the database does not take it.

@@ -208,10 +208,7 @@ impl PlanChange {
             name: errors.optional("name", members.name, |raw| input::text(raw, MAX_NAME)),
             description: errors
                 .change("description", members.description, |raw| input::text(raw, MAX_DESCRIPTION)),
-            price_per_month: errors.optional("pricePerMonth", members.price_per_month, |raw| {
-                input::amount(raw, Currency::MAX_DECIMALS)?;
-                input::number_text(raw).map_err(str::to_owned)
-            }),
+            price_per_month: errors.optional("pricePerMonth", members.price_per_month, price),
             features: errors.change("features", members.features, features),
             limits: LimitsChange::read(members.limits, &mut errors),
             metadata: errors.change("metadata", members.metadata, input::metadata),
@@ -245,6 +242,18 @@ impl PlanChange {
             updated_at: at.max(plan.updated_at),
             ..plan
         })
+    }
+}
+
+/// A price in one of the currencies, as it was written.
+fn price(raw: &RawValue) -> Result<String, String> {
+    let wrong = input::amount(raw, Currency::MAX_DECIMALS).err();
+    match wrong {
+        // More decimals leave room for less.
+        Some(wrong) if !Currency::ALL.iter().any(|one| input::amount(raw, one.decimals()).is_ok()) => {
+            Err(wrong)
+        }
+        _ => Ok(input::number_text(raw)?),
     }
 }
 

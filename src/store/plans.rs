@@ -11,6 +11,8 @@ use crate::{
 };
 
 pub(super) const PLANS: &str = "subscription_plans";
+/// Most subscriptions that are brought to the present in the transaction that changes their plan's price.
+pub(super) const MAX_DUE: u32 = 500;
 
 macro_rules! plan_columns {
     () => {
@@ -114,17 +116,19 @@ pub(super) fn plan_page(rows: Vec<PlanRow>, total: i64) -> Result<PlanPage, Stor
     })
 }
 
-/// The database transactions. `$begin` and `$lock` take the locks that they need.
+/// The database transactions. `$begin` and `$lock` take the locks that they need; those of subscriptions are in
+/// `$subscriptions`.
 macro_rules! plan_transactions {
-    ($connection:ty, $begin:literal, $lock:literal, $begin_reading:literal) => {
+    ($connection:ty, $begin:literal, $lock:literal, $begin_reading:literal, $subscriptions:path) => {
         use sqlx::Connection;
+        use $subscriptions as subscriptions;
 
         use $crate::{
             clock::UnixMs,
             ids::PlanId,
             plans::{Changed, Plan, PlanChange, Removed},
             store::{
-                plans::{self, PlanRow, features, limit},
+                plans::{self, MAX_DUE, PlanRow, features, limit},
                 rows::units,
             },
             store_error::StoreError,
@@ -192,10 +196,19 @@ macro_rules! plan_transactions {
                 Some(Err(error)) => return Ok(Err(error)),
                 None => return Ok(Ok(Changed::NotFound)),
             };
+            let old = plan.price_per_month;
             let plan = match change.apply(plan, at) {
                 Ok(plan) => plan,
                 Err(errors) => return Ok(Ok(Changed::Malformed(errors))),
             };
+            if plan.price_per_month != old {
+                // What has begun by now costs what the plan cost, whether anybody has noticed it yet or not.
+                let seen = subscriptions::advance_of_plan(&mut transaction, id, at, MAX_DUE).await?;
+                if seen.advanced > 0 && seen.all() == MAX_DUE {
+                    transaction.commit().await?;
+                    return Ok(Ok(Changed::NotYet));
+                }
+            }
             sqlx::query(plans::CHANGE_PLAN)
                 .bind(plan.id.as_str())
                 .bind(&plan.name)

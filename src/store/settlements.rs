@@ -299,11 +299,8 @@ macro_rules! settlement_transactions {
             committing: &AtomicBool,
         ) -> Result<Journalled, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
-            // Before anything else, as where proofs are booked. One that was deleted has no limits any more.
-            let agent = match &journal.settlement.agent {
-                Some(id) => lock_agent(&mut transaction, id).await?,
-                None => None,
-            };
+            // Before anything else, as where proofs are booked.
+            let agent = paying_agent(&mut transaction, journal).await?;
             let refused = if !enter_pending(&mut transaction, journal, agent.as_ref()).await? {
                 Some(why_not(&mut transaction, &journal.claim, Journalled::SignatureUsed).await?)
             } else if !write_down(&mut transaction, journal).await? {
@@ -320,6 +317,22 @@ macro_rules! settlement_transactions {
             committing.store(true, Ordering::Relaxed);
             transaction.commit().await?;
             Ok(Journalled::Done)
+        }
+
+        /// The agent that pays, locked. One that was deleted since has no limits any more, but its wallet may be
+        /// registered anew.
+        async fn paying_agent(
+            connection: &mut $connection,
+            journal: &Journal,
+        ) -> Result<Option<Agent>, sqlx::Error> {
+            let new = &journal.settlement;
+            let Some(id) = &new.agent else { return Ok(None) };
+            let agent = lock_agent(&mut *connection, id).await?;
+            let (None, Some(owner)) = (&agent, &new.owner) else { return Ok(agent) };
+            match lock_wallet(&mut *connection, &new.payer.to_string(), owner).await? {
+                Some(id) => lock_agent(connection, &id).await,
+                None => Ok(None),
+            }
         }
 
         async fn hold_for(

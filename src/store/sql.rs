@@ -44,7 +44,7 @@ macro_rules! requirement_columns {
 }
 
 /// Whether a nonce, whether a signature is in the books; the requirement issued under the nonce, if any; the user's agent
-/// with a wallet, if any, and what it has spent of a unit on a day.
+/// with a wallet, if any, without a user the issuer's, and what it has spent of a unit on a day.
 pub const ON_RECORD: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM transactions WHERE nonce = $1) AS nonce_used, \
      EXISTS (SELECT 1 FROM transactions WHERE signature = $2) AS transaction_used, ",
@@ -55,7 +55,7 @@ pub const ON_RECORD: &str = concat!(
          WHERE s.agent_id = a.id AND s.unit = $5 AND s.day = $6), 0) AS agent_spent \
      FROM (SELECT 1) one_row LEFT JOIN payment_requirements r ON r.nonce = $1 \
      LEFT JOIN transactions t ON t.requirement_nonce = r.nonce \
-     LEFT JOIN agents a ON a.public_key = $3 AND a.owner = $4 AND a.deleted_at_ms IS NULL"
+     LEFT JOIN agents a ON a.public_key = $3 AND a.owner = coalesce($4, r.owner) AND a.deleted_at_ms IS NULL"
 );
 
 pub(super) const USED: &str = "\

@@ -1,5 +1,7 @@
 //! Subscriptions in both databases: the statements, what their rows mean, and the database transactions made of them.
 
+use std::collections::BTreeMap;
+
 use sqlx::FromRow;
 
 use super::{
@@ -9,11 +11,13 @@ use super::{
 use crate::{
     clock::UnixMs,
     ids::{AgentId, PlanId, SubscriptionId},
+    money::Amount,
     store_error::StoreError,
     subscriptions::{Anchor, Period, Price, Standing, Subscribed, Subscription, SubscriptionPage},
 };
 
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
+const PERIODS: &str = "subscription_periods";
 
 macro_rules! subscribed {
     ($rest:literal) => {
@@ -21,7 +25,9 @@ macro_rules! subscribed {
             "SELECT s.id, s.owner, s.plan_id, s.agent_id, s.wallet_address, s.status, s.anchor_day, \
                  s.current_period_start_ms, s.current_period_end_ms, s.cancel_at_period_end, s.period_price, \
                  s.paid_until_ms, s.due_at_ms, s.ended_at_ms, s.metadata, s.created_at_ms, s.updated_at_ms, \
-                 p.price_per_month, p.currency, p.requests_per_month, p.requests_per_day \
+                 p.price_per_month, p.currency, p.requests_per_month, p.requests_per_day, \
+                 (SELECT string_agg(q.start_ms || ' ' || q.price, ',') FROM subscription_periods q \
+                  WHERE q.subscription_id = s.id AND q.start_ms > s.current_period_start_ms) AS ahead \
              FROM subscriptions s JOIN subscription_plans p ON p.id = s.plan_id ",
             $rest
         )
@@ -34,7 +40,12 @@ pub const LIST_SUBSCRIPTIONS: &str = subscribed!("WHERE s.owner = $1 ORDER BY s.
 
 pub const COUNT_SUBSCRIPTIONS: &str = "SELECT count(*) FROM subscriptions WHERE owner = $1";
 
-pub const DUE_SUBSCRIPTIONS: &str = subscribed!("WHERE s.due_at_ms <= $1 ORDER BY s.due_at_ms LIMIT $2");
+pub const DUE_SUBSCRIPTIONS: &str =
+    subscribed!("WHERE s.due_at_ms <= $1 ORDER BY s.due_at_ms LIMIT $2 OFFSET $3");
+
+/// In the order in which they are held elsewhere.
+pub(super) const DUE_OF_PLAN: &str =
+    subscribed!("WHERE s.plan_id = $1 AND s.due_at_ms <= $2 ORDER BY s.id LIMIT $3");
 
 /// Asked before anything is locked: mostly there is nothing to do.
 pub const ANY_DUE: &str = "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE due_at_ms <= $1)";
@@ -82,9 +93,20 @@ pub(super) struct SubscribedRow {
     currency: String,
     requests_per_month: Option<i64>,
     requests_per_day: Option<i64>,
+    /// Start and price of each.
+    ahead: Option<String>,
 }
 
 impl SubscribedRow {
+    fn ahead(&self) -> Result<BTreeMap<UnixMs, Amount>, StoreError> {
+        let paid = |paid: &str| {
+            let numbers = paid.split_once(' ').map(|(start, price)| (start.parse(), price.parse()));
+            let Some((Ok(start), Ok(price))) = numbers else { return Err(corrupt(PERIODS, &paid)) };
+            Ok((UnixMs(start), amount(PERIODS, price)?))
+        };
+        self.ahead.iter().flat_map(|ahead| ahead.split(',')).map(paid).collect()
+    }
+
     fn standing(&self) -> Result<Standing, StoreError> {
         let at = |at: Option<i64>| {
             at.map(UnixMs).ok_or_else(|| corrupt(SUBSCRIPTIONS, &format!("{} without a time", self.status)))
@@ -106,7 +128,7 @@ impl TryFrom<SubscribedRow> for Subscribed {
     type Error = StoreError;
 
     fn try_from(row: SubscribedRow) -> Result<Self, StoreError> {
-        let standing = row.standing()?;
+        let (standing, ahead) = (row.standing()?, row.ahead()?);
         let period =
             Period { start: UnixMs(row.current_period_start_ms), end: UnixMs(row.current_period_end_ms) };
         let anchor = Anchor::from_stored(row.anchor_day, period.start)
@@ -122,6 +144,7 @@ impl TryFrom<SubscribedRow> for Subscribed {
             period,
             price: amount(SUBSCRIPTIONS, row.period_price)?,
             paid_until: UnixMs(row.paid_until_ms),
+            ahead,
             metadata: row.metadata,
             created_at: UnixMs(row.created_at_ms),
             updated_at: UnixMs(row.updated_at_ms),
@@ -152,7 +175,7 @@ macro_rules! subscription_transactions {
 
         use $crate::{
             clock::UnixMs,
-            ids::{EventId, PaymentId, SubscriptionId},
+            ids::{EventId, PaymentId, PlanId, SubscriptionId},
             payments::Payment,
             plans::Plan,
             store::{
@@ -162,8 +185,8 @@ macro_rules! subscription_transactions {
             },
             store_error::StoreError,
             subscriptions::{
-                Advanced, Begun, Happening, NewSubscription, PaidPeriod, Price, Subscribed, Subscription,
-                Told, When,
+                Advanced, Begun, Happening, NewSubscription, PaidPeriod, Price, Seen, Subscribed,
+                Subscription, Told, When,
             },
         };
 
@@ -250,37 +273,66 @@ macro_rules! subscription_transactions {
             Ok(Ok(Some(Subscribed { subscription: cancelled.subscription, ..held })))
         }
 
-        /// A row that makes no sense is told to the log and left alone: others must not wait for it.
         pub(in $crate::store) async fn advance_due(
             connection: &mut $connection,
             now: UnixMs,
+            skip: u32,
             limit: u32,
-        ) -> Result<u32, sqlx::Error> {
+        ) -> Result<Seen, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             let lock = [subscriptions::DUE_SUBSCRIPTIONS, $skip_locked].concat();
             let rows: Vec<SubscribedRow> = sqlx::query_as(sqlx::AssertSqlSafe(lock))
                 .bind(now.0)
                 .bind(i64::from(limit))
+                .bind(i64::from(skip))
                 .fetch_all(&mut *transaction)
                 .await?;
-            let mut count = 0;
+            let seen = advance_all(&mut transaction, rows, now).await?;
+            transaction.commit().await?;
+            Ok(seen)
+        }
+
+        /// Those of a plan, while it costs what it does.
+        pub(in $crate::store) async fn advance_of_plan(
+            connection: &mut $connection,
+            plan: &PlanId,
+            now: UnixMs,
+            limit: u32,
+        ) -> Result<Seen, sqlx::Error> {
+            let lock = [subscriptions::DUE_OF_PLAN, $lock].concat();
+            let rows: Vec<SubscribedRow> = sqlx::query_as(sqlx::AssertSqlSafe(lock))
+                .bind(plan.as_str())
+                .bind(now.0)
+                .bind(i64::from(limit))
+                .fetch_all(&mut *connection)
+                .await?;
+            advance_all(connection, rows, now).await
+        }
+
+        /// A row that makes no sense is told to the log and left alone: others must not wait for it.
+        async fn advance_all(
+            connection: &mut $connection,
+            rows: Vec<SubscribedRow>,
+            now: UnixMs,
+        ) -> Result<Seen, sqlx::Error> {
+            let mut seen = Seen::default();
             for row in rows {
                 match Subscribed::try_from(row) {
                     Ok(due) => {
                         let advanced = due.subscription.advance(now, due.price.amount);
-                        write(&mut transaction, &advanced, None).await?;
-                        count += 1;
+                        write(&mut *connection, &advanced, None).await?;
+                        seen.advanced += 1;
                     }
                     Err(error) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
                             "a subscription is left alone"
                         );
+                        seen.left_alone += 1;
                     }
                 }
             }
-            transaction.commit().await?;
-            Ok(count)
+            Ok(seen)
         }
 
         /// Writes down what has happened, `payment` being what paid; nothing, where nothing has.

@@ -134,7 +134,10 @@ pub(super) fn count(count: u64) -> i64 {
 /// The database transactions, with those of subscriptions in `$subscriptions`, which hold the one that is counted for.
 macro_rules! usage_transactions {
     ($connection:ty, $begin:literal, $begin_reading:literal, $subscriptions:path) => {
-        use std::collections::BTreeMap;
+        use std::{
+            collections::BTreeMap,
+            sync::atomic::{AtomicBool, Ordering},
+        };
 
         use sqlx::Connection;
         use $subscriptions as subscriptions;
@@ -156,11 +159,13 @@ macro_rules! usage_transactions {
             Store(StoreError),
         }
 
+        /// `committing` is set before the commit is sent: from then on it may have taken place.
         pub(super) async fn record(
             connection: &mut $connection,
             owner: &str,
             batch: &[NewUsage],
             now: UnixMs,
+            committing: &AtomicBool,
         ) -> Result<Result<Outcome, StoreError>, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
             let mut held: BTreeMap<&str, Held> = BTreeMap::new();
@@ -173,7 +178,7 @@ macro_rules! usage_transactions {
                 if !held.contains_key(id) {
                     match hold(&mut transaction, owner, id, now).await? {
                         Ok(one) => held.insert(id, one),
-                        Err(stop) => return Ok(stopped(stop, index)),
+                        Err(stop) => return stopped(transaction, stop, index).await,
                     };
                 }
             }
@@ -181,22 +186,29 @@ macro_rules! usage_transactions {
                 let Some(held) = held.get_mut(new.subscription.as_str()) else { continue };
                 match count_one(&mut transaction, held, new, now).await? {
                     Ok(one) => counted.push(one),
-                    Err(stop) => return Ok(stopped(stop, index)),
+                    Err(stop) => return stopped(transaction, stop, index).await,
                 }
             }
             for held in held.values() {
                 add(&mut transaction, held).await?;
                 subscriptions::write(&mut transaction, &held.advanced, None).await?;
             }
+            committing.store(true, Ordering::Relaxed);
             transaction.commit().await?;
             Ok(Ok(Outcome::Counted(counted)))
         }
 
-        fn stopped(stop: Stop, index: usize) -> Result<Outcome, StoreError> {
-            match stop {
+        /// Rolled back here, so that nothing is held any more when it is told.
+        async fn stopped(
+            transaction: sqlx::Transaction<'_, <$connection as Connection>::Database>,
+            stop: Stop,
+            index: usize,
+        ) -> Result<Result<Outcome, StoreError>, sqlx::Error> {
+            transaction.rollback().await?;
+            Ok(match stop {
                 Stop::Refused(why) => Ok(Outcome::Refused { index, why }),
                 Stop::Store(error) => Err(error),
-            }
+            })
         }
 
         async fn hold(connection: &mut $connection, owner: &str, id: &str, now: UnixMs) -> Step<Held> {

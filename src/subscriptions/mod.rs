@@ -13,6 +13,6 @@ pub mod worker;
 
 pub use calendar::{Anchor, Day, Period};
 pub use state::{Advanced, GRACE, Happening, MAX_PERIODS_AHEAD, Money, PaidPeriod, Told, Unpayable, When};
-pub use store::{Begun, SubscriptionPage, SubscriptionStore};
+pub use store::{Begun, Seen, SubscriptionPage, SubscriptionStore};
 pub use subscription::{NewSubscription, Price, Standing, Subscribed, Subscription};
 pub use wire::{CancelMembers, CreateMembers};

@@ -12,7 +12,7 @@
 //! Nothing here waits for the worker: whoever reads or changes a subscription first brings it to the present with
 //! [`Subscription::advance`], and finds the same as the worker would have left there.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use solana_pubkey::Pubkey;
 
@@ -142,6 +142,7 @@ impl Subscription {
             period,
             price,
             paid_until,
+            ahead: BTreeMap::new(),
             metadata: new.metadata,
             created_at: at,
             updated_at: at,
@@ -160,7 +161,7 @@ impl Subscription {
     }
 
     /// Brings it to the present, through all that should have happened since. `price` is what periods cost that begin
-    /// meanwhile. At most one step for each paid period and two more.
+    /// meanwhile and were not paid ahead. At most one step for each paid period and two more.
     #[must_use]
     pub fn advance(self, now: UnixMs, price: Amount) -> Advanced {
         let mut advanced = Advanced { subscription: self, told: Vec::new() };
@@ -207,16 +208,22 @@ impl Subscription {
             return Err(Unpayable::WrongCurrency { expected: plan.currency });
         }
         let period = self.anchor.period(self.paid_until);
-        let price = if period.start == self.period.start { self.price } else { plan.amount };
+        let is_ahead = period.start != self.period.start;
+        let price = if is_ahead { plan.amount } else { self.price };
         if money.amount < price {
             return Err(Unpayable::TooLittle { price, currency: plan.currency });
         }
         if period.end > self.anchor.after(self.period.end, MAX_PERIODS_AHEAD) {
             return Err(Unpayable::PaidAhead { until: self.paid_until });
         }
+        let mut ahead = self.ahead;
+        if is_ahead {
+            ahead.insert(period.start, price);
+        }
         let subscription = Self {
             standing: Standing::Active { cancel_at_period_end: false },
             paid_until: period.end,
+            ahead,
             updated_at: self.updated_at.max(now),
             ..self
         };
@@ -228,7 +235,7 @@ impl Subscription {
 impl Advanced {
     /// What happens at the moment the subscription is due.
     fn step(mut self, price: Amount) -> Self {
-        let old = self.subscription;
+        let mut old = self.subscription;
         let end = old.period.end;
         let next = Period { start: end, end: old.anchor.after(end, 1) };
         let paid = old.paid_until > end;
@@ -249,7 +256,10 @@ impl Advanced {
                 return Self { subscription: old, ..self };
             }
         };
-        let price = if period == old.period { old.price } else { price };
+        let price = match period == old.period {
+            true => old.price,
+            false => old.ahead.remove(&period.start).unwrap_or(price),
+        };
         self.told.push(Told { what, at });
         let updated_at = old.updated_at.max(at);
         Self { subscription: Subscription { standing, period, price, updated_at, ..old }, ..self }

@@ -15,6 +15,22 @@ pub enum Begun {
     PlanRetired,
 }
 
+/// Subscriptions that were due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Brought to the present.
+    pub advanced: u32,
+    /// Of no meaning to this version.
+    pub left_alone: u32,
+}
+
+impl Seen {
+    #[must_use]
+    pub const fn all(self) -> u32 {
+        self.advanced + self.left_alone
+    }
+}
+
 /// One page of a user's subscriptions, newest first, as they were left: not brought to the present.
 #[derive(Clone, Debug)]
 pub struct SubscriptionPage {
@@ -60,10 +76,10 @@ pub trait SubscriptionStore: std::fmt::Debug + Send + Sync {
         now: UnixMs,
     ) -> Result<Option<Subscribed>, StoreError>;
 
-    /// Brings up to `limit` subscriptions to the present, those first that are due the longest; how many they were. One
-    /// that another instance has in hand is left to it.
+    /// Brings up to `limit` subscriptions to the present, those first that are due the longest but for the first `skip` of
+    /// them. One that another instance has in hand is left to it.
     ///
     /// # Errors
     /// When the database did not confirm the commit.
-    async fn advance_due(&self, now: UnixMs, limit: u32) -> Result<u32, StoreError>;
+    async fn advance_due(&self, now: UnixMs, skip: u32, limit: u32) -> Result<Seen, StoreError>;
 }

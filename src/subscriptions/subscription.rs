@@ -1,5 +1,7 @@
 //! What a subscription is.
 
+use std::collections::BTreeMap;
+
 use solana_pubkey::Pubkey;
 
 use super::{Anchor, Period};
@@ -82,6 +84,8 @@ pub struct Subscription {
     /// What the current period costs.
     pub price: Amount,
     pub paid_until: UnixMs,
+    /// What the periods to come cost that are paid, by their starts.
+    pub ahead: BTreeMap<UnixMs, Amount>,
     /// The owner's own JSON object.
     pub metadata: Option<String>,
     pub created_at: UnixMs,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::SubscriptionStore;
+use super::{Seen, SubscriptionStore};
 use crate::{clock::Clock, shutdown::Shutdown, store_error::StoreError};
 
 /// How often it is looked after.
@@ -44,14 +44,16 @@ impl Worker {
     /// When the database does not answer.
     pub async fn round(&self) -> Result<u32, StoreError> {
         let now = self.clock.now();
-        let mut advanced = 0;
+        let mut seen = Seen::default();
         for _ in 0..BATCHES {
-            let batch = self.store.advance_due(now, BATCH).await?;
-            advanced += batch;
-            if batch < BATCH {
+            // What was left alone stays due the longest.
+            let batch = self.store.advance_due(now, seen.left_alone, BATCH).await?;
+            seen.advanced += batch.advanced;
+            seen.left_alone += batch.left_alone;
+            if batch.all() < BATCH {
                 break;
             }
         }
-        Ok(advanced)
+        Ok(seen.advanced)
     }
 }

@@ -49,6 +49,7 @@ impl Quota {
 pub struct OverLimit {
     pub window: Window,
     pub limit: u64,
+    /// Without what came before it in the same batch.
     pub used: u64,
     pub resets_at: UnixMs,
 }
@@ -145,7 +146,9 @@ impl Held {
             return Err(Refused::TooEarly { period_start });
         }
         let day = Day::of(used_at);
-        self.meter.count(day, new.quantity).map_err(Refused::OverLimit)?;
+        self.meter
+            .count(day, new.quantity)
+            .map_err(|over| Refused::OverLimit(self.without_own(over, day)))?;
         let add = |sums: &mut (u64, u64)| *sums = (sums.0 + new.quantity, sums.1 + 1);
         add(self.days.entry(day).or_default());
         add(self.resources.entry(new.resource.clone().unwrap_or_default()).or_default());
@@ -159,6 +162,15 @@ impl Held {
             idempotency_key: new.idempotency_key.clone(),
             metadata: new.metadata.clone(),
         })
+    }
+
+    /// Where something is refused, nothing is kept of what was counted here before it.
+    fn without_own(&self, over: OverLimit, day: Day) -> OverLimit {
+        let own: u64 = match over.window {
+            Window::Period => self.days.values().map(|(quantity, _)| quantity).sum(),
+            Window::Day => self.days.get(&day).map_or(0, |(quantity, _)| *quantity),
+        };
+        OverLimit { used: over.used - own, ..over }
     }
 
     /// Quantity and number of records by day, counted here.

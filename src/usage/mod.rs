@@ -10,6 +10,6 @@ mod store;
 mod wire;
 
 pub use meter::{DayCount, Held, Meter, OverLimit, Quota, Window};
-pub use record::{Counted, NewUsage, Refused, UsageRecord};
+pub use record::{Counted, NewUsage, Refused, UsageRecord, key_of_request};
 pub use store::{Outcome, ResourceSum, UsagePage, UsageStore};
 pub use wire::{BatchMembers, UsageBody, UsageMembers};

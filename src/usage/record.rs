@@ -20,7 +20,7 @@ pub struct NewUsage {
     pub resource: Option<String>,
     /// When it was used, where that was said.
     pub timestamp: Option<UnixMs>,
-    /// Under one key a subscription counts once.
+    /// Under one key a subscription counts once. The caller's, or the [request's](key_of_request).
     pub idempotency_key: Option<String>,
     /// The owner's own JSON object.
     pub metadata: Option<String>,
@@ -36,6 +36,15 @@ impl NewUsage {
     }
 }
 
+/// Begins the keys that requests give. No caller's key holds it: it is a control character.
+const OF_REQUEST: char = '\u{1}';
+
+/// The key of what comes without one in a request with a tag: sent again, it counts once too.
+#[must_use]
+pub fn key_of_request(tag: &str, index: usize) -> String {
+    format!("{OF_REQUEST}request {tag} {index}")
+}
+
 /// Something that was used and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRecord {
@@ -47,6 +56,14 @@ pub struct UsageRecord {
     pub recorded_at: UnixMs,
     pub idempotency_key: Option<String>,
     pub metadata: Option<String>,
+}
+
+impl UsageRecord {
+    /// The key that the caller gave it, if they did.
+    #[must_use]
+    pub fn key_of_caller(&self) -> Option<&str> {
+        self.idempotency_key.as_deref().filter(|key| !key.starts_with(OF_REQUEST))
+    }
 }
 
 /// A record, and whether it had been counted before under its key.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Counted, DayCount, Meter, Outcome, Quota, Refused, ResourceSum, UsageRecord, UsageStore, wire::Batch,
+    Counted, DayCount, Meter, Outcome, Quota, Refused, ResourceSum, UsageRecord, UsageStore, key_of_request,
+    wire::Batch,
 };
 use crate::{
     api_keys::Caller,
@@ -26,6 +27,15 @@ pub enum UsageError {
     NotFound,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What was counted.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// In the order it was sent.
+    pub usage: Vec<Counted>,
+    /// By an earlier attempt of the same request, whose answer was lost.
+    pub before: bool,
 }
 
 /// What was used in a period of a subscription.
@@ -64,16 +74,26 @@ impl Usage {
         Self { store, subscriptions, clock, entropy }
     }
 
-    /// Counts what the caller says was used, all or nothing.
+    /// Counts what the caller says was used, all or nothing. `tag` names the request: under it everything counts once,
+    /// with a key of its own or without.
     ///
     /// # Errors
     /// When the request is malformed, some of it is refused, or the database does not take it.
-    pub async fn record(&self, caller: &Caller, body: &[u8]) -> Result<Vec<Counted>, UsageError> {
+    pub async fn record(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+        tag: Option<&str>,
+    ) -> Result<Recorded, UsageError> {
         let now = self.clock.now();
         let entropy = self.entropy.as_ref();
-        let batch = Batch::parse(body, now, entropy).map_err(UsageError::Malformed)?;
+        let mut batch = Batch::parse(body, now, entropy).map_err(UsageError::Malformed)?;
+        for (index, new) in batch.usage.iter_mut().enumerate() {
+            let of_request = || tag.map(|tag| key_of_request(tag, index));
+            new.idempotency_key = new.idempotency_key.take().or_else(of_request);
+        }
         match self.store.record_usage(&caller.user, &batch.usage, now).await? {
-            Outcome::Counted(counted) => Ok(counted),
+            Outcome::Counted(usage) => Ok(recorded(usage)),
             Outcome::Refused { index, why } => {
                 Err(UsageError::Refused { index: batch.is_batch.then_some(index), why, now })
             }
@@ -113,4 +133,13 @@ impl Usage {
             by_resource: page.resources,
         })
     }
+}
+
+/// What a request gave its key to is answered as it was the first time.
+fn recorded(mut usage: Vec<Counted>) -> Recorded {
+    let mut before = false;
+    for one in usage.iter_mut().filter(|one| one.record.key_of_caller().is_none()) {
+        before |= std::mem::take(&mut one.repeated);
+    }
+    Recorded { usage, before }
 }

@@ -39,7 +39,7 @@ pub trait UsageStore: std::fmt::Debug + Send + Sync {
     /// again.
     ///
     /// # Errors
-    /// When the database did not confirm the commit.
+    /// When the database did not confirm the commit: [`StoreError::Unknown`] when it may have taken place.
     async fn record_usage(&self, owner: &str, batch: &[NewUsage], now: UnixMs)
     -> Result<Outcome, StoreError>;
 

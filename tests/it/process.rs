@@ -32,7 +32,7 @@ fn the_demo_plays_to_its_end() {
         "active, paid until",
         "USAGE_LIMIT_EXCEEDED",
         "USDC after: merchant 5.14",
-        "two payments accepted, three refused",
+        "three payments accepted, three refused",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }

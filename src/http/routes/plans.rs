@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
+    api_keys::Caller,
     clock::UnixMs,
     http::{
         allowed::{Allowed, PlansWrite},
@@ -162,7 +163,7 @@ pub(in crate::http) async fn list_below_subscriptions(
     list(plans, page).await
 }
 
-/// One plan, be it retired.
+/// One plan. A retired one is there for its owner, with a key.
 #[utoipa::path(
     get,
     path = "/plans/{id}",
@@ -176,9 +177,10 @@ pub(in crate::http) async fn list_below_subscriptions(
 )]
 pub(in crate::http) async fn find(
     State(plans): State<Arc<Plans>>,
+    caller: Option<Caller>,
     PathName(id): PathName,
 ) -> Result<Json<PlanView>, ApiError> {
-    Ok(Json(plans.find(&id).await?.into()))
+    Ok(Json(plans.find(caller.as_ref(), &id).await?.into()))
 }
 
 /// As `GET /plans/{id}`.
@@ -195,9 +197,10 @@ pub(in crate::http) async fn find(
 )]
 pub(in crate::http) async fn find_below_subscriptions(
     plans: State<Arc<Plans>>,
+    caller: Option<Caller>,
     id: PathName,
 ) -> Result<Json<PlanView>, ApiError> {
-    find(plans, id).await
+    find(plans, caller, id).await
 }
 
 /// Changes a plan of the key's user.
@@ -225,7 +228,7 @@ pub(in crate::http) async fn change(
 /// Removes a plan of the key's user.
 ///
 /// One that nobody ever subscribed to is deleted. Any other is retired: its subscriptions go on, it takes no new ones, it
-/// is in no list, and it can still be read by its id. Retired again, it stays as it is.
+/// is in no list, and only its owner can still read it, by its id. Retired again, it stays as it is.
 #[utoipa::path(
     delete,
     path = "/plans/{id}",

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequestParts, Query, State},
     http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,7 +18,7 @@ use crate::{
         allowed::{Allowed, SubscriptionsRead, UsageWrite},
         error::{ApiError, Envelope},
         extract::{JsonBody, Page, PathName},
-        idempotency::IdempotencyKey,
+        idempotency::{IdempotencyKey, REPLAYED, RequestTag},
     },
     input::FieldErrors,
     schema,
@@ -54,13 +55,13 @@ pub(in crate::http) struct RecordView {
 impl From<UsageRecord> for RecordView {
     fn from(record: UsageRecord) -> Self {
         Self {
+            idempotency_key: record.key_of_caller().map(str::to_owned),
             id: record.id.to_string(),
             subscription_id: record.subscription.to_string(),
             quantity: record.quantity,
             resource: record.resource,
             timestamp: record.used_at,
             recorded_at: record.recorded_at,
-            idempotency_key: record.idempotency_key,
             metadata: record.metadata.and_then(|json| RawValue::from_string(json).ok()),
         }
     }
@@ -234,8 +235,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PeriodQuery {
 
 /// Counts what was used: one thing or up to 100, all of them or none.
 ///
-/// Under one `idempotencyKey` a subscription counts once, whichever route is asked and however often. The subscription must
-/// be `active`.
+/// Under one `idempotencyKey` a subscription counts once, whichever route is asked and however often. So does what has none
+/// in a request with an `Idempotency-Key`, which may be sent again whatever became of its answer. The subscription must be
+/// `active`.
 #[utoipa::path(
     post,
     path = "/usage",
@@ -264,9 +266,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PeriodQuery {
 pub(in crate::http) async fn record(
     State(usage): State<Arc<Usage>>,
     Allowed { caller, .. }: Allowed<UsageWrite>,
+    tag: Option<Extension<RequestTag>>,
     JsonBody(body): JsonBody,
-) -> Result<(StatusCode, Json<CountedList>), ApiError> {
-    Ok((StatusCode::CREATED, Json(usage.record(&caller, &body).await?.into())))
+) -> Result<Response, ApiError> {
+    let tag = tag.as_ref().map(|Extension(tag)| tag.0.as_str());
+    let recorded = usage.record(&caller, &body, tag).await?;
+    let answer = (StatusCode::CREATED, Json(CountedList::from(recorded.usage)));
+    Ok(if recorded.before { ([REPLAYED], answer).into_response() } else { answer.into_response() })
 }
 
 /// As `POST /usage`.
@@ -288,9 +294,10 @@ pub(in crate::http) async fn record(
 pub(in crate::http) async fn record_below_subscriptions(
     usage: State<Arc<Usage>>,
     allowed: Allowed<UsageWrite>,
+    tag: Option<Extension<RequestTag>>,
     body: JsonBody,
-) -> Result<(StatusCode, Json<CountedList>), ApiError> {
-    record(usage, allowed, body).await
+) -> Result<Response, ApiError> {
+    record(usage, allowed, tag, body).await
 }
 
 /// What was used of a subscription in one period, listed, and summed by day and by resource.

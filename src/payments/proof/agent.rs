@@ -5,7 +5,7 @@ use crate::{
     agents::{Agent, Failure},
     api_keys::Caller,
     ids::{AgentId, EventId},
-    payments::{Refusal, RefusalCode},
+    payments::{Payment, Refusal, RefusalCode},
     store_error::StoreError,
 };
 
@@ -46,7 +46,7 @@ const fn is_failure(code: RefusalCode) -> bool {
 }
 
 impl ProofVerifier {
-    /// The agent that pays: `registered`, the caller's with the payer's wallet, which the proof may name.
+    /// The agent that pays: `registered`, with the payer's wallet, which the proof may name.
     pub(super) async fn paying_agent(
         &self,
         proof: &PaymentProof,
@@ -69,6 +69,13 @@ impl ProofVerifier {
             ),
             None => agent_not_found(),
         }))
+    }
+
+    /// The owner's agent with the payer's wallet now.
+    pub(super) async fn agent_of(&self, payment: &Payment) -> Result<Option<AgentId>, StoreError> {
+        let Some(owner) = &payment.owner else { return Ok(None) };
+        let found = self.agents.find(owner, &payment.payer.to_string()).await?;
+        Ok(found.map(|agent| agent.id))
     }
 
     /// A bad proof costs its agent, once for each nonce that it signed: the signature covers nothing else, so that whoever

@@ -38,6 +38,8 @@ const TWIN_POLL: Duration = Duration::from_millis(10);
 /// How long judging may take. With what recording may take (waiting for the database is bounded there) it is shorter
 /// than a claim's lease.
 const JUDGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a payer's agent is looked up anew that was deleted before its payment was booked.
+const MAX_LOOKUPS: usize = 3;
 
 /// Why a proof could not be judged. The nonce stays unused; the same request may succeed later.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +162,10 @@ impl ProofVerifier {
         let verdict = match decided {
             Ok(Ok(payment)) => Ok(Verdict::Accepted(Box::new(payment))),
             Ok(Err(denied)) => {
-                self.blame(&request.proof, &denied).await;
+                // Without a key, anybody could spoil its reputation.
+                if caller.is_some() {
+                    self.blame(&request.proof, &denied).await;
+                }
                 Ok(Verdict::Refused(denied.refusal))
             }
             Err(error) => Err(error),
@@ -205,13 +210,13 @@ impl ProofVerifier {
         caller: Option<&Caller>,
     ) -> Result<Result<Payment, Denied>, VerifyError> {
         let (proof, now) = (&request.proof, self.clock.now());
-        let paying = caller.map(|caller| Paying {
+        let paying = Paying {
             wallet: proof.payer,
-            user: &caller.user,
+            user: caller.map(|caller| caller.user.as_str()),
             unit: SpendingUnit::of(proof.currency),
             at: now,
-        });
-        let on_record = self.payments.on_record(&proof.nonce, &proof.transaction_id, paying).await?;
+        };
+        let on_record = self.payments.on_record(&proof.nonce, &proof.transaction_id, Some(paying)).await?;
         if let Some(used) = on_record.used {
             return Ok(Err(already_used(used).into()));
         }
@@ -375,9 +380,12 @@ impl ProofVerifier {
     ) -> Result<Result<Payment, Denied>, VerifyError> {
         let mut outcome = self.recorder.record(payment.clone()).await?;
         let mut payment = payment;
-        if outcome == RecordOutcome::Refused(Objection::AgentGone) && proof.agent_id.is_none() {
-            // Deleted since it was looked up, and nobody asked for it.
-            payment.agent = None;
+        for _ in 0..MAX_LOOKUPS {
+            if outcome != RecordOutcome::Refused(Objection::AgentGone) || proof.agent_id.is_some() {
+                break;
+            }
+            // Deleted since it was looked up, and nobody asked for it. The wallet may be registered anew.
+            payment.agent = self.agent_of(&payment).await?;
             outcome = self.recorder.record(payment.clone()).await?;
         }
         let agent = payment.agent.clone();

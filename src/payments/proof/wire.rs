@@ -70,7 +70,7 @@ pub struct ProofMembers<'a> {
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
     /// The agent that paid, by its id or public key. Left out, it is the caller's agent with the payer's wallet, if there is
-    /// one.
+    /// one. Without a key it is an agent of whoever issued the requirement under the nonce.
     #[schema(value_type = Option<schema::OtherId>)]
     #[serde(borrow)]
     agent_id: Option<&'a RawValue>,

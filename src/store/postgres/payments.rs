@@ -29,7 +29,7 @@ impl PaymentStore for PostgresStore {
             .bind(nonce)
             .bind(transaction.to_string())
             .bind(paying.map(|paying| paying.wallet.to_string()))
-            .bind(paying.map(|paying| paying.user))
+            .bind(paying.and_then(|paying| paying.user))
             .bind(paying.map(|paying| paying.unit.as_str()))
             .bind(paying.map(|paying| UtcDay::of(paying.at).0));
         let found = self.row(TRANSACTIONS, select).await?;

@@ -18,7 +18,8 @@ mod transactions {
         PgConnection,
         "BEGIN",
         " FOR UPDATE",
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        crate::store::postgres::subscriptions::transactions
     );
 }
 

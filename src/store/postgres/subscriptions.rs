@@ -7,7 +7,7 @@ use crate::{
     clock::UnixMs,
     store::subscriptions::{self, SUBSCRIPTIONS, SubscribedRow, subscription_page},
     store_error::StoreError,
-    subscriptions::{Begun, NewSubscription, Subscribed, SubscriptionPage, SubscriptionStore, When},
+    subscriptions::{Begun, NewSubscription, Seen, Subscribed, SubscriptionPage, SubscriptionStore, When},
 };
 
 pub(super) mod transactions {
@@ -73,14 +73,14 @@ impl SubscriptionStore for PostgresStore {
         .await?
     }
 
-    async fn advance_due(&self, now: UnixMs, limit: u32) -> Result<u32, StoreError> {
+    async fn advance_due(&self, now: UnixMs, skip: u32, limit: u32) -> Result<Seen, StoreError> {
         let any = sqlx::query_as::<_, (bool,)>(subscriptions::ANY_DUE).bind(now.0);
         if !self.row(SUBSCRIPTIONS, any).await?.is_some_and(|(any,)| any) {
-            return Ok(0);
+            return Ok(Seen::default());
         }
         self.timed("update", SUBSCRIPTIONS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let advanced = transactions::advance_due(&mut lease, now, limit).await;
+            let advanced = transactions::advance_due(&mut lease, now, skip, limit).await;
             lease.end(advanced)
         })
         .await

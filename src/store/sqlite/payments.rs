@@ -43,7 +43,7 @@ impl PaymentStore for SqliteStore {
             .bind(nonce)
             .bind(transaction.to_string())
             .bind(paying.map(|paying| paying.wallet.to_string()))
-            .bind(paying.map(|paying| paying.user))
+            .bind(paying.and_then(|paying| paying.user))
             .bind(paying.map(|paying| paying.unit.as_str()))
             .bind(paying.map(|paying| UtcDay::of(paying.at).0));
         self.timed("select", TRANSACTIONS, select.fetch_one(&self.readers)).await?.try_into()

@@ -14,7 +14,13 @@ use crate::{
 mod transactions {
     use sqlx::SqliteConnection;
 
-    crate::store::plans::plan_transactions!(SqliteConnection, "BEGIN IMMEDIATE", "", "BEGIN");
+    crate::store::plans::plan_transactions!(
+        SqliteConnection,
+        "BEGIN IMMEDIATE",
+        "",
+        "BEGIN",
+        crate::store::sqlite::subscriptions::transactions
+    );
 }
 
 #[async_trait]

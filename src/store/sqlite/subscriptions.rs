@@ -7,7 +7,7 @@ use crate::{
     clock::UnixMs,
     store::subscriptions::{self, SUBSCRIPTIONS, SubscribedRow, subscription_page},
     store_error::StoreError,
-    subscriptions::{Begun, NewSubscription, Subscribed, SubscriptionPage, SubscriptionStore, When},
+    subscriptions::{Begun, NewSubscription, Seen, Subscribed, SubscriptionPage, SubscriptionStore, When},
 };
 
 /// One writer at a time: nothing else needs to be locked.
@@ -72,14 +72,14 @@ impl SubscriptionStore for SqliteStore {
         .await?
     }
 
-    async fn advance_due(&self, now: UnixMs, limit: u32) -> Result<u32, StoreError> {
+    async fn advance_due(&self, now: UnixMs, skip: u32, limit: u32) -> Result<Seen, StoreError> {
         let any = sqlx::query_scalar::<_, bool>(subscriptions::ANY_DUE).bind(now.0);
         if !self.timed("select", SUBSCRIPTIONS, any.fetch_one(&self.readers)).await? {
-            return Ok(0);
+            return Ok(Seen::default());
         }
         self.timed("update", SUBSCRIPTIONS, async {
             let mut lease = Lease::from(&self.writer).await?;
-            let advanced = transactions::advance_due(&mut lease, now, limit).await;
+            let advanced = transactions::advance_due(&mut lease, now, skip, limit).await;
             lease.end(advanced)
         })
         .await

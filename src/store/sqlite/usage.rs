@@ -1,5 +1,7 @@
 //! [`UsageStore`] in SQLite.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 
 use super::{Lease, SqliteStore};
@@ -31,12 +33,14 @@ impl UsageStore for SqliteStore {
         batch: &[NewUsage],
         now: UnixMs,
     ) -> Result<Outcome, StoreError> {
-        self.timed("insert", USAGE, async {
+        let committing = AtomicBool::new(false);
+        let counted = self.timed("insert", USAGE, async {
             let mut lease = Lease::from(&self.writer).await?;
-            let counted = transactions::record(&mut lease, owner, batch, now).await;
+            let counted = transactions::record(&mut lease, owner, batch, now, &committing).await;
             lease.end(counted)
-        })
-        .await?
+        });
+        let unknown = |error| if committing.load(Ordering::Relaxed) { StoreError::Unknown } else { error };
+        counted.await.map_err(unknown)?
     }
 
     async fn usage(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pay402::money::Currency;
+use pay402::{money::Currency, sandbox::Hold};
 use serde_json::{Value, json};
 
 use super::{agent, app, limited, patch, register};
@@ -20,6 +20,8 @@ on_both!(
     a_proof_may_name_its_agent,
     a_proof_that_names_another_agent_is_refused,
     others_callers_are_not_concerned,
+    without_a_key_the_issuers_agent_is_bound_all_the_same,
+    a_wallet_registered_anew_meanwhile_is_bound_by_its_new_limits,
     a_deleted_agent_has_no_limits,
     a_success_earns_a_point,
     a_failure_costs_five_once,
@@ -295,4 +297,82 @@ async fn metrics_tell_of_agents(backend: Backend) {
     assert_eq!((app.count(&series("success")).await, app.count(&series("failure")).await), (1, 1));
     let spent = app.metric(&format!("agent_spending_total{{agent_id=\"{id}\",currency=\"USDC\"}}")).await;
     assert!((spent - 0.06).abs() < 1e-9, "{spent}");
+}
+
+/// The payment belongs to whoever issued the requirement, and so does the agent.
+async fn without_a_key_the_issuers_agent_is_bound_all_the_same(backend: Backend) {
+    let app = app(&backend).await;
+    let body = json!({
+        "name": "a", "publicKey": app.agent_address(), "spendingLimit": {"daily": "0.07"}, "allowedServices": ["/v1/*"],
+    });
+    let made = register(&app, &body).await;
+    let issued = async |resource: &str| {
+        let nonce = app.issue(KEY, &with(app.requirement(), "resource", resource)).await["nonce"].clone();
+        app.proof(&app.pay_merchant(), nonce.as_str().unwrap())
+    };
+    let proof = issued("/v1/a").await;
+    let answer = app.post("/verify", None, &proof).await;
+    answer.assert_valid();
+    assert_eq!(answer.body["payment"]["agentId"], made["id"]);
+    assert_eq!(spending(&app, &made).await.0, "0.05");
+    assert_eq!(score(&app, &made).await, (1, 1));
+
+    let much = issued("/v1/b").await;
+    assert_limit(&app.post("/verify", None, &much).await, "0.02", Some(midnight(&app)));
+    let elsewhere = issued("/v2/a").await;
+    app.post("/verify", None, &elsewhere).await.assert_refused("SERVICE_NOT_ALLOWED");
+    assert_eq!(score(&app, &made).await, (1, 1), "nobody without a key can spoil it");
+    assert_eq!(app.booked().await, 1);
+    // It may be named, and no other.
+    let named = |name: &Value| with(much.clone(), "agentId", name.clone());
+    assert_limit(&app.post("/verify", None, &named(&made["id"])).await, "0.02", Some(midnight(&app)));
+    app.post("/verify", None, &named(&json!("agent_x"))).await.assert_refused("AGENT_NOT_FOUND");
+    assert_eq!(patch(&app, &made["id"], &json!({"spendingLimit": {"daily": "0.1"}})).await.status, 200);
+    app.post("/verify", None, &much).await.assert_valid();
+    assert_eq!(spending(&app, &made).await.0, "0.1");
+}
+
+/// Deleted and registered again between the look-up and the booking.
+async fn a_wallet_registered_anew_meanwhile_is_bound_by_its_new_limits(backend: Backend) {
+    let app = app(&backend).await;
+    let mut made = limited(&app, &app.agent_address(), json!({"daily": 1})).await;
+    // Before it is deleted, nothing is in the way.
+    let open = async |made: &Value| {
+        let patched = patch(&app, &made["id"], &json!({"spendingLimit": {"daily": 1}})).await;
+        assert_eq!(patched.status, 200, "{patched:?}");
+    };
+    for (nonce, daily) in [("fits", "0.05"), ("does not", "0.049999")] {
+        open(&made).await;
+        let proof = app.proof(&app.pay_merchant(), nonce);
+        let held = app.chain.sandbox.faults().hold("getTransaction", Hold::Before, 1);
+        let (answer, again) = tokio::join!(app.verify(&proof), async {
+            held.arrived(1).await;
+            let path = app.path(&format!("/agents/{}", made["id"].as_str().unwrap()));
+            assert_eq!(app.send(app.http.delete(path), Some(KEY)).await.status, 200);
+            let again = limited(&app, &app.agent_address(), json!({"daily": daily})).await;
+            held.release();
+            again
+        });
+        made = again;
+        if nonce == "fits" {
+            answer.assert_valid();
+            assert_eq!(answer.body["payment"]["agentId"], made["id"]);
+            assert_eq!(spending(&app, &made).await.0, "0.05");
+        } else {
+            assert_limit(&answer, "0.049999", Some(midnight(&app)));
+            assert_eq!(spending(&app, &made).await.0, "0");
+        }
+    }
+    // Only deleted, it binds nobody.
+    open(&made).await;
+    let proof = app.proof(&app.pay_merchant(), "free");
+    let held = app.chain.sandbox.faults().hold("getTransaction", Hold::Before, 1);
+    let (answer, ()) = tokio::join!(app.verify(&proof), async {
+        held.arrived(1).await;
+        let path = app.path(&format!("/agents/{}", made["id"].as_str().unwrap()));
+        assert_eq!(app.send(app.http.delete(path), Some(KEY)).await.status, 200);
+        held.release();
+    });
+    answer.assert_valid();
+    assert_eq!(answer.body["payment"].get("agentId"), None);
 }

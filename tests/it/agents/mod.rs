@@ -2,6 +2,7 @@
 
 mod limits;
 mod races;
+mod reputation;
 mod routes;
 mod x402;
 

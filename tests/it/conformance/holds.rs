@@ -13,7 +13,7 @@ use pay402::{
     agents::{
         Agent, DaySpending, Failure, Held, Hold, Limits, NotAdmitted, Overspending, SpendingUnit, UnitLimits,
     },
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, UnixMs},
     money::{Amount, Currency},
     payments::{
         Payment, RecordOutcome, Recorder,
@@ -36,6 +36,8 @@ on_both!(
     a_settlement_takes_the_hold_over,
     however_a_settlement_ends_the_sums_are_right,
     a_payment_that_finds_its_owner_later_counts_after_all,
+    a_wallet_registered_anew_settles_under_its_new_limits,
+    what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit,
     a_failure_costs_once,
     what_has_run_out_is_forgotten,
     no_interleaving_of_holds_settlements_and_proofs_exceeds_a_limit,
@@ -245,6 +247,87 @@ async fn a_payment_that_finds_its_owner_later_counts_after_all(backend: Backend)
     assert_eq!(counted.reputation.transaction_count, 2);
     let entries = books.payments.list(OWNER, 50, 0).await.unwrap().payments;
     assert!(entries.iter().all(|entry| entry.agent.as_ref() == Some(&agent.id)), "{entries:?}");
+}
+
+async fn a_wallet_registered_anew_settles_under_its_new_limits(backend: Backend) {
+    let books = backend.books().await;
+    let old = kept(&books, 1, daily(1000)).await;
+    books.agents.delete(OWNER, old.id.as_str(), NOON, &event(50)).await.unwrap();
+    let new = Agent { public_key: old.public_key, limits: daily(100), ..registered(2) };
+    books.agents.create(&new, &event(51)).await.unwrap();
+    let entry = |message, units| {
+        let mut entry = by(&old, message, units);
+        entry.settlement.payer = old.public_key;
+        entry
+    };
+    let refused = journalled(&books, &entry(1, 101)).await;
+    assert!(matches!(refused, Journalled::NotAdmitted(NotAdmitted::Overspending(_))), "{refused:?}");
+    let fits = entry(2, 100);
+    assert_eq!(journalled(&books, &fits).await, Journalled::Done);
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (0, 100));
+    let ended =
+        books.settlements.finish(&fits.claim.message, &Ending::Settled { slot: 1 }, NOON).await.unwrap();
+    assert_eq!(ended.unwrap().agent.as_ref(), Some(&new.id));
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
+    assert_eq!(stable(&books, &old, Duration::ZERO).await, (0, 0));
+    // Another user's agent with that wallet is not concerned.
+    let mut others = entry(3, 5000);
+    others.settlement.owner = Some("another".to_owned());
+    assert_eq!(journalled(&books, &others).await, Journalled::Done);
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
+}
+
+/// 48 at once by two instances, each held before midnight and settled after it. A hold moves with its payment, so that at no
+/// moment either day comes to more than the limit.
+async fn what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit(backend: Backend) {
+    const LIMIT: u64 = 200;
+    let instances = [backend.books().await, backend.open().await];
+    let agent = kept(&instances[0], 1, daily(LIMIT)).await;
+    let midnight = NOON + Duration::from_hours(12);
+    let before = UnixMs(midnight.0 - 1);
+    let days = [Duration::ZERO, Duration::from_hours(12)];
+    let over = Arc::new(AtomicBool::new(false));
+    let watching = tokio::spawn({
+        let (books, agent, over) = (instances[1].clone(), agent.clone(), Arc::clone(&over));
+        async move {
+            while !over.load(Ordering::Relaxed) {
+                for day in days {
+                    let (spent, reserved) = stable(&books, &agent, day).await;
+                    assert!(spent + reserved <= LIMIT, "{spent} and {reserved}");
+                }
+            }
+        }
+    });
+    let all = (1..=48).map(|message: u8| {
+        let (books, agent) = (instances[usize::from(message % 2)].clone(), agent.clone());
+        tokio::spawn(async move {
+            let held = Hold { at: before, ..hold(&agent, message, 10) };
+            let held = books.agents.hold(&held, midnight + MINUTE).await.unwrap() == Held::Held;
+            let entry = Journal { at: midnight, ..by(&agent, message, 10) };
+            if journalled(&books, &entry).await != Journalled::Done {
+                return (held, false);
+            }
+            let ending = if message % 3 == 0 { Ending::Expired } else { Ending::Settled { slot: 1 } };
+            books.settlements.finish(&entry.claim.message, &ending, midnight).await.unwrap().unwrap();
+            (held, message % 3 != 0)
+        })
+    });
+    let came: Vec<_> = join_all(all.collect::<Vec<_>>()).await.into_iter().map(Result::unwrap).collect();
+    over.store(true, Ordering::Relaxed);
+    watching.await.unwrap();
+    let spent = 10 * u64::try_from(came.iter().filter(|(_, settled)| *settled).count()).unwrap();
+    assert_eq!(stable(&instances[0], &agent, days[1]).await, (spent, 0), "{came:?}");
+    // What was refused had to be: all that is left may be spent, and no more.
+    let rest = |message, units| Hold { at: midnight, ..hold(&agent, message, units) };
+    let over = instances[0].agents.hold(&rest(100, LIMIT - spent + 1), midnight + MINUTE).await.unwrap();
+    assert!(matches!(over, Held::NotAdmitted(_)), "{over:?}");
+    if spent < LIMIT {
+        let fits = instances[0].agents.hold(&rest(101, LIMIT - spent), midnight + MINUTE).await.unwrap();
+        assert_eq!(fits, Held::Held);
+    }
+    assert!(spent > 0, "{came:?}");
+    // What was held and never settled stays on its own day until it runs out.
+    assert_eq!(stable(&instances[0], &agent, Duration::from_hours(12) - MINUTE).await.0, 0);
 }
 
 async fn a_failure_costs_once(backend: Backend) {

@@ -9,15 +9,16 @@ use pay402::{
     ids::{AgentId, EventId, OsEntropy, PlanId, SubscriptionId, UsageId},
     money::{Amount, Currency},
     payments::{Objection, Payment, RecordOutcome},
-    plans::{Limits, Plan, Removed},
+    plans::{Changed, Limits, Plan, PlanChange, Removed},
     store::Books,
+    store_error::StoreError,
     subscriptions::{Begun, MAX_PERIODS_AHEAD, NewSubscription, Standing, Unpayable, When},
     usage::{NewUsage, Outcome, Refused},
 };
 use solana_pubkey::Pubkey;
 use tokio::sync::Barrier;
 
-use super::{Backend, OWNER, on_both, payment};
+use super::{Backend, OWNER, on_both, payment, trouble::blocked};
 
 on_both!(
     sixty_four_at_once_on_two_instances_stay_within_the_limit,
@@ -26,6 +27,7 @@ on_both!(
     a_plan_is_removed_or_subscribed_to,
     one_of_many_cancellations_is_told,
     two_instances_pay_each_period_once,
+    a_price_changes_after_all_that_has_begun,
 );
 
 const START: UnixMs = UnixMs(1_790_000_000_000);
@@ -241,4 +243,80 @@ async fn two_instances_pay_each_period_once(backend: Backend) {
         assert_eq!(outcome, [RecordOutcome::Refused(Objection::SubscriptionGone)]);
         assert_eq!(books[0].payments.find_by_nonce(&stray.nonce).await.unwrap(), None);
     }
+}
+
+/// More than share a database transaction, while the other instance writes down what is due.
+async fn a_price_changes_after_all_that_has_begun(backend: Backend) {
+    let books = two_instances(&backend, 520, None).await;
+    let (old, new) = (Amount::from_atomic(10_000_000).unwrap(), Amount::from_atomic(12_500_000).unwrap());
+    let found = async |number: u64| {
+        let id = format!("sub_{number:03}");
+        books[0].subscriptions.find_subscription(OWNER, &id).await.unwrap().unwrap()
+    };
+    let end = found(1).await.subscription.period.end;
+    let change = PlanChange::parse(br#"{"pricePerMonth": "12.5"}"#).unwrap();
+    let id = plan(1, None).id;
+    let changed = async {
+        let mut tries = 0;
+        while books[0].plans.change_plan(OWNER, &id, &change, end).await.unwrap() == Changed::NotYet {
+            tries += 1;
+        }
+        tries
+    };
+    let (tries, due) = tokio::join!(changed, books[1].subscriptions.advance_due(end, 0, 50));
+    assert!(tries <= 1, "{tries}");
+    assert!(due.unwrap().advanced <= 50);
+    for number in 1..=520 {
+        let seen = found(number).await;
+        assert_eq!((seen.subscription.period.start, seen.subscription.price), (end, old), "{number}");
+        assert_eq!(seen.price.amount, new);
+    }
+    // What begins later costs what it does then.
+    let later = new_after(&books[0], end).await;
+    assert_eq!(later.price, new);
+}
+
+async fn new_after(books: &Books, at: UnixMs) -> pay402::subscriptions::Subscription {
+    match books.subscriptions.begin_subscription(&new(999, &plan(1, None)), at).await.unwrap() {
+        Begun::Kept(kept) => kept.subscription,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Makes the commit of usage wait for a lock.
+const WAIT: &str = "\
+    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$";
+const AT_COMMIT: &str = "\
+    CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON usage_records DEFERRABLE INITIALLY DEFERRED \
+    FOR EACH ROW EXECUTE FUNCTION wait()";
+
+/// Nobody can say what became of it, so nobody is told that nothing has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_cut_off_is_unknown_and_counts_once_when_sent_again() {
+    let backend = Backend::postgres().await;
+    let books = two_instances(&backend, 1, None).await;
+    let Backend::Postgres(server) = &backend else { unreachable!() };
+    let (mut rival, mut operator) = (server.connect().await, server.connect().await);
+    for statement in [WAIT, AT_COMMIT, "SELECT pg_advisory_lock(1)"] {
+        sqlx::query(statement).execute(&mut rival).await.unwrap();
+    }
+    let batch = [usage(1, 2, Some("k".to_owned()))];
+    let counting = tokio::spawn({
+        let (store, batch) = (Arc::clone(&books[0].usage), batch.clone());
+        async move { store.record_usage(OWNER, &batch, START).await }
+    });
+    let waiting = blocked(&mut operator, &[]).await;
+    let terminate = sqlx::query("SELECT pg_terminate_backend($1)").bind(waiting[0]);
+    terminate.execute(&mut operator).await.unwrap();
+    let outcome = counting.await.unwrap();
+    assert!(matches!(outcome, Err(StoreError::Unknown)), "{outcome:?}");
+    sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut rival).await.unwrap();
+    for repeated in [false, true] {
+        match books[1].usage.record_usage(OWNER, &batch, START).await.unwrap() {
+            Outcome::Counted(counted) => assert_eq!(counted[0].repeated, repeated),
+            other @ Outcome::Refused { .. } => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(used(&books[0], 1).await, (2, 2));
 }

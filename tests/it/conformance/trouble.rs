@@ -69,7 +69,7 @@ async fn assert_unavailable(books: &Books) {
 }
 
 /// The processes of the server that wait for a lock, as soon as there are any but those.
-async fn blocked(connection: &mut PgConnection, but: &[i32]) -> Vec<i32> {
+pub(super) async fn blocked(connection: &mut PgConnection, but: &[i32]) -> Vec<i32> {
     let deadline = Instant::now() + BOUND;
     loop {
         let select = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND NOT pid = ANY ($1)";

@@ -16,6 +16,7 @@ on_both!(
     what_cannot_be_changed_is_refused,
     anothers_plan_cannot_be_changed,
     changes_made_at_once_are_all_made,
+    whatever_a_plan_may_cost_it_may_be_made_to_cost,
 );
 
 async fn members_change_one_by_one(backend: Backend) {
@@ -114,4 +115,27 @@ async fn changes_made_at_once_are_all_made(backend: Backend) {
     assert_eq!(join_all(changes).await, [200; 16]);
     let found = app.get(&format!("/plans/{}", plan["id"].as_str().unwrap()), None).await;
     assert_eq!(found.body["metadata"].as_object().unwrap().len(), 16, "{found:?}");
+}
+
+/// The more decimals a currency has, the less is the most of it.
+async fn whatever_a_plan_may_cost_it_may_be_made_to_cost(backend: Backend) {
+    let app = backend.app().await;
+    for (currency, prices) in [
+        ("USDC", ["9223372036854.775807", "9223372037", "0.000001"]),
+        ("SOL", ["9223372036.854775807", "9223372036", "0.000000001"]),
+    ] {
+        for price in prices {
+            let dear = with(with(pro(), "currency", currency), "pricePerMonth", price);
+            let dear = make(&app, &dear).await;
+            let plan = make(&app, &with(pro(), "currency", currency)).await;
+            let changed = change(&app, KEY, &plan, &json!({"pricePerMonth": price})).await;
+            assert_eq!(changed.status, 200, "{price} {currency}: {changed:?}");
+            assert_eq!(changed.body["pricePerMonth"], dear["pricePerMonth"]);
+        }
+    }
+    let plan = make(&app, &with(pro(), "currency", "SOL")).await;
+    for price in ["9223372036.854775808", "9223372036854.775808", "1e400"] {
+        let refused = change(&app, KEY, &plan, &json!({"pricePerMonth": price})).await;
+        assert_eq!((refused.status, refused.fields()), (400, vec!["pricePerMonth"]), "{refused:?}");
+    }
 }

@@ -45,7 +45,8 @@ async fn a_day_has_its_limit_and_the_next_another(backend: Backend) {
     // Told late, it counts on its own day, which is full.
     let late = json!({"subscriptionId": made["id"], "quantity": 1, "timestamp": midnight - 1});
     let refused = app.post("/usage", Some(KEY), &late).await;
-    assert_eq!(refused.body["quota"]["resetsAt"], midnight, "{refused:?}");
+    assert_eq!((refused.status, &refused.body["quota"]["resetsAt"]), (429, &json!(midnight)), "{refused:?}");
+    assert_eq!(refused.headers.get("retry-after"), None, "it will not be any emptier");
 }
 
 async fn a_period_has_its_limit_whatever_the_day(backend: Backend) {

@@ -1,6 +1,7 @@
 //! `/subscriptions` and `/usage`, on both databases, under a clock that moves only when told to.
 
 mod cancel;
+mod killed;
 mod limits;
 mod model;
 mod payments;
@@ -8,6 +9,7 @@ mod routes;
 mod story;
 mod time;
 mod usage;
+mod usage_model;
 
 use std::time::Duration;
 

@@ -285,6 +285,12 @@ fn prices_are_those_of_their_time() {
     assert_eq!(first.price, amount(PRICE), "the period had begun");
     let ahead = paid.subscription.clone().pay(money(Payment::Right), start, dearer);
     assert!(matches!(ahead, Err(Unpayable::TooLittle { price, .. }) if price == dearer.amount));
+    let dearest = amount(3 * PRICE);
+    let both = paid.subscription.clone().pay(money(Payment::More), start, dearer).unwrap().0.subscription;
+    let second = both.advance(first.period.end, dearest).subscription;
+    assert_eq!((second.price, second.standing.as_str()), (dearer.amount, "active"), "it was paid");
+    let end = second.period.end;
+    assert_eq!(second.advance(end, dearest).subscription.price, dearest);
     let next = paid.subscription.advance(first.period.end, dearer.amount).subscription;
     assert_eq!((next.price, next.standing.as_str()), (dearer.amount, "past_due"));
     assert_eq!(next.pay(money(Payment::More), first.period.end, dearer).unwrap().1.price, dearer.amount);

@@ -16,6 +16,7 @@ on_both!(
     the_first_payment_activates,
     payments_renew_before_and_after_the_end,
     more_than_the_price_pays_one_period,
+    what_is_paid_ahead_costs_what_was_paid,
     a_refused_proof_uses_nothing_up,
     what_takes_no_payments,
     a_year_ahead_and_no_more,
@@ -229,4 +230,31 @@ async fn one_payment_pays_once(backend: Backend) {
     assert_eq!(again.body, first.body);
     let after = now(&app, &made).await["paidUntil"].as_i64().unwrap();
     assert_eq!(after, made["currentPeriodEnd"].as_i64().unwrap() + 31 * 86_400_000);
+}
+
+async fn what_is_paid_ahead_costs_what_was_paid(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    let change = async |price: &str| {
+        let path = app.path(&format!("/plans/{}", made["planId"].as_str().unwrap()));
+        let answer = app.send(app.http.patch(path).json(&json!({"pricePerMonth": price})), Some(KEY)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    pay(&app, &made, PRICE, "second").await.assert_valid();
+    change("20").await;
+    pay(&app, &made, 2 * PRICE, "third").await.assert_valid();
+    change("30").await;
+    let mut seen = now(&app, &made).await;
+    for price in [10, 20] {
+        wait_until(&app, &seen["currentPeriodEnd"]);
+        seen = now(&app, &made).await;
+        assert_eq!((&seen["status"], &seen["price"]), (&json!("active"), &json!(price)));
+        // Written down, and listed.
+        assert_eq!(consume(&app, &made, 1).await.status, 201);
+        let listed = app.get("/subscriptions", Some(KEY)).await.body["subscriptions"][0].clone();
+        assert_eq!((&listed["price"], &now(&app, &made).await["price"]), (&json!(price), &json!(price)));
+    }
+    wait_until(&app, &seen["currentPeriodEnd"]);
+    let due = now(&app, &made).await;
+    assert_eq!((&due["status"], &due["price"]), (&json!("past_due"), &json!(30)));
 }

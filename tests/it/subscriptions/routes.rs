@@ -20,6 +20,8 @@ on_both!(
     the_same_request_makes_one_subscription,
     a_plan_in_use_is_retired_and_goes_on,
     a_price_is_that_of_the_periods_beginning,
+    a_period_that_has_begun_keeps_its_price_though_nobody_has_noticed,
+    a_retired_plan_is_its_owners_to_read,
 );
 
 async fn a_subscription_is_made_and_found(backend: Backend) {
@@ -176,7 +178,7 @@ async fn a_plan_in_use_is_retired_and_goes_on(backend: Backend) {
         let removed = app.send(app.http.delete(app.path(&path)), Some(KEY)).await;
         assert_eq!((removed.status, &removed.body), (200, &with(retired.clone(), "deleted", false)));
         assert_eq!(app.get("/plans", None).await.body["total"], 0);
-        assert_eq!(app.get(&path, None).await.body, retired);
+        assert_eq!(app.get(&path, Some(KEY)).await.body, retired);
         app.chain.clock.advance(Duration::from_secs(5));
     }
     let body = json!({"planId": made["planId"], "agentId": made["agentId"]});
@@ -196,4 +198,41 @@ async fn a_price_is_that_of_the_periods_beginning(backend: Backend) {
     assert_eq!(now(&app, &made).await["price"], 10);
     super::wait_until(&app, &made["currentPeriodEnd"]);
     assert_eq!(now(&app, &made).await["price"], json!(12.5));
+}
+
+async fn a_period_that_has_begun_keeps_its_price_though_nobody_has_noticed(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    super::wait_until(&app, &made["currentPeriodEnd"]);
+    let path = app.path(&format!("/plans/{}", made["planId"].as_str().unwrap()));
+    let changed = app.http.patch(path).json(&json!({"pricePerMonth": "12.5"}));
+    assert_eq!(app.send(changed, Some(KEY)).await.body["pricePerMonth"], json!(12.5));
+    let begun = now(&app, &made).await;
+    assert_eq!((&begun["status"], &begun["price"]), (&json!("past_due"), &json!(10)));
+    super::payments::pay(&app, &made, super::payments::PRICE, "begun").await.assert_valid();
+    let paid = now(&app, &made).await;
+    assert_eq!((&paid["status"], &paid["price"]), (&json!("active"), &json!(10)));
+    super::wait_until(&app, &paid["currentPeriodEnd"]);
+    assert_eq!(now(&app, &made).await["price"], json!(12.5));
+}
+
+async fn a_retired_plan_is_its_owners_to_read(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    let id = made["planId"].as_str().unwrap();
+    let paths = [format!("/plans/{id}"), format!("/subscriptions/plans/{id}")];
+    for path in &paths {
+        for key in [None, Some(OTHER_KEY), Some(KEY)] {
+            assert_eq!(app.get(path, key).await.status, 200, "anybody may subscribe to their own");
+        }
+    }
+    let removed = app.send(app.http.delete(app.path(&paths[0])), Some(KEY)).await;
+    assert_eq!(removed.body["deleted"], false, "{removed:?}");
+    for path in &paths {
+        for key in [None, Some(OTHER_KEY)] {
+            let hidden = app.get(path, key).await;
+            assert_eq!((hidden.status, hidden.code()), (404, "NOT_FOUND"), "{hidden:?}");
+        }
+        assert_eq!(app.get(path, Some(KEY)).await.body["retiredAt"], json!(app.now()));
+    }
 }

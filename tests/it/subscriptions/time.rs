@@ -5,7 +5,11 @@ use std::sync::Arc;
 use pay402::subscriptions::{GRACE, worker::Worker};
 use serde_json::{Value, json};
 
-use super::{DAY, altered, cancel, consume, now, plus, subscribe, subscribed, subscribed_to_pay, wait_until};
+use super::{
+    DAY, altered, cancel, consume, now,
+    payments::{PRICE, pay},
+    plus, subscribe, subscribed, subscribed_to_pay, wait_until,
+};
 use crate::{
     conformance::{Backend, on_both},
     harness::TestApp,
@@ -16,6 +20,8 @@ on_both!(
     a_first_payment_that_never_comes,
     a_worker_that_was_away_tells_all_that_happened_when_it_did,
     two_workers_do_it_once,
+    two_workers_tell_of_a_renewal_once,
+    what_makes_no_sense_is_in_nobodys_way,
 );
 
 const EVENTS: &str = "SELECT type, occurred_at_ms FROM analytics_events WHERE subscription_id IS NOT NULL \
@@ -140,4 +146,59 @@ async fn two_workers_do_it_once(backend: Backend) {
     let told = backend.select(EVENTS).await;
     let past_due = told.iter().filter(|(kind, _)| kind == "subscription.past_due").count();
     assert_eq!(past_due, 130);
+}
+
+async fn two_workers_tell_of_a_renewal_once(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    for nonce in ["second", "third"] {
+        pay(&app, &made, PRICE, nonce).await.assert_valid();
+    }
+    let workers = [worker(&backend, &app).await, worker(&backend, &app).await];
+    let mut told = vec![event("created", &made["createdAt"])];
+    told.extend([event("paid", &json!(app.now())), event("paid", &json!(app.now()))]);
+    for _ in 0..2 {
+        let before = now(&app, &made).await;
+        wait_until(&app, &before["currentPeriodEnd"]);
+        let renewed = now(&app, &made).await;
+        tokio::join!(rounds(&workers[0]), rounds(&workers[1]));
+        told.push(event("renewed", &before["currentPeriodEnd"]));
+        assert_eq!(by_time(backend.select(EVENTS).await), by_time(told.clone()));
+        let written = backend.select("SELECT status, current_period_start_ms FROM subscriptions").await;
+        assert_eq!(written, [("active".to_owned(), before["currentPeriodEnd"].as_i64().unwrap())]);
+        assert_eq!(now(&app, &made).await, renewed, "nobody sees that it was written down");
+    }
+}
+
+fn by_time(mut told: Vec<(String, i64)>) -> Vec<(String, i64)> {
+    told.sort_by(|(one, at), (other, later)| (at, one).cmp(&(later, other)));
+    told
+}
+
+/// A hundred rows that nothing can be made of, due before all others.
+async fn what_makes_no_sense_is_in_nobodys_way(backend: Backend) {
+    let app = backend.app().await;
+    let first = subscribed(&app, json!({})).await;
+    let body = json!({"planId": first["planId"], "agentId": first["agentId"]});
+    for _ in 1..100 {
+        subscribe(&app, &body).await;
+    }
+    // No key is written with zeros.
+    let spoilt = backend
+        .select(
+            "UPDATE subscriptions SET wallet_address = '00000000000000000000000000000000' \
+             RETURNING id, CAST(1 AS BIGINT)",
+        )
+        .await;
+    assert_eq!(spoilt.len(), 100);
+    app.chain.clock.advance(DAY);
+    let mut last = Value::Null;
+    for _ in 0..5 {
+        last = subscribe(&app, &body).await;
+    }
+    wait_until(&app, &last["currentPeriodEnd"]);
+    worker(&backend, &app).await.round().await.unwrap();
+    let told = backend.select(EVENTS).await;
+    let past_due = told.iter().filter(|(kind, _)| kind == "subscription.past_due").count();
+    assert_eq!(past_due, 5);
 }

@@ -18,6 +18,9 @@ on_both!(
     sums_by_day_and_by_resource,
     reports_of_other_periods,
     what_has_ended_is_not_used,
+    a_request_counts_once_however_large_its_answer,
+    a_request_whose_answer_was_lost_counts_once,
+    a_refused_batch_is_not_part_of_what_is_used,
 );
 
 async fn send(app: &TestApp, body: &Value) -> Answer {
@@ -101,6 +104,8 @@ async fn every_field_that_is_wrong_is_named(backend: Backend) {
         ("timestamp", json!(-1)),
         ("idempotencyKey", json!("")),
         ("idempotencyKey", json!("x".repeat(256))),
+        // As those that the service gives.
+        ("idempotencyKey", json!("\u{1}request x 0")),
         ("metadata", json!([])),
         ("metadata", json!({"a": "x".repeat(4096)})),
     ];
@@ -295,4 +300,82 @@ async fn what_has_ended_is_not_used(backend: Backend) {
     assert_eq!((answer.status, answer.code()), (409, "SUBSCRIPTION_INACTIVE"), "{answer:?}");
     assert!(answer.body["error"].as_str().unwrap().contains("cancelled"), "{answer:?}");
     assert_eq!(report(&app, &made, "").await["total"], 0);
+}
+
+async fn send_once(app: &TestApp, path: &str, key: &str, body: &Value) -> Answer {
+    app.send(app.http.post(app.path(path)).header("idempotency-key", key).json(body), Some(KEY)).await
+}
+
+fn is_replayed(answer: &Answer) -> bool {
+    answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+}
+
+/// As large as there is: all fields at their longest.
+async fn a_request_counts_once_however_large_its_answer(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({})).await;
+    let one = json!({
+        "subscriptionId": made["id"], "quantity": 1, "resource": "\"".repeat(2048),
+        "metadata": {"a": "x".repeat(4000)},
+    });
+    let body = json!({"usage": vec![one; 100]});
+    let first = send_once(&app, "/usage", "large", &body).await;
+    assert_eq!((first.status, is_replayed(&first)), (201, false), "{first:?}");
+    assert!(first.body.to_string().len() > 800_000);
+    let again = send_once(&app, "/usage", "large", &body).await;
+    assert_eq!((again.status, is_replayed(&again), &again.body), (201, true, &first.body));
+    let report = report(&app, &made, "?limit=1").await;
+    assert_eq!((&report["period"]["used"], &report["total"]), (&json!(100), &json!(100)));
+    assert_eq!(report["usage"][0].get("idempotencyKey"), None, "it came without one");
+}
+
+/// The service died before the answer was kept.
+async fn a_request_whose_answer_was_lost_counts_once(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({"requestsPerDay": 8})).await;
+    let plain = json!({"subscriptionId": made["id"], "quantity": 2});
+    let keyed = with(plain.clone(), "idempotencyKey", "k");
+    for (path, key, body) in [
+        ("/usage", "one", &plain),
+        ("/subscriptions/usage", "many", &json!({"usage": [plain, keyed, plain]})),
+    ] {
+        let first = send_once(&app, path, key, body).await;
+        assert_eq!(first.status, 201, "{first:?}");
+        app.chain.clock.advance(Duration::from_secs(200));
+        backend.select("DELETE FROM idempotency_keys RETURNING key, CAST(1 AS BIGINT)").await;
+        let mut expected = first.body.clone();
+        for one in expected["usage"].as_array_mut().unwrap() {
+            // Only what has a key of its own is marked.
+            one["repeated"] = json!(one.get("idempotencyKey").is_some());
+        }
+        let again = send_once(&app, path, key, body).await;
+        assert_eq!((again.status, is_replayed(&again), &again.body), (201, true, &expected));
+    }
+    assert_eq!(report(&app, &made, "").await["today"]["used"], 8);
+    // Another request is another, under whichever key.
+    assert_eq!(send_once(&app, "/usage", "two", &plain).await.code(), "USAGE_LIMIT_EXCEEDED");
+    app.chain.clock.advance(DAY);
+    for key in ["two", "three"] {
+        let answer = send_once(&app, "/usage", key, &plain).await;
+        assert_eq!((answer.status, is_replayed(&answer)), (201, false), "{answer:?}");
+    }
+    assert_eq!(report(&app, &made, "").await["today"]["used"], 4);
+}
+
+async fn a_refused_batch_is_not_part_of_what_is_used(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({"requestsPerDay": 5, "requestsPerMonth": 7})).await;
+    let one = |quantity: u64| json!({"subscriptionId": made["id"], "quantity": quantity});
+    assert_eq!(send(&app, &one(1)).await.status, 201);
+    let refused = send(&app, &json!({"usage": [one(2), one(2), one(1)]})).await;
+    assert_eq!((refused.code(), refused.fields()), ("USAGE_LIMIT_EXCEEDED", vec!["usage.2"]), "{refused:?}");
+    let told = |refused: &Answer| {
+        let quota = &refused.body["quota"];
+        (quota["window"].clone(), quota["used"].clone(), quota["left"].clone())
+    };
+    assert_eq!(told(&refused), (json!("day"), json!(1), json!(4)));
+    app.chain.clock.advance(DAY);
+    let refused = send(&app, &json!({"usage": [one(3), one(2), one(2)]})).await;
+    assert_eq!(told(&refused), (json!("period"), json!(1), json!(6)));
+    assert_eq!(report(&app, &made, "").await["period"]["used"], 1);
 }

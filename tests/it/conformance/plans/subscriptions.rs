@@ -23,7 +23,7 @@ pub(super) fn hot() -> [Hot; 10] {
         hot(subscriptions::FIND_SUBSCRIPTION, vec![one.clone(), owner.clone()], vec![], &[BY_OWNER, PLAN]),
         hot(subscriptions::LIST_SUBSCRIPTIONS, vec![owner.clone()], vec![50, 0], &[BY_OWNER, PLAN]),
         hot(subscriptions::COUNT_SUBSCRIPTIONS, vec![owner], vec![], &[BY_OWNER]),
-        hot(subscriptions::DUE_SUBSCRIPTIONS, vec![], vec![102, 100], &[DUE, PLAN]),
+        hot(subscriptions::DUE_SUBSCRIPTIONS, vec![], vec![102, 100, 0], &[DUE, PLAN]),
         hot(usage::USAGE_BY_KEY, vec![one.clone(), "key 5".to_owned()], vec![], &[USAGE_BY_KEY]),
         hot(usage::LIST_USAGE, vec![one.clone()], vec![1, 20_000, 50, 0], &[USAGE_BY_TIME]),
         hot(usage::USAGE_BY_DAY, vec![one.clone()], vec![1, 31], &[DAYS]),
