@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{AnalyticsStore, Buckets, EventPage, Revenue, Summary, Window};
+use super::{
+    AgentPage, AnalyticsStore, Buckets, EventPage, Ranking, Revenue, Summary, UnknownRanking, Window,
+};
 use crate::{
     clock::Clock,
     input::{FieldErrors, plain_text},
@@ -66,6 +68,26 @@ impl Analytics {
         let buckets = Buckets::read(period, asked.from, asked.to, self.clock.now())?;
         let sums = self.store.revenue(owner, buckets.period.span_ms(), buckets.window()).await?;
         Ok(Revenue::of(&buckets, &sums))
+    }
+
+    /// The agents that spent the most, which time that is of, and how they are ranked.
+    ///
+    /// # Errors
+    /// When the question is malformed, or the database does not answer.
+    pub async fn top_agents(
+        &self,
+        owner: &str,
+        rank_by: Option<&str>,
+        asked: Asked<'_>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<(Window, Ranking, AgentPage), AnalyticsError> {
+        let ranking = rank_by.map_or(Ok(Ranking::Stablecoins), str::parse);
+        let ranking =
+            ranking.map_err(|unknown: UnknownRanking| FieldErrors::one("rankBy", format!("{unknown}")))?;
+        let window = Window::of_days(DAYS, asked.from, asked.to, self.clock.now())?;
+        let page = self.store.agents(owner, window, ranking, limit, offset).await?;
+        Ok((window, ranking, page))
     }
 
     /// # Errors

@@ -8,10 +8,10 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use self::views::{EventList, RevenueView, TransactionsView};
+use self::views::{EventList, RevenueView, TopAgentsView, TransactionsView};
 use crate::{
     analytics::{
-        Period,
+        Period, Ranking,
         service::{Analytics, Asked},
     },
     http::{
@@ -52,6 +52,16 @@ pub(in crate::http) struct ByPeriod {
     /// Unix milliseconds, rounded up to a whole period. Without it the current one is the last.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 253_402_300_800_000_i64, nullable = false)]
     to: Option<String>,
+}
+
+/// What agents are ranked by.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct RankedBy {
+    /// By default `stablecoins`: what they spent in USDC, USDT and PYUSD together, at par.
+    #[param(value_type = Option<Ranking>, inline, nullable = false)]
+    rank_by: Option<String>,
 }
 
 /// What happened.
@@ -103,6 +113,31 @@ pub(in crate::http) async fn revenue(
     let asked = Asked { from: from.as_deref(), to: to.as_deref() };
     let revenue = analytics.revenue(&caller.user, period.as_deref(), asked).await?;
     Ok(Json(revenue.into()))
+}
+
+/// The agents of the key's user that spent the most, first.
+///
+/// What was settled from `from` to before `to`, proofs by when they were verified and x402 payments by when they ended. By
+/// default the last 30 days. Agents that made no payment in that time are left out, deleted ones are not.
+#[utoipa::path(
+    get,
+    path = "/analytics/top-agents",
+    operation_id = "getTopAgents",
+    tag = "Analytics",
+    params(RankedBy, Between, Page),
+    responses((status = 200, description = "One page of them.", body = TopAgentsView)),
+    security(("bearer" = ["analytics:read"]), ("apiKey" = ["analytics:read"])),
+)]
+pub(in crate::http) async fn top_agents(
+    State(analytics): State<Arc<Analytics>>,
+    Allowed { caller, .. }: Allowed<AnalyticsRead>,
+    Parameters(RankedBy { rank_by }): Parameters<RankedBy>,
+    Parameters(between): Parameters<Between>,
+    page: Page,
+) -> Result<Json<TopAgentsView>, ApiError> {
+    let (rank_by, asked) = (rank_by.as_deref(), between.asked());
+    let found = analytics.top_agents(&caller.user, rank_by, asked, page.limit, page.offset).await?;
+    Ok(Json(TopAgentsView::of(found, page)))
 }
 
 /// What happened, newest first, and how often what happened. By default ever.

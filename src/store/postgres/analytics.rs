@@ -4,10 +4,12 @@ use async_trait::async_trait;
 
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
-    analytics::{AnalyticsStore, EventPage, Log, PaymentSum, RevenueSum, Rolled, Window},
+    analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
     store::{
-        analytics::{self, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, type_counts, types},
+        analytics::{
+            self, AGENT_SUMS, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, ranked, type_counts, types,
+        },
         rows::TRANSACTIONS,
     },
     store_error::StoreError,
@@ -24,13 +26,14 @@ pub const LIST_ALL_EVENTS: &str = concat!(
         ORDER BY newest.id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
 );
 
-mod transactions {
+pub(super) mod transactions {
     use sqlx::PgConnection;
 
     crate::store::analytics::analytics_transactions!(
         PgConnection,
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         "BEGIN",
+        " FOR SHARE",
         super::LIST_ALL_EVENTS
     );
 }
@@ -58,6 +61,22 @@ impl AnalyticsStore for PostgresStore {
             lease.end(rows)
         });
         all(rows.await?)
+    }
+
+    async fn agents(
+        &self,
+        owner: &str,
+        window: Window,
+        ranking: Ranking,
+        limit: u32,
+        offset: u32,
+    ) -> Result<AgentPage, StoreError> {
+        let rows = self.timed("select", AGENT_SUMS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let rows = transactions::agents(&mut lease, owner, window, ranking, (limit, offset)).await;
+            lease.end(rows)
+        });
+        ranked(rows.await?)
     }
 
     async fn events(

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 
 use super::{Lease, SqliteStore};
 use crate::{
-    analytics::{AnalyticsStore, EventPage, Log, PaymentSum, RevenueSum, Rolled, Window},
+    analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
     store::{
-        analytics::{self, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, type_counts},
+        analytics::{
+            self, AGENT_SUMS, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, ranked, type_counts,
+        },
         rows::TRANSACTIONS,
     },
     store_error::StoreError,
@@ -21,13 +23,14 @@ pub const LIST_ALL_EVENTS: &str = concat!(
         ORDER BY id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
 );
 
-mod transactions {
+pub(super) mod transactions {
     use sqlx::SqliteConnection;
 
     crate::store::analytics::analytics_transactions!(
         SqliteConnection,
         "BEGIN",
         "BEGIN IMMEDIATE",
+        "",
         super::LIST_ALL_EVENTS
     );
 }
@@ -53,6 +56,21 @@ impl AnalyticsStore for SqliteStore {
             transactions::revenue(&mut reader, owner, span_ms, window).await
         });
         all(rows.await?)
+    }
+
+    async fn agents(
+        &self,
+        owner: &str,
+        window: Window,
+        ranking: Ranking,
+        limit: u32,
+        offset: u32,
+    ) -> Result<AgentPage, StoreError> {
+        let rows = self.timed("select", AGENT_SUMS, async {
+            let mut reader = self.readers.acquire().await?;
+            transactions::agents(&mut reader, owner, window, ranking, (limit, offset)).await
+        });
+        ranked(rows.await?)
     }
 
     async fn events(

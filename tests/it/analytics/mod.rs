@@ -1,6 +1,8 @@
 //! What the books come to.
 
+mod agents;
 mod exact;
+mod late;
 mod model;
 mod plans;
 mod rollup;

@@ -275,6 +275,11 @@ async fn what_cannot_be_asked_names_the_field() {
         ("events?limit=0", "limit"),
         ("events?offset=1000001", "offset"),
         ("events?from=2&to=1", "from"),
+        ("top-agents?rankBy=usdc", "rankBy"),
+        ("top-agents?rankBy=", "rankBy"),
+        ("top-agents?from=2&to=1", "from"),
+        ("top-agents?to=x", "to"),
+        ("top-agents?limit=201", "limit"),
     ];
     for (path, field) in cases {
         let answer: Answer = app.get(&format!("/analytics/{path}"), Some(KEY)).await;
