@@ -164,6 +164,7 @@ async fn routes(service: &process::ServiceProcess, now: UnixMs, times: i64) {
         "/analytics/events".to_owned(),
         "/analytics/events?type=payment.verified".to_owned(),
         "/analytics/events?type=payment.settled&limit=200&offset=10000".to_owned(),
+        format!("/analytics/events?limit=200&before={}", EventId::lowest_at(UnixMs(now.0 - 80 * DAY_MS))),
     ] {
         measure(service, &path, times).await;
     }

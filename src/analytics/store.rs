@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{AgentPage, EventPage, PaymentSum, Ranking, RevenueSum, Window};
-use crate::{clock::UnixMs, store_error::StoreError};
+use crate::{clock::UnixMs, ids::EventId, store_error::StoreError};
 
 /// What is summed up, each by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
         offset: u32,
     ) -> Result<AgentPage, StoreError>;
 
-    /// The owner's events of that time, of one type or of all.
+    /// The owner's events of that time, of one type or of all; listed are those before one of them.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -73,6 +73,7 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
         owner: &str,
         kind: Option<&str>,
         window: Window,
+        before: Option<&EventId>,
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError>;
@@ -83,6 +84,13 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the database does not answer.
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError>;
+
+    /// Where the sums reach beyond that time, in one database transaction: removes those from `to` on, where a UTC day begins,
+    /// and lets them reach to there. What is newer is then counted where it stands again. Whether there was anything to do.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError>;
 
     /// In one database transaction: adds about `limit` lines from before `until` to the sums, and moves the time up to
     /// which these reach; events no further than the first subscription that is due, which will write its own of that time

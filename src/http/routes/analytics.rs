@@ -71,6 +71,9 @@ pub(in crate::http) struct OfType {
     /// List these alone, such as `payment.verified`.
     #[param(min_length = 1, max_length = 64, nullable = false)]
     r#type: Option<String>,
+    /// List what is before this event: the last one of a page goes on where that ended, however far back.
+    #[param(min_length = 1, max_length = 64, nullable = false, example = "evt_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    before: Option<String>,
 }
 
 /// Payments of the key's user: how many, in which state, from where, and what they come to in each currency.
@@ -153,11 +156,12 @@ pub(in crate::http) async fn top_agents(
 pub(in crate::http) async fn events(
     State(analytics): State<Arc<Analytics>>,
     Allowed { caller, .. }: Allowed<AnalyticsRead>,
-    Parameters(OfType { r#type: kind }): Parameters<OfType>,
+    Parameters(OfType { r#type: kind, before }): Parameters<OfType>,
     Parameters(between): Parameters<Between>,
     page: Page,
 ) -> Result<Json<EventList>, ApiError> {
     let kind = kind.as_deref();
-    let found = analytics.events(&caller.user, kind, between.asked(), page.limit, page.offset).await?;
+    let (before, asked) = (before.as_deref(), between.asked());
+    let found = analytics.events(&caller.user, kind, before, asked, page.limit, page.offset).await?;
     Ok(Json(EventList::of(found, kind, page)))
 }

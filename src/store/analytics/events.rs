@@ -6,7 +6,7 @@ use super::EVENT_SUMS;
 use crate::{
     analytics::{Event, TypeCount},
     clock::UnixMs,
-    ids::{EventId, PaymentId},
+    ids::{AgentId, EventId, PaymentId, SubscriptionId},
     store::rows::corrupt,
     store_error::StoreError,
 };
@@ -44,7 +44,7 @@ pub const COUNT_EVENTS: &str = concat!(
 
 macro_rules! event_columns {
     () => {
-        "SELECT id, type, payment_id, occurred_at_ms FROM analytics_events WHERE id IN "
+        "SELECT id, type, payment_id, agent_id, subscription_id, occurred_at_ms FROM analytics_events WHERE id IN "
     };
 }
 pub(in crate::store) use event_columns;
@@ -62,6 +62,8 @@ pub(in crate::store) struct EventRow {
     #[sqlx(rename = "type")]
     kind: String,
     payment_id: Option<String>,
+    agent_id: Option<String>,
+    subscription_id: Option<String>,
     occurred_at_ms: i64,
 }
 
@@ -71,6 +73,8 @@ impl From<EventRow> for Event {
             id: EventId::from_stored(row.id),
             kind: row.kind,
             payment: row.payment_id.map(PaymentId::from_stored),
+            agent: row.agent_id.map(AgentId::from_stored),
+            subscription: row.subscription_id.map(SubscriptionId::from_stored),
             occurred_at: UnixMs(row.occurred_at_ms),
         }
     }

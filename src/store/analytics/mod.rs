@@ -26,7 +26,9 @@ pub use events::{COUNT_EVENTS, LIST_EVENTS};
 pub(super) use events::{EventRow, event_columns, type_counts, types};
 pub(super) use payments::{PaymentSumRow, RevenueSumRow};
 pub use payments::{SUM_PAYMENTS, SUM_REVENUE};
-pub(super) use roll::{ADD_AGENT, ADD_EVENT, ADD_PAYMENT, MOVE_ON, ROLLED_UNTIL, rolled_until, step};
+pub(super) use roll::{
+    ADD_AGENT, ADD_EVENT, ADD_PAYMENT, MOVE_ON, ROLLED_UNTIL, rolled_until, step, take_back,
+};
 pub use roll::{
     FIRST_DUE, NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_AGENTS, ROLL_EVENTS, ROLL_PAYMENTS,
 };

@@ -1,7 +1,7 @@
 //! Summing up: how far a step goes, and what it adds.
 
 use super::halves;
-use crate::clock::UnixMs;
+use crate::{analytics::Log, clock::UnixMs};
 
 macro_rules! rolled_until {
     () => {
@@ -127,6 +127,15 @@ pub const ROLL_EVENTS: &str = into_event_sums!("id >= $1 AND id < $2");
 pub(in crate::store) const ADD_PAYMENT: &str = into_payment_sums!(ended_before!());
 pub(in crate::store) const ADD_AGENT: &str = into_agent_sums!(ended_before!());
 pub(in crate::store) const ADD_EVENT: &str = into_event_sums!("id = $1 AND occurred_at_ms < $2");
+
+/// The sums of a span that begins at $1 or later. Hardly ever, so that there is no index for it.
+pub(in crate::store) const fn take_back(log: Log) -> &'static str {
+    match log {
+        Log::Payments => "DELETE FROM payment_sums WHERE start_ms >= $1",
+        Log::Agents => "DELETE FROM agent_sums WHERE start_ms >= $1",
+        Log::Events => "DELETE FROM event_sums WHERE start_ms >= $1",
+    }
+}
 
 /// The version before says in the settlement alone when it ended.
 pub const NOTE_ENDS: &str = "\

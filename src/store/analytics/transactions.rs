@@ -91,6 +91,7 @@ macro_rules! analytics_transactions {
             owner: &str,
             kind: Option<&str>,
             window: Window,
+            before: Option<&EventId>,
             (limit, offset): (u32, u32),
         ) -> Result<(Vec<EventRow>, Vec<(String, i64)>), sqlx::Error> {
             let mut snapshot = connection.begin_with($read).await?;
@@ -108,9 +109,10 @@ macro_rules! analytics_transactions {
                 Some(kind) => sqlx::query_as(analytics::LIST_EVENTS).bind(owner).bind(kind),
                 None => sqlx::query_as($list_all).bind(owner).bind(i64::from(limit) + i64::from(offset)),
             };
+            let end = EventId::lowest_at(window.to);
             let rows = list
                 .bind(EventId::lowest_at(window.from).as_str())
-                .bind(EventId::lowest_at(window.to).as_str())
+                .bind(before.map_or(&end, |before| before.min(&end)).as_str())
                 .bind(i64::from(limit))
                 .bind(i64::from(offset))
                 .fetch_all(&mut *snapshot)
@@ -145,6 +147,33 @@ macro_rules! analytics_transactions {
                 transaction.rollback().await?;
             }
             Ok(Rolled::Some)
+        }
+
+        /// Whether the sums reached beyond that time, and reach to `to` now.
+        pub(super) async fn take_back(
+            connection: &mut $connection,
+            log: Log,
+            beyond: UnixMs,
+            to: UnixMs,
+        ) -> Result<bool, sqlx::Error> {
+            let from = rolled_until(connection, log).await?;
+            if from <= beyond.max(to) {
+                return Ok(false);
+            }
+            let mut transaction = connection.begin_with($write).await?;
+            let moved = sqlx::query(analytics::MOVE_ON)
+                .bind(log.as_str())
+                .bind(from.0)
+                .bind(to.0)
+                .execute(&mut *transaction)
+                .await?;
+            if moved.rows_affected() == 1 {
+                sqlx::query(analytics::take_back(log)).bind(to.0).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            } else {
+                transaction.rollback().await?;
+            }
+            Ok(true)
         }
 
         /// Up to where nothing is missing any more. Asked before anything is added: what is written down of a subscription in

@@ -6,6 +6,7 @@ use super::{Lease, PostgresStore, unstorable};
 use crate::{
     analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
+    ids::EventId,
     store::{
         analytics::{
             self, AGENT_SUMS, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, ranked, type_counts, types,
@@ -84,15 +85,16 @@ impl AnalyticsStore for PostgresStore {
         owner: &str,
         kind: Option<&str>,
         window: Window,
+        before: Option<&EventId>,
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError> {
-        if kind.is_some_and(unstorable) {
+        if kind.is_some_and(unstorable) || before.is_some_and(|before| unstorable(before.as_str())) {
             return Ok(EventPage::default());
         }
         let found = self.timed("select", EVENTS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let found = transactions::events(&mut lease, owner, kind, window, (limit, offset)).await;
+            let found = transactions::events(&mut lease, owner, kind, window, before, (limit, offset)).await;
             lease.end(found)
         });
         let (events, types) = found.await?;
@@ -101,6 +103,15 @@ impl AnalyticsStore for PostgresStore {
 
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError> {
         self.execute("update", TRANSACTIONS, sqlx::query(NOTE_ENDS).bind(i64::from(limit))).await
+    }
+
+    async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError> {
+        self.timed("delete", analytics::sums(log), async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let taken = transactions::take_back(&mut lease, log, beyond, to).await;
+            lease.end(taken)
+        })
+        .await
     }
 
     async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError> {

@@ -6,6 +6,7 @@ use super::{Lease, SqliteStore};
 use crate::{
     analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
+    ids::EventId,
     store::{
         analytics::{
             self, AGENT_SUMS, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, ranked, type_counts,
@@ -78,12 +79,13 @@ impl AnalyticsStore for SqliteStore {
         owner: &str,
         kind: Option<&str>,
         window: Window,
+        before: Option<&EventId>,
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError> {
         let found = self.timed("select", EVENTS, async {
             let mut reader = self.readers.acquire().await?;
-            transactions::events(&mut reader, owner, kind, window, (limit, offset)).await
+            transactions::events(&mut reader, owner, kind, window, before, (limit, offset)).await
         });
         let (events, types) = found.await?;
         Ok(EventPage { events: events.into_iter().map(Into::into).collect(), types: type_counts(types)? })
@@ -91,6 +93,15 @@ impl AnalyticsStore for SqliteStore {
 
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError> {
         self.execute("update", TRANSACTIONS, sqlx::query(NOTE_ENDS).bind(i64::from(limit))).await
+    }
+
+    async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError> {
+        self.timed("delete", analytics::sums(log), async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let taken = transactions::take_back(&mut lease, log, beyond, to).await;
+            lease.end(taken)
+        })
+        .await
     }
 
     async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError> {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use pay402::{
     analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rollup, SETTLED_AFTER, Window},
     clock::{Clock, ManualClock, UnixMs},
-    ids::AgentId,
+    ids::{AgentId, EventId},
     money::{Amount, Currency},
     payments::PaymentState,
     store::Books,
@@ -174,10 +174,20 @@ impl World {
         let kinds = types.keys().map(|kind| Some(kind.as_str())).chain([None, Some("nothing")]);
         for kind in kinds {
             let (limit_32, offset_32) = (u32::try_from(limit).unwrap(), u32::try_from(offset).unwrap());
-            let found = books.analytics.events(owner, kind, window, limit_32, offset_32).await.unwrap();
+            let found = books.analytics.events(owner, kind, window, None, limit_32, offset_32).await.unwrap();
             let own = all.iter().filter(|(_, of)| kind.is_none_or(|kind| kind == of));
             let page = own.skip(usize::try_from(offset).unwrap()).take(usize::try_from(limit).unwrap());
             assert_eq!(model::events(&found), page.cloned().collect::<Vec<_>>(), "{kind:?} {window:?}");
+            // And from any of them on.
+            let before = all.get(self.random.index(all.len() + 1)).map(|(id, _)| id.clone());
+            let before_id = before.clone().map(EventId::from_stored);
+            let later =
+                books.analytics.events(owner, kind, window, before_id.as_ref(), limit_32, 0).await.unwrap();
+            let own = all.iter().filter(|(id, of)| {
+                kind.is_none_or(|kind| kind == of) && before.as_ref().is_none_or(|before| id < before)
+            });
+            let page = own.take(usize::try_from(limit).unwrap());
+            assert_eq!(model::events(&later), page.cloned().collect::<Vec<_>>(), "{kind:?} {before:?}");
             let counted = found.types.into_iter().map(|count| (count.kind, count.events));
             assert!(counted.eq(types.clone()), "{window:?}");
         }

@@ -78,7 +78,7 @@ impl Stage {
 
     /// What is counted is what is listed.
     async fn check(&self, events: usize) {
-        let found = self.books.analytics.events(SHOP, None, Window::ALL, 200, 0).await.unwrap();
+        let found = self.books.analytics.events(SHOP, None, Window::ALL, None, 200, 0).await.unwrap();
         let mut listed = BTreeMap::<&str, u64>::new();
         for event in &found.events {
             *listed.entry(&event.kind).or_default() += 1;
@@ -131,7 +131,7 @@ async fn compare(books: &Books, model: &Model, owner: &str) {
         assert_eq!(model::revenue(&revenue), model.revenue(owner, HOUR_MS, window), "{window:?}");
         let agents = books.analytics.agents(owner, window, Ranking::Sol, 200, 0).await.unwrap();
         assert_eq!(model::ranked(&agents), model.agents(owner, window, Ranking::Sol), "{window:?}");
-        let events = books.analytics.events(owner, None, window, 200, 0).await.unwrap();
+        let events = books.analytics.events(owner, None, window, None, 200, 0).await.unwrap();
         assert_eq!(model::events(&events), model.events(owner, window), "{window:?}");
         let counted: u64 = events.types.iter().map(|count| count.events).sum();
         assert_eq!(counted, events.events.len() as u64, "{window:?}");

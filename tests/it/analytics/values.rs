@@ -77,7 +77,7 @@ async fn what_is_nobodys_is_in_nobodys_books(backend: Backend) {
     roll(&books, NOON + Duration::from_secs(1)).await;
     for owner in ["", "shop", "null", "NULL"] {
         assert_eq!(books.analytics.payments(owner, Window::ALL).await.unwrap(), [], "{owner}");
-        let events = books.analytics.events(owner, None, Window::ALL, 5, 0).await.unwrap();
+        let events = books.analytics.events(owner, None, Window::ALL, None, 5, 0).await.unwrap();
         assert!(events.types.is_empty() && events.events.is_empty(), "{owner}: {events:?}");
     }
 }
@@ -102,7 +102,7 @@ async fn a_payment_counts_when_it_ends(backend: Backend) {
     roll(&books, NOON + Duration::from_hours(25)).await;
     assert_eq!((states(day(0)).await, states(day(1)).await), ended);
     // And so does its event, whose id is of that time.
-    let events = books.analytics.events("shop", None, day(1), 5, 0).await.unwrap();
+    let events = books.analytics.events("shop", None, day(1), None, 5, 0).await.unwrap();
     let bounds = [day(1).from, day(1).to].map(EventId::lowest_at);
     assert!(bounds[0] <= events.events[0].id && events.events[0].id < bounds[1], "{events:?}");
 }

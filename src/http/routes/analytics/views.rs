@@ -307,6 +307,14 @@ pub(in crate::http) struct EventView {
     #[schema(nullable = false, example = "pay_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
+    /// The agent that it is about, or whose payment or subscription that is.
+    #[schema(nullable = false, example = "agent_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<String>,
+    /// The subscription that it is about.
+    #[schema(nullable = false, example = "sub_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<String>,
     occurred_at: UnixMs,
 }
 
@@ -316,6 +324,8 @@ impl From<Event> for EventView {
             id: event.id.to_string(),
             r#type: event.kind,
             payment_id: event.payment.map(|payment| payment.to_string()),
+            agent_id: event.agent.map(|agent| agent.to_string()),
+            subscription_id: event.subscription.map(|subscription| subscription.to_string()),
             occurred_at: event.occurred_at,
         }
     }
