@@ -7,4 +7,5 @@ mod model;
 mod plans;
 mod rollup;
 mod routes;
+mod trouble;
 mod values;
