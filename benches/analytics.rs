@@ -6,7 +6,7 @@
 //!
 //! Everything is real: a PostgreSQL server of its own, the service as a process of its own, its worker that sums the books
 //! up. Prints how long each route takes and how PostgreSQL answers its statements. `PAY402_TEST_ROUNDS` is how often each route
-//! is asked, `PAY402_BENCH_PAYMENTS` how many payments there are.
+//! is asked, `PAY402_BENCH_PAYMENTS` how many payments there are, `PAY402_BENCH_AGENTS` how many agents make the user's.
 
 use std::{
     sync::Arc,
@@ -14,13 +14,13 @@ use std::{
 };
 
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Log, Rollup, Window},
+    analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rollup, Window},
     clock::{Clock, SystemClock, UnixMs},
     ids::{EventId, PaymentId},
     metrics::Metrics,
     store::{
         Books,
-        analytics::{COUNT_EVENTS, LIST_EVENTS, SUM_PAYMENTS, SUM_REVENUE},
+        analytics::{COUNT_EVENTS, LIST_EVENTS, SUM_PAYMENTS, SUM_REVENUE, TOP_AGENTS},
         postgres::{PostgresStore, analytics::LIST_ALL_EVENTS},
     },
 };
@@ -56,17 +56,25 @@ const ULID: &str = "\
     SELECT string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', ((at_ms >> place) & 31)::int + 1, 1), '' \
         ORDER BY place DESC) || lpad(number::text, 16, '0') FROM generate_series(0, 45, 5) place $$";
 
+/// As many agents ($1) of the user ($2), up to 3000. Their wallets are the numbers from 256 on.
+const AGENTS: &str = "\
+    INSERT INTO agents (id, owner, name, public_key, created_at_ms, updated_at_ms) \
+    SELECT 'agent ' || n, $2, 'agent', repeat('1', 30) || substr(base58, ((256 + n) / 58)::int + 1, 1) \
+        || substr(base58, ((256 + n) % 58)::int + 1, 1), 1, 1 \
+    FROM generate_series(0, $1 - 1) n, \
+        (VALUES ('123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz')) digits (base58)";
 /// As many payments ($1) over the days before now ($2), three quarters of them proofs; one in six is another user's. Those of
-/// the last minute are pending where the service settles them.
+/// the last minute are pending where the service settles them. The user's are made by as many agents ($5).
 const PAYMENTS: &str = "\
     INSERT INTO transactions (id, state, owner, signature, nonce, payer, recipient, currency, amount, network, slot, \
-        block_time_ms, verified_at_ms, source, asset, last_valid_height, ended_at_ms) \
+        block_time_ms, verified_at_ms, source, asset, last_valid_height, ended_at_ms, agent_id) \
     SELECT 'pay_' || ulid(at_ms, n), state, owner, 'signature ' || n, CASE WHEN proof THEN 'nonce ' || n END, 'payer', \
         'recipient', CASE WHEN proof OR n % 8 > 0 THEN (ARRAY['USDC', 'USDT', 'SOL', 'PYUSD'])[(1 + n % 7 % 4)::int] END, \
         1 + n * 7919 % 100000000, 'sandbox', CASE WHEN state IN ('settled', 'failed') THEN 1 END, \
         CASE WHEN proof THEN at_ms END, at_ms, CASE WHEN proof THEN 'proof' ELSE 'x402' END, \
         CASE WHEN NOT proof THEN 'mint' END, CASE WHEN NOT proof THEN 1 END, \
-        CASE WHEN NOT proof AND state <> 'pending' THEN at_ms + 20000 END \
+        CASE WHEN NOT proof AND state <> 'pending' THEN at_ms + 20000 END, \
+        CASE WHEN owner = $4 THEN 'agent ' || (n * 7919 % 1000003 % $5) END \
     FROM ( \
         SELECT n, n % 4 > 0 AS proof, $2 - 1 - n * ($3 / ($1 + 1)) AS at_ms, \
             CASE WHEN n % 6 = 0 THEN 'shop ' || (n % 100) ELSE $4 END AS owner, \
@@ -84,14 +92,16 @@ fn knob(name: &str, default: i64) -> i64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-async fn seed(connection: &mut PgConnection, payments: i64, now: UnixMs) {
+async fn seed(connection: &mut PgConnection, payments: i64, agents: i64, now: UnixMs) {
     let started = Instant::now();
     sqlx::query(ULID).execute(&mut *connection).await.unwrap();
+    sqlx::query(AGENTS).bind(agents).bind(USER).execute(&mut *connection).await.unwrap();
     sqlx::query(PAYMENTS)
         .bind(payments)
         .bind(now.0)
         .bind(DAYS * DAY_MS)
         .bind(USER)
+        .bind(agents)
         .execute(&mut *connection)
         .await
         .unwrap();
@@ -102,7 +112,10 @@ async fn seed(connection: &mut PgConnection, payments: i64, now: UnixMs) {
         .fetch_one(connection)
         .await
         .unwrap();
-    println!("{payments} payments of {DAYS} days, {own} of them of one user: {:.0?}", started.elapsed());
+    println!(
+        "{payments} payments of {DAYS} days, {own} of them of one user, by {agents} agents: {:.0?}",
+        started.elapsed()
+    );
 }
 
 /// As the service's worker does it; how long that took.
@@ -146,9 +159,12 @@ async fn routes(service: &process::ServiceProcess, now: UnixMs, times: i64) {
         "/analytics/revenue?period=day".to_owned(),
         "/analytics/revenue?period=week".to_owned(),
         "/analytics/revenue?period=month".to_owned(),
+        "/analytics/top-agents".to_owned(),
+        format!("/analytics/top-agents?from={year}&rankBy=SOL&limit=200"),
         "/analytics/events".to_owned(),
         "/analytics/events?type=payment.verified".to_owned(),
         "/analytics/events?type=payment.settled&limit=200&offset=10000".to_owned(),
+        format!("/analytics/events?limit=200&before={}", EventId::lowest_at(UnixMs(now.0 - 80 * DAY_MS))),
     ] {
         measure(service, &path, times).await;
     }
@@ -176,35 +192,40 @@ async fn explain(connection: &mut PgConnection, what: &str, sql: &str, arguments
 async fn plans(connection: &mut PgConnection, now: UnixMs) {
     use Argument::{Number, Text};
     let mut from_here = Vec::new();
-    for log in Log::ALL {
+    for log in [Log::Payments, Log::Agents, Log::Events] {
         let until = sqlx::query_scalar::<_, i64>("SELECT rolled_until_ms FROM rollups WHERE name = $1");
         from_here.push(UnixMs(until.bind(log.as_str()).fetch_one(&mut *connection).await.unwrap()));
     }
+    let [payments_from, agents_from, events_from] = from_here[..] else { unreachable!() };
     let next_hour = UnixMs(now.0 - now.0 % HOUR_MS + HOUR_MS);
     let window = Window { from: UnixMs(next_hour.0 - 30 * DAY_MS), to: next_hour };
     let days = window.whole_days();
     let owner = || Text(USER.to_owned());
-    let payment = || Text(PaymentId::lowest_at(from_here[0]).to_string());
+    let payment = |at| Text(PaymentId::lowest_at(at).to_string());
     let event = |at| Text(EventId::lowest_at(at).to_string());
     let window_and_days = || [window.from, days.from, days.to, window.to].map(|at| Number(at.0));
-    let mut arguments = vec![owner(), payment(), Number(from_here[0].0)];
+    let mut arguments = vec![owner(), payment(payments_from), Number(payments_from.0)];
     arguments.extend(window_and_days());
     explain(connection, "GET /analytics/transactions", SUM_PAYMENTS, arguments).await;
+    let mut arguments = vec![owner(), payment(agents_from), Number(agents_from.0)];
+    arguments.extend(window_and_days());
+    arguments.extend([Text(Ranking::Stablecoins.as_str().to_owned()), Number(50), Number(0)]);
+    explain(connection, "GET /analytics/top-agents", TOP_AGENTS, arguments).await;
     for (what, span_ms, from) in [
         ("GET /analytics/revenue?period=hour, 1000 hours", HOUR_MS, next_hour.0 - 1000 * HOUR_MS),
         ("GET /analytics/revenue?period=day", DAY_MS, days.from.0),
     ] {
         let arguments = vec![
             owner(),
-            payment(),
-            Number(from_here[0].0),
+            payment(payments_from),
+            Number(payments_from.0),
             Number(from),
             Number(days.to.0 + DAY_MS),
             Number(span_ms),
         ];
         explain(connection, what, SUM_REVENUE, arguments).await;
     }
-    let mut arguments = vec![owner(), event(from_here[1])];
+    let mut arguments = vec![owner(), event(events_from)];
     arguments.extend(window_and_days());
     explain(connection, "GET /analytics/events: how many", COUNT_EVENTS, arguments).await;
     let page = || [event(UnixMs(0)), event(next_hour), Number(50), Number(0)];
@@ -224,12 +245,13 @@ async fn main() {
         return;
     }
     let (payments, times) = (knob("PAY402_BENCH_PAYMENTS", 1_200_000), knob("PAY402_TEST_ROUNDS", 200));
+    let agents = knob("PAY402_BENCH_AGENTS", 200);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let server = postgres::PostgresServer::start().await;
     let books = Books::new(PostgresStore::open(&server.url(), Arc::new(Metrics::new())).await.unwrap());
     books.database.migrate().await.unwrap();
     let (mut connection, now) = (server.connect().await, clock.now());
-    seed(&mut connection, payments, now).await;
+    seed(&mut connection, payments, agents, now).await;
 
     let folder = tempfile::tempdir().unwrap();
     let service = process::ServiceProcess::start(folder.path(), |command| {

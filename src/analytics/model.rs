@@ -2,7 +2,7 @@
 
 use crate::{
     clock::UnixMs,
-    ids::{EventId, PaymentId},
+    ids::{AgentId, EventId, PaymentId, SubscriptionId},
     money::{Currency, Sum},
     payments::{PaymentState, Source},
 };
@@ -48,6 +48,10 @@ pub struct Event {
     pub kind: String,
     /// The payment it is about.
     pub payment: Option<PaymentId>,
+    /// The agent it is about, or whose payment or subscription that is.
+    pub agent: Option<AgentId>,
+    /// The subscription it is about.
+    pub subscription: Option<SubscriptionId>,
     pub occurred_at: UnixMs,
 }
 

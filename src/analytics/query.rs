@@ -1,6 +1,6 @@
 //! Which time is asked about.
 
-use super::calendar::{DAY_MS, Period};
+use super::calendar::{DAY_MS, Period, UnknownPeriod};
 use crate::{clock::UnixMs, input::FieldErrors};
 
 /// How many points a series has, at most.
@@ -93,6 +93,23 @@ fn next(period: Period, now: UnixMs) -> UnixMs {
     period.later(period.start_of(now), 1)
 }
 
+/// Both, or everything that is wrong with either.
+pub(super) fn both<A, B>(
+    one: Result<A, FieldErrors>,
+    other: Result<B, FieldErrors>,
+) -> Result<(A, B), FieldErrors> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(mut errors), Err(more)) => {
+            for error in more.into_details() {
+                errors.add(&error.field, error.message);
+            }
+            Err(errors)
+        }
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+    }
+}
+
 /// Periods, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets {
@@ -113,14 +130,14 @@ impl Buckets {
         to: Option<&str>,
         now: UnixMs,
     ) -> Result<Self, FieldErrors> {
-        let period: Period = match period.map(str::parse) {
-            None => Period::Day,
-            Some(Ok(period)) => period,
-            Some(Err(unknown)) => return Err(FieldErrors::one("period", format!("{unknown}"))),
-        };
+        let period = period.map_or(Ok(Period::Day), str::parse);
+        let period =
+            period.map_err(|unknown: UnknownPeriod| FieldErrors::one("period", format!("{unknown}")));
+        // The times are read whatever is wrong with that.
+        let of = *period.as_ref().unwrap_or(&Period::Day);
         // A week may begin before 1970.
-        let some_before = |to| period.later(to, -period.shown()).max(period.start_of(UnixMs(0)));
-        let window = Window::read(from, to, period, some_before, next(period, now))?;
+        let some_before = |to| of.later(to, -of.shown()).max(of.start_of(UnixMs(0)));
+        let (period, window) = both(period, Window::read(from, to, of, some_before, next(of, now)))?;
         Self::within(period, window)
     }
 

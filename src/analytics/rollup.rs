@@ -4,10 +4,14 @@
 //! hour and day, a bounded number of lines at a time, and in the same database transaction that time moves on; of two
 //! instances at the same step one finds it done. After a downtime, or with a database that was never summed up, they
 //! catch up; until then what is not summed up is counted where it stands, which is as exact and takes longer.
+//!
+//! A line that is committed longer after its time than that is passed by. Three kinds are not: subscriptions that are due hold
+//! the summing up of events, a payment that finds its owner late is added where it finds it, and where a clock was wrong the
+//! sums are taken back.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AnalyticsStore, Log, Rolled};
+use super::{AnalyticsStore, Log, Period, Rolled};
 use crate::{
     clock::{Clock, UnixMs},
     shutdown::Shutdown,
@@ -18,6 +22,8 @@ use crate::{
 /// be confirmed and at most a minute at all, with as much again for clocks that differ.
 pub const SETTLED_AFTER: Duration = Duration::from_mins(15);
 
+/// How much of that the sums may be ahead of another instance's clock: the rest is for what is on its way.
+const AHEAD: Duration = Duration::from_mins(14);
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_mins(1);
 /// How many lines are summed up in one database transaction, about.
@@ -40,13 +46,16 @@ impl Rollup {
         shutdown.tasks.spawn(async move {
             loop {
                 let round = async {
+                    if let Err(error) = self.round().await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the books could not be summed up"
+                        );
+                    }
                     tokio::time::sleep(INTERVAL).await;
-                    self.round().await
                 };
                 tokio::select! {
-                    done = round => if let Err(error) = done {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the books could not be summed up");
-                    },
+                    () = round => {}
                     () = until.begun() => return,
                 }
             }
@@ -59,6 +68,7 @@ impl Rollup {
     /// When the database does not answer.
     pub async fn round(&self) -> Result<bool, StoreError> {
         let until = self.clock.now() - SETTLED_AFTER;
+        self.take_back(until).await?;
         if !self.note_ends().await? {
             // What has no end yet is not summed up: the sums must not pass it by.
             return Ok(false);
@@ -68,6 +78,20 @@ impl Rollup {
             all &= self.catch_up(log, until).await?;
         }
         Ok(all)
+    }
+
+    /// Sums that reach past what is booked now would never hold it: this clock has been set back, or another instance's is
+    /// ahead. They are made anew from the day on.
+    async fn take_back(&self, until: UnixMs) -> Result<(), StoreError> {
+        for log in Log::ALL {
+            if self.store.take_back(log, until + AHEAD, Period::Day.start_of(until)).await? {
+                tracing::warn!(
+                    log = log.as_str(),
+                    "the books were summed up to a time that is still to come: look after the clocks"
+                );
+            }
+        }
+        Ok(())
     }
 
     async fn note_ends(&self) -> Result<bool, StoreError> {

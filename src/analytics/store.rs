@@ -2,23 +2,26 @@
 
 use async_trait::async_trait;
 
-use super::{EventPage, PaymentSum, RevenueSum, Window};
-use crate::{clock::UnixMs, store_error::StoreError};
+use super::{AgentPage, EventPage, PaymentSum, Ranking, RevenueSum, Window};
+use crate::{clock::UnixMs, ids::EventId, store_error::StoreError};
 
 /// What is summed up, each by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
     Payments,
+    /// The same payments, by the agents that made them.
+    Agents,
     Events,
 }
 
 impl Log {
-    pub const ALL: [Self; 2] = [Self::Payments, Self::Events];
+    pub const ALL: [Self; 3] = [Self::Payments, Self::Agents, Self::Events];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Payments => "payments",
+            Self::Agents => "agents",
             Self::Events => "events",
         }
     }
@@ -48,7 +51,20 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
     async fn revenue(&self, owner: &str, span_ms: i64, window: Window)
     -> Result<Vec<RevenueSum>, StoreError>;
 
-    /// The owner's events of that time, of one type or of all.
+    /// The owner's agents by what was settled for them in that time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    async fn agents(
+        &self,
+        owner: &str,
+        window: Window,
+        ranking: Ranking,
+        limit: u32,
+        offset: u32,
+    ) -> Result<AgentPage, StoreError>;
+
+    /// The owner's events of that time, of one type or of all; listed are those before one of them.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -57,6 +73,7 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
         owner: &str,
         kind: Option<&str>,
         window: Window,
+        before: Option<&EventId>,
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError>;
@@ -68,8 +85,16 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError>;
 
+    /// Where the sums reach beyond that time, in one database transaction: removes those from `to` on, where a UTC day begins,
+    /// and lets them reach to there. What is newer is then counted where it stands again. Whether there was anything to do.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError>;
+
     /// In one database transaction: adds about `limit` lines from before `until` to the sums, and moves the time up to
-    /// which these reach. Where another instance has done so meanwhile it does nothing.
+    /// which these reach; events no further than the first subscription that is due, which will write its own of that time
+    /// yet. Where another instance has done so meanwhile it does nothing.
     ///
     /// # Errors
     /// When the database did not confirm the commit. Nothing is added twice if it took place.

@@ -247,6 +247,7 @@ fn plain() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::agents::spending))
         .routes(routes!(routes::analytics::transactions))
         .routes(routes!(routes::analytics::revenue))
+        .routes(routes!(routes::analytics::top_agents))
         .routes(routes!(routes::analytics::events))
         .routes(routes!(routes::subscriptions::list))
         .routes(routes!(routes::subscriptions::find))

@@ -89,8 +89,8 @@ pub(super) const ADOPT: &str = "\
         AND id = (SELECT payment_id FROM settlements WHERE message = $1 AND terms = $2) \
     RETURNING id, state, payer, currency, amount, verified_at_ms";
 
-pub(super) const ADOPT_EVENTS: &str =
-    "UPDATE analytics_events SET owner = $2, agent_id = $3 WHERE payment_id = $1 AND owner IS NULL";
+pub const ADOPT_EVENTS: &str = "\
+    UPDATE analytics_events SET owner = $2, agent_id = $3 WHERE payment_id = $1 AND owner IS NULL RETURNING id";
 
 pub(super) const ADOPT_AGENT: &str = "UPDATE transactions SET agent_id = $2 WHERE id = $1";
 
@@ -506,12 +506,14 @@ macro_rules! settlement_transactions {
                         .await?;
                     count_after_all(&mut transaction, agent, &message.0, payment).await?;
                 }
-                sqlx::query(settlements::ADOPT_EVENTS)
+                let events: Vec<String> = sqlx::query_scalar(settlements::ADOPT_EVENTS)
                     .bind(&payment.id)
                     .bind(owner)
                     .bind(agent.as_ref().map(AgentId::as_str))
-                    .execute(&mut *transaction)
+                    .fetch_all(&mut *transaction)
                     .await?;
+                // Last, since the summing up waits for it.
+                add_adopted(&mut transaction, &payment.id, &events).await?;
             }
             transaction.commit().await?;
             Ok(adopted.is_some())

@@ -74,7 +74,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "subscriptions",
         ],
     ),
-    ("analytics", &["clock", "ids", "input", "money", "payments", "shutdown", "store_error"]),
+    ("analytics", &["agents", "clock", "ids", "input", "money", "payments", "shutdown", "store_error"]),
     ("idempotency", &["clock", "store_error"]),
     ("client_address", &[]),
     ("rate_limit", &["clock"]),

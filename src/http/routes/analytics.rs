@@ -8,10 +8,10 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use self::views::{EventList, RevenueView, TransactionsView};
+use self::views::{EventList, RevenueView, TopAgentsView, TransactionsView};
 use crate::{
     analytics::{
-        Period,
+        Period, Ranking,
         service::{Analytics, Asked},
     },
     http::{
@@ -54,6 +54,16 @@ pub(in crate::http) struct ByPeriod {
     to: Option<String>,
 }
 
+/// What agents are ranked by.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct RankedBy {
+    /// By default `stablecoins`: what they spent in USDC, USDT and PYUSD together, at par.
+    #[param(value_type = Option<Ranking>, inline, nullable = false)]
+    rank_by: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -61,6 +71,9 @@ pub(in crate::http) struct OfType {
     /// List these alone, such as `payment.verified`.
     #[param(min_length = 1, max_length = 64, nullable = false)]
     r#type: Option<String>,
+    /// List what is before this event: the last one of a page goes on where that ended, however far back.
+    #[param(min_length = 1, max_length = 64, nullable = false, example = "evt_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    before: Option<String>,
 }
 
 /// Payments of the key's user: how many, in which state, from where, and what they come to in each currency.
@@ -105,6 +118,31 @@ pub(in crate::http) async fn revenue(
     Ok(Json(revenue.into()))
 }
 
+/// The agents of the key's user that spent the most, first.
+///
+/// What was settled from `from` to before `to`, proofs by when they were verified and x402 payments by when they ended. By
+/// default the last 30 days. Agents that made no payment in that time are left out, deleted ones are not.
+#[utoipa::path(
+    get,
+    path = "/analytics/top-agents",
+    operation_id = "getTopAgents",
+    tag = "Analytics",
+    params(RankedBy, Between, Page),
+    responses((status = 200, description = "One page of them.", body = TopAgentsView)),
+    security(("bearer" = ["analytics:read"]), ("apiKey" = ["analytics:read"])),
+)]
+pub(in crate::http) async fn top_agents(
+    State(analytics): State<Arc<Analytics>>,
+    Allowed { caller, .. }: Allowed<AnalyticsRead>,
+    Parameters(RankedBy { rank_by }): Parameters<RankedBy>,
+    Parameters(between): Parameters<Between>,
+    page: Page,
+) -> Result<Json<TopAgentsView>, ApiError> {
+    let (rank_by, asked) = (rank_by.as_deref(), between.asked());
+    let found = analytics.top_agents(&caller.user, rank_by, asked, page.limit, page.offset).await?;
+    Ok(Json(TopAgentsView::of(found, page)))
+}
+
 /// What happened, newest first, and how often what happened. By default ever.
 #[utoipa::path(
     get,
@@ -118,11 +156,12 @@ pub(in crate::http) async fn revenue(
 pub(in crate::http) async fn events(
     State(analytics): State<Arc<Analytics>>,
     Allowed { caller, .. }: Allowed<AnalyticsRead>,
-    Parameters(OfType { r#type: kind }): Parameters<OfType>,
+    Parameters(OfType { r#type: kind, before }): Parameters<OfType>,
     Parameters(between): Parameters<Between>,
     page: Page,
 ) -> Result<Json<EventList>, ApiError> {
     let kind = kind.as_deref();
-    let found = analytics.events(&caller.user, kind, between.asked(), page.limit, page.offset).await?;
+    let (before, asked) = (before.as_deref(), between.asked());
+    let found = analytics.events(&caller.user, kind, before, asked, page.limit, page.offset).await?;
     Ok(Json(EventList::of(found, kind, page)))
 }

@@ -4,10 +4,13 @@ use async_trait::async_trait;
 
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
-    analytics::{AnalyticsStore, EventPage, Log, PaymentSum, RevenueSum, Rolled, Window},
+    analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
+    ids::EventId,
     store::{
-        analytics::{self, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, type_counts, types},
+        analytics::{
+            self, AGENT_SUMS, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, ranked, type_counts, types,
+        },
         rows::TRANSACTIONS,
     },
     store_error::StoreError,
@@ -24,13 +27,14 @@ pub const LIST_ALL_EVENTS: &str = concat!(
         ORDER BY newest.id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
 );
 
-mod transactions {
+pub(super) mod transactions {
     use sqlx::PgConnection;
 
     crate::store::analytics::analytics_transactions!(
         PgConnection,
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         "BEGIN",
+        " FOR SHARE",
         super::LIST_ALL_EVENTS
     );
 }
@@ -60,20 +64,37 @@ impl AnalyticsStore for PostgresStore {
         all(rows.await?)
     }
 
+    async fn agents(
+        &self,
+        owner: &str,
+        window: Window,
+        ranking: Ranking,
+        limit: u32,
+        offset: u32,
+    ) -> Result<AgentPage, StoreError> {
+        let rows = self.timed("select", AGENT_SUMS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let rows = transactions::agents(&mut lease, owner, window, ranking, (limit, offset)).await;
+            lease.end(rows)
+        });
+        ranked(rows.await?)
+    }
+
     async fn events(
         &self,
         owner: &str,
         kind: Option<&str>,
         window: Window,
+        before: Option<&EventId>,
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError> {
-        if kind.is_some_and(unstorable) {
+        if kind.is_some_and(unstorable) || before.is_some_and(|before| unstorable(before.as_str())) {
             return Ok(EventPage::default());
         }
         let found = self.timed("select", EVENTS, async {
             let mut lease = Lease::from(&self.pool).await?;
-            let found = transactions::events(&mut lease, owner, kind, window, (limit, offset)).await;
+            let found = transactions::events(&mut lease, owner, kind, window, before, (limit, offset)).await;
             lease.end(found)
         });
         let (events, types) = found.await?;
@@ -82,6 +103,15 @@ impl AnalyticsStore for PostgresStore {
 
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError> {
         self.execute("update", TRANSACTIONS, sqlx::query(NOTE_ENDS).bind(i64::from(limit))).await
+    }
+
+    async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError> {
+        self.timed("delete", analytics::sums(log), async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let taken = transactions::take_back(&mut lease, log, beyond, to).await;
+            lease.end(taken)
+        })
+        .await
     }
 
     async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError> {

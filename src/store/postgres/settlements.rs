@@ -31,7 +31,10 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::PgConnection;
 
-    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
+    use super::super::{
+        analytics::transactions::add_adopted,
+        decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet},
+    };
 
     crate::store::settlements::settlement_transactions!(PgConnection, "BEGIN");
 }

@@ -4,10 +4,13 @@ use async_trait::async_trait;
 
 use super::{Lease, SqliteStore};
 use crate::{
-    analytics::{AnalyticsStore, EventPage, Log, PaymentSum, RevenueSum, Rolled, Window},
+    analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
+    ids::EventId,
     store::{
-        analytics::{self, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, type_counts},
+        analytics::{
+            self, AGENT_SUMS, EVENTS, NOTE_ENDS, PAYMENT_SUMS, all, event_columns, ranked, type_counts,
+        },
         rows::TRANSACTIONS,
     },
     store_error::StoreError,
@@ -21,13 +24,14 @@ pub const LIST_ALL_EVENTS: &str = concat!(
         ORDER BY id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
 );
 
-mod transactions {
+pub(super) mod transactions {
     use sqlx::SqliteConnection;
 
     crate::store::analytics::analytics_transactions!(
         SqliteConnection,
         "BEGIN",
         "BEGIN IMMEDIATE",
+        "",
         super::LIST_ALL_EVENTS
     );
 }
@@ -55,17 +59,33 @@ impl AnalyticsStore for SqliteStore {
         all(rows.await?)
     }
 
+    async fn agents(
+        &self,
+        owner: &str,
+        window: Window,
+        ranking: Ranking,
+        limit: u32,
+        offset: u32,
+    ) -> Result<AgentPage, StoreError> {
+        let rows = self.timed("select", AGENT_SUMS, async {
+            let mut reader = self.readers.acquire().await?;
+            transactions::agents(&mut reader, owner, window, ranking, (limit, offset)).await
+        });
+        ranked(rows.await?)
+    }
+
     async fn events(
         &self,
         owner: &str,
         kind: Option<&str>,
         window: Window,
+        before: Option<&EventId>,
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError> {
         let found = self.timed("select", EVENTS, async {
             let mut reader = self.readers.acquire().await?;
-            transactions::events(&mut reader, owner, kind, window, (limit, offset)).await
+            transactions::events(&mut reader, owner, kind, window, before, (limit, offset)).await
         });
         let (events, types) = found.await?;
         Ok(EventPage { events: events.into_iter().map(Into::into).collect(), types: type_counts(types)? })
@@ -73,6 +93,15 @@ impl AnalyticsStore for SqliteStore {
 
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError> {
         self.execute("update", TRANSACTIONS, sqlx::query(NOTE_ENDS).bind(i64::from(limit))).await
+    }
+
+    async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError> {
+        self.timed("delete", analytics::sums(log), async {
+            let mut lease = Lease::from(&self.writer).await?;
+            let taken = transactions::take_back(&mut lease, log, beyond, to).await;
+            lease.end(taken)
+        })
+        .await
     }
 
     async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError> {

@@ -30,7 +30,10 @@ const TAKE_OVER: &str = "\
 mod transactions {
     use sqlx::SqliteConnection;
 
-    use super::super::decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet};
+    use super::super::{
+        analytics::transactions::add_adopted,
+        decisions::{count_after_all, end_hold, hold, lock_agent, lock_wallet},
+    };
 
     crate::store::settlements::settlement_transactions!(SqliteConnection, "BEGIN IMMEDIATE");
 }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Log, Rollup, SETTLED_AFTER, Window},
+    analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rollup, SETTLED_AFTER, Window},
     clock::{Clock, ManualClock, UnixMs},
+    ids::{AgentId, EventId},
     money::{Amount, Currency},
     payments::PaymentState,
     store::Books,
@@ -28,6 +29,8 @@ const LATE_MS: u64 = 60_000;
 
 struct World {
     model: Model,
+    /// Each owner's.
+    agents: [Vec<AgentId>; 2],
     instances: [Books; 2],
     clock: Arc<ManualClock>,
     random: Random,
@@ -35,12 +38,13 @@ struct World {
 
 impl World {
     async fn act(&mut self) {
-        match self.random.below(20) {
+        match self.random.below(22) {
             0..8 => self.prove().await,
             8..11 => self.begin().await,
             11..14 => self.end().await,
-            14..17 => self.roll_a_step().await,
-            17 => self.roll_all_at_once().await,
+            14..16 => self.adopt().await,
+            16..19 => self.roll_a_step().await,
+            19 => self.roll_all_at_once().await,
             _ => {
                 let most = [1_000, 600_000, 4 * HOUR_MS.unsigned_abs()][self.random.index(3)];
                 self.clock.advance(Duration::from_millis(self.random.between(1, most)));
@@ -52,8 +56,12 @@ impl World {
         self.instances[self.random.index(2)].clone()
     }
 
+    /// Whose payment comes next, and by which agent of theirs.
     fn owner(&mut self) -> Option<&'static str> {
-        [Some(OWNERS[0]), Some(OWNERS[0]), Some(OWNERS[1]), None][self.random.index(4)]
+        let owner = [Some(0), Some(0), Some(1), None][self.random.index(4)];
+        let agents = owner.map_or(&[][..], |owner| &self.agents[owner]);
+        self.model.agent = agents.get(self.random.index(4)).cloned();
+        owner.map(|owner| OWNERS[owner])
     }
 
     fn units(&mut self) -> u64 {
@@ -73,7 +81,9 @@ impl World {
 
     async fn begin(&mut self) {
         let (books, owner, at) = (self.books(), self.owner(), self.at());
-        let paid = (Currency::ALL.get(self.random.index(5)).copied(), self.units());
+        // What is held of all that is under way has to fit.
+        let units = self.units().min(1 << 32);
+        let paid = (Currency::ALL.get(self.random.index(5)).copied(), units);
         self.model.begin(&books, owner, paid, at).await;
     }
 
@@ -87,8 +97,18 @@ impl World {
         }
     }
 
+    /// However long ago it was.
+    async fn adopt(&mut self) {
+        let unowned = self.model.unowned();
+        if !unowned.is_empty() {
+            let place = unowned[self.random.index(unowned.len())];
+            let (books, owner) = (self.books(), OWNERS[self.random.index(2)]);
+            self.model.adopt(&books, place, owner).await;
+        }
+    }
+
     async fn roll_a_step(&mut self) {
-        let log = Log::ALL[self.random.index(2)];
+        let log = Log::ALL[self.random.index(Log::ALL.len())];
         let limit = u32::try_from(self.random.between(1, 5)).unwrap();
         self.books().analytics.roll(log, self.clock.now() - SETTLED_AFTER, limit).await.unwrap();
     }
@@ -118,6 +138,7 @@ impl World {
                 let found = books.analytics.payments(owner, window).await.unwrap();
                 assert_eq!(model::sums(&found), self.model.payments(owner, window), "{window:?}");
                 self.compare_events(&books, owner, window).await;
+                self.compare_agents(&books, owner, window).await;
             }
             for span_ms in [HOUR_MS, DAY_MS] {
                 let window = self.window(span_ms);
@@ -126,6 +147,21 @@ impl World {
             }
         }
         assert_eq!(books.analytics.payments("nobody", Window::ALL).await.unwrap(), []);
+    }
+
+    async fn compare_agents(&mut self, books: &Books, owner: &str, window: Window) {
+        for ranking in Ranking::ALL {
+            let all = self.model.agents(owner, window, ranking);
+            let (limit, offset) = (1 + self.random.index(4), self.random.index(4));
+            let (limit_32, offset_32) = (u32::try_from(limit).unwrap(), u32::try_from(offset).unwrap());
+            let found = books.analytics.agents(owner, window, ranking, limit_32, offset_32).await.unwrap();
+            let page: Vec<_> = all.iter().skip(offset).take(limit).cloned().collect();
+            assert_eq!(
+                (model::ranked(&found), found.total),
+                (page, all.len() as u64),
+                "{ranking:?} {window:?}"
+            );
+        }
     }
 
     async fn compare_events(&mut self, books: &Books, owner: &str, window: Window) {
@@ -138,10 +174,20 @@ impl World {
         let kinds = types.keys().map(|kind| Some(kind.as_str())).chain([None, Some("nothing")]);
         for kind in kinds {
             let (limit_32, offset_32) = (u32::try_from(limit).unwrap(), u32::try_from(offset).unwrap());
-            let found = books.analytics.events(owner, kind, window, limit_32, offset_32).await.unwrap();
+            let found = books.analytics.events(owner, kind, window, None, limit_32, offset_32).await.unwrap();
             let own = all.iter().filter(|(_, of)| kind.is_none_or(|kind| kind == of));
             let page = own.skip(usize::try_from(offset).unwrap()).take(usize::try_from(limit).unwrap());
             assert_eq!(model::events(&found), page.cloned().collect::<Vec<_>>(), "{kind:?} {window:?}");
+            // And from any of them on.
+            let before = all.get(self.random.index(all.len() + 1)).map(|(id, _)| id.clone());
+            let before_id = before.clone().map(EventId::from_stored);
+            let later =
+                books.analytics.events(owner, kind, window, before_id.as_ref(), limit_32, 0).await.unwrap();
+            let own = all.iter().filter(|(id, of)| {
+                kind.is_none_or(|kind| kind == of) && before.as_ref().is_none_or(|before| id < before)
+            });
+            let page = own.take(usize::try_from(limit).unwrap());
+            assert_eq!(model::events(&later), page.cloned().collect::<Vec<_>>(), "{kind:?} {before:?}");
             let counted = found.types.into_iter().map(|count| (count.kind, count.events));
             assert!(counted.eq(types.clone()), "{window:?}");
         }
@@ -149,9 +195,15 @@ impl World {
 }
 
 async fn whatever_the_order_the_numbers_are_those_of_the_books(backend: Backend) {
+    let (mut model, books) = (Model::default(), backend.books().await);
+    let mut agents = [vec![], vec![]];
+    for (number, owner) in [(1, 0), (2, 0), (3, 0), (4, 1)] {
+        agents[owner].push(model.register(&books, OWNERS[owner], number).await.id);
+    }
     let mut world = World {
-        model: Model::default(),
-        instances: [backend.books().await, backend.books().await],
+        model,
+        agents,
+        instances: [books, backend.books().await],
         clock: Arc::new(ManualClock::new(START)),
         random: Random::new(402),
     };

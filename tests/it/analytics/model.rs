@@ -1,11 +1,12 @@
 //! The books as a list, to be counted by looking at every line; and a database with the same in it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use pay402::{
-    analytics::{EventPage, PaymentSum, RevenueSum, Tally, Window},
+    agents::{Agent, Created, SpendingUnit},
+    analytics::{AgentPage, EventPage, PaymentSum, Ranking, RevenueSum, Tally, Window},
     clock::UnixMs,
-    ids::{EventId, PaymentId},
+    ids::{AgentId, EventId, PaymentId},
     money::{Amount, Currency},
     payments::{
         Payment, PaymentState, RecordOutcome, Source,
@@ -14,12 +15,13 @@ use pay402::{
     store::Books,
 };
 
-use crate::conformance::{payment, settlements, signature};
+use crate::conformance::{agents, payment, settlements, signature};
 
 /// One payment.
 #[derive(Clone, Debug)]
 pub struct Line {
     pub owner: Option<&'static str>,
+    pub agent: Option<AgentId>,
     pub state: PaymentState,
     pub source: Source,
     pub currency: Option<Currency>,
@@ -45,14 +47,35 @@ pub fn id(at: UnixMs, number: u64) -> PaymentId {
     PaymentId::from_stored(format!("{}{number:016}", &lowest.as_str()[..14]))
 }
 
+/// What agents have spent, the first one first: in each currency so many payments, which come to so much.
+pub type Ranked = Vec<(AgentId, BTreeMap<Option<Currency>, (u64, u128)>)>;
+
 #[derive(Debug, Default)]
 pub struct Model {
     pub lines: Vec<Line>,
+    /// Who makes the payments that come next.
+    pub agent: Option<AgentId>,
+    /// Whose agent has the wallet that the service settles from.
+    wallet: Option<(String, AgentId)>,
+    /// All agents, and the events that tell of them.
+    registered: Vec<(Agent, EventId)>,
 }
 
 impl Model {
     fn number(&self) -> u64 {
         self.lines.len() as u64
+    }
+
+    /// The agent of this number is the owner's. The first has the wallet that the service settles from.
+    pub async fn register(&mut self, books: &Books, owner: &str, number: u8) -> Agent {
+        let agent = Agent { owner: owner.to_owned(), ..agents::registered(number) };
+        let event = EventId::about(agent.created_at, &[agent.id.as_str()]);
+        assert_eq!(books.agents.create(&agent, &event).await.unwrap(), Created::Kept);
+        self.registered.push((agent.clone(), event));
+        if number == 1 {
+            self.wallet = Some((agent.owner.clone(), agent.id.clone()));
+        }
+        agent
     }
 
     /// A payment is proved at `at`.
@@ -70,12 +93,14 @@ impl Model {
             currency,
             amount: Amount::from_atomic(units).unwrap(),
             verified_at: at,
+            agent: self.agent.clone(),
             ..payment(number)
         };
         let event = Some(EventId::of_payment(&proved.id));
         assert_eq!(books.payments.record_all(&[proved]).await.unwrap(), [RecordOutcome::Recorded]);
         self.lines.push(Line {
             owner,
+            agent: self.agent.clone(),
             state: PaymentState::Settled,
             source: Source::Proof,
             currency: Some(currency),
@@ -112,11 +137,13 @@ impl Model {
         entry.payment = id(at, number);
         entry.settlement.signature = signature(2_000_000 + number);
         entry.settlement.owner = owner.map(str::to_owned);
+        entry.settlement.agent = self.agent.clone();
         entry.settlement.currency = currency;
         entry.settlement.amount = Amount::from_atomic(units).unwrap();
         assert_eq!(books.settlements.journal(&entry).await.unwrap(), Journalled::Done);
         self.lines.push(Line {
             owner,
+            agent: self.agent.clone(),
             state: PaymentState::Pending,
             source: Source::X402,
             currency,
@@ -142,6 +169,22 @@ impl Model {
         assert!(finished.unwrap().first);
         line.event = Some(EventId::of_ending(&id(line.at, line.number), at));
         (line.state, line.at) = (state, at);
+    }
+
+    /// What nobody has asked for with a key finds its owner.
+    pub async fn adopt(&mut self, books: &Books, place: usize, owner: &'static str) {
+        let line = &mut self.lines[place];
+        let terms = settlements::claim(0, "").terms;
+        assert!(books.settlements.adopt(&line.message.unwrap(), &terms, owner).await.unwrap());
+        line.owner = Some(owner);
+        line.agent = self.wallet.clone().filter(|(of, _)| of == owner).map(|(_, agent)| agent);
+    }
+
+    /// What the service settles for nobody.
+    pub fn unowned(&self) -> Vec<usize> {
+        let lines = self.lines.iter().enumerate();
+        let unowned = lines.filter(|(_, line)| line.owner.is_none() && line.message.is_some());
+        unowned.map(|(place, _)| place).collect()
     }
 
     pub fn pending(&self) -> Vec<usize> {
@@ -179,6 +222,30 @@ impl Model {
         sums
     }
 
+    /// All of the owner's agents that spent anything.
+    pub fn agents(&self, owner: &str, window: Window, ranking: Ranking) -> Ranked {
+        let mut spent = BTreeMap::<AgentId, BTreeMap<_, (u64, u128)>>::new();
+        for line in self.own(owner, window).filter(|line| line.state == PaymentState::Settled) {
+            let Some(agent) = line.agent.clone() else { continue };
+            let sum = spent.entry(agent).or_default().entry(line.currency).or_default();
+            sum.0 += 1;
+            sum.1 += line.currency.map_or(0, |_| u128::from(line.units));
+        }
+        let counts = |currency: Currency| match ranking {
+            Ranking::Stablecoins => SpendingUnit::of(currency) == SpendingUnit::Stable,
+            Ranking::Transactions => false,
+            one => one.as_str() == currency.as_str(),
+        };
+        let mut ranked: Ranked = spent.into_iter().collect();
+        ranked.sort_by_cached_key(|(agent, spent)| {
+            let counted = spent.iter().filter(|(currency, _)| currency.is_some_and(counts));
+            let amount: u128 = counted.map(|(_, sum)| sum.1).sum();
+            let payments: u64 = spent.values().map(|sum| sum.0).sum();
+            (Reverse(amount), Reverse(payments), agent.clone())
+        });
+        ranked
+    }
+
     /// Ids and types of the events of that time, newest first.
     pub fn events(&self, owner: &str, window: Window) -> Vec<(String, String)> {
         let event = |line: &Line| {
@@ -192,6 +259,10 @@ impl Model {
             Some((line.event.as_ref()?.to_string(), kind.to_owned()))
         };
         let mut events: Vec<_> = self.own(owner, window).filter_map(event).collect();
+        let registered = self.registered.iter();
+        let registered =
+            registered.filter(|(agent, _)| agent.owner == owner && within(agent.created_at, window));
+        events.extend(registered.map(|(_, event)| (event.to_string(), "agent.created".to_owned())));
         events.sort();
         events.reverse();
         events
@@ -227,4 +298,15 @@ pub fn revenue(found: &[RevenueSum]) -> BTreeMap<(i64, Option<Currency>), (u64, 
 
 pub fn events(found: &EventPage) -> Vec<(String, String)> {
     found.events.iter().map(|event| (event.id.to_string(), event.kind.clone())).collect()
+}
+
+/// The store's page in the model's form. No agent is in it twice, and none has a currency twice.
+pub fn ranked(found: &AgentPage) -> Ranked {
+    let spent = |agent: &pay402::analytics::TopAgent| {
+        let spent: BTreeMap<_, _> =
+            agent.spent.iter().map(|spent| (spent.currency, plain(spent.tally))).collect();
+        assert_eq!(spent.len(), agent.spent.len(), "{found:?}");
+        spent
+    };
+    found.agents.iter().map(|agent| (agent.id.clone(), spent(agent))).collect()
 }

@@ -2,10 +2,12 @@
 
 use pay402::store::{
     analytics::{
-        COUNT_EVENTS, LIST_EVENTS, NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_EVENTS,
-        ROLL_PAYMENTS, SUM_PAYMENTS, SUM_REVENUE,
+        COUNT_EVENTS, FIRST_DUE, LIST_EVENTS, NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_AGENTS,
+        ROLL_EVENTS, ROLL_PAYMENTS, SUM_PAYMENTS, SUM_REVENUE, TOP_AGENTS,
     },
-    postgres, sqlite,
+    postgres,
+    settlements::ADOPT_EVENTS,
+    sqlite,
 };
 use serde_json::Value;
 use sqlx::{ConnectOptions, Row, sqlite::SqliteConnectOptions};
@@ -33,6 +35,11 @@ const TAIL: Argument = Number(19_950);
 type Read = (&'static str, Vec<Argument>, &'static [(&'static str, &'static str)]);
 
 const SUMS: (&str, &str) = ("payment_sums_pkey", "payment_sums USING PRIMARY KEY (owner=? AND span_ms=?");
+const AGENT_SUMS: (&str, &str) = ("agent_sums_pkey", "agent_sums USING PRIMARY KEY (owner=? AND span_ms=?");
+/// PostgreSQL reads a few agents of a few hundred as it likes.
+const AGENTS: (&str, &str) = ("agent_sums_pkey", "sqlite_autoindex_agents_1 (id=?)");
+const DUE: (&str, &str) = ("subscriptions_due", "subscriptions_due (due_at_ms>?)");
+const UNOWNED: (&str, &str) = ("analytics_events_unowned", "analytics_events_unowned (payment_id=?)");
 const BY_OWNER: (&str, &str) = ("transactions_by_owner", "transactions_by_owner (owner=? AND id>?");
 const ENDED_BY_OWNER: (&str, &str) =
     ("transactions_ended_by_owner", "transactions_ended_by_owner (owner=? AND ended_at_ms>?");
@@ -61,6 +68,12 @@ fn reads(list_all: &'static str) -> Vec<Read> {
             vec![OWNER, FROM, TAIL, Number(10_000), Number(20_000), Number(3_600_000)],
             &[SUMS, BY_OWNER, ENDED_BY_OWNER],
         ),
+        (
+            TOP_AGENTS,
+            [vec![OWNER, FROM, TAIL], hours.clone(), vec![Text("stablecoins"), Number(50), Number(0)]]
+                .concat(),
+            &[AGENT_SUMS, AGENTS, BY_OWNER, ENDED_BY_OWNER],
+        ),
         (COUNT_EVENTS, [vec![OWNER, EVENT_FROM], hours].concat(), &[EVENT_SUMS, TYPES]),
         (
             LIST_EVENTS,
@@ -76,6 +89,9 @@ fn reads(list_all: &'static str) -> Vec<Read> {
         (NEXT_ENDED, vec![TAIL, Number(19_990), Number(5)], &[ENDED]),
         (NEXT_EVENTS, vec![EVENT_FROM, EVENT_TO, Number(5)], &[EVENTS_BY_ID]),
         (ROLL_PAYMENTS, vec![FROM, TO, TAIL, Number(19_990)], &[BY_ID, ENDED]),
+        (ROLL_AGENTS, vec![FROM, TO, TAIL, Number(19_990)], &[BY_ID, ENDED]),
+        (FIRST_DUE, vec![], &[DUE]),
+        (ADOPT_EVENTS, vec![Text("pay_1"), Text("owner"), Text("agent 1")], &[UNOWNED]),
         (ROLL_EVENTS, vec![EVENT_FROM, EVENT_TO], &[EVENTS_BY_ID]),
         (NOTE_ENDS, vec![Number(500)], &[UNSAID]),
     ]
@@ -84,18 +100,23 @@ fn reads(list_all: &'static str) -> Vec<Read> {
 const NUMBERS: &str = "\
     CREATE TABLE numbers AS WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 20000) \
     SELECT n FROM up";
+/// Four for each of fifty owners.
+const AGENT_ROWS: &str = "\
+    INSERT INTO agents (id, owner, name, public_key, created_at_ms, updated_at_ms) \
+    SELECT 'agent ' || (n % 200), 'owner ' || (n % 50), 'a', '00000000000000000000000000000000' || n, 1, 1 \
+    FROM numbers WHERE n <= 200";
 /// Of fifty owners: proofs, and as many that the service settled, one in a hundred of which is under way.
 const PROOFS: &str = "\
     INSERT INTO transactions (id, state, owner, signature, nonce, payer, recipient, currency, amount, network, slot, \
-        block_time_ms, verified_at_ms) \
+        block_time_ms, verified_at_ms, agent_id) \
     SELECT 'pay_00000000000000000' || (100000000 + n), 'settled', 'owner ' || (n % 50), 'signature ' || n, \
-        'nonce ' || n, 'p', 'r', 'USDC', 1, 'sandbox', 1, 1, n FROM numbers";
+        'nonce ' || n, 'p', 'r', 'USDC', 1, 'sandbox', 1, 1, n, 'agent ' || (n % 200) FROM numbers";
 const SETTLED: &str = "\
     INSERT INTO transactions (id, state, owner, signature, payer, recipient, amount, network, slot, verified_at_ms, \
-        source, asset, last_valid_height, ended_at_ms) \
+        source, asset, last_valid_height, ended_at_ms, agent_id) \
     SELECT 'pay_00000000000000001' || (100000000 + n), CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'settled' END, \
         'owner ' || (n % 50), 'settled ' || n, 'p', 'r', 1, 'sandbox', CASE WHEN n % 100 = 0 THEN NULL ELSE 1 END, n, \
-        'x402', 'm', 1, CASE WHEN n % 100 = 0 THEN NULL ELSE n END FROM numbers";
+        'x402', 'm', 1, CASE WHEN n % 100 = 0 THEN NULL ELSE n END, 'agent ' || (n % 200) FROM numbers";
 const EVENTS: &str = "\
     INSERT INTO analytics_events (id, type, owner, occurred_at_ms) \
     SELECT 'evt_00000000000000000' || (100000000 + n), \
@@ -103,13 +124,26 @@ const EVENTS: &str = "\
 const ROLLED: &str = "\
     INSERT INTO payment_sums (owner, span_ms, start_ms, state, source, currency, payments, amount_high, amount_low) \
     SELECT 'owner ' || (n % 50), 3600000, n, 'settled', 'proof', 'USDC', 1, 0, 1 FROM numbers";
+const ROLLED_AGENTS: &str = "\
+    INSERT INTO agent_sums (owner, span_ms, start_ms, agent_id, currency, payments, amount_high, amount_low) \
+    SELECT 'owner ' || (n % 50), 3600000, n, 'agent ' || (n % 200), 'USDC', 1, 0, 1 FROM numbers";
 const ROLLED_EVENTS: &str = "\
     INSERT INTO event_sums (owner, span_ms, start_ms, type, events) \
     SELECT 'owner ' || (n % 50), 3600000, n, 'payment.verified', 1 FROM numbers";
-const ROWS: [&str; 6] = [NUMBERS, PROOFS, SETTLED, EVENTS, ROLLED, ROLLED_EVENTS];
+const PLAN: &str = "\
+    INSERT INTO subscription_plans (id, owner, name, price_per_month, currency, created_at_ms, updated_at_ms) \
+    VALUES ('plan', 'owner 1', 'p', 1, 'USDC', 1, 1)";
+const SUBSCRIPTIONS: &str = "\
+    INSERT INTO subscriptions (id, owner, plan_id, agent_id, wallet_address, status, anchor_day, \
+        current_period_start_ms, current_period_end_ms, paid_until_ms, due_at_ms, created_at_ms, updated_at_ms) \
+    SELECT 'sub ' || n, 'owner 1', 'plan', 'agent 1', '00000000000000000000000000000000', 'active', 1, 0, n, n, n, 1, 1 \
+    FROM numbers";
+const ROWS: [&str; 10] =
+    [NUMBERS, AGENT_ROWS, PROOFS, SETTLED, EVENTS, ROLLED, ROLLED_AGENTS, ROLLED_EVENTS, PLAN, SUBSCRIPTIONS];
 
 /// What grows with the books.
-const LARGE: [&str; 4] = ["transactions", "analytics_events", "payment_sums", "event_sums"];
+const LARGE: [&str; 6] =
+    ["transactions", "analytics_events", "payment_sums", "agent_sums", "event_sums", "subscriptions"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_reads_by_index() {

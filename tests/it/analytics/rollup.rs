@@ -8,12 +8,19 @@ use pay402::{
     money::Currency,
     shutdown::Shutdown,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::model::{self, Model};
-use crate::conformance::{Backend, on_both};
+use crate::{
+    conformance::{Backend, on_both},
+    sandbox::setup::START,
+};
 
-on_both!(a_step_is_bounded_and_the_numbers_hold_at_every_one, a_worker_ends_with_the_service);
+on_both!(
+    a_step_is_bounded_and_the_numbers_hold_at_every_one,
+    a_worker_ends_with_the_service,
+    a_service_sums_up_what_it_finds,
+);
 
 const NOON: UnixMs = UnixMs(1_790_078_400_000);
 
@@ -46,4 +53,18 @@ async fn a_worker_ends_with_the_service(backend: Backend) {
     assert_eq!(shutdown.tasks.len(), 1);
     shutdown.begin();
     timeout(Duration::from_secs(20), shutdown.drained()).await.expect("it ends when it is told to");
+}
+
+async fn a_service_sums_up_what_it_finds(backend: Backend) {
+    let (books, mut model) = (backend.books().await, Model::default());
+    model.prove(&books, Some("shop"), (Currency::Usdt, 1), START - Duration::from_hours(1)).await;
+    let _app = backend.app().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let rolled = "SELECT name, rolled_until_ms FROM rollups WHERE rolled_until_ms > 0 ORDER BY name";
+    while backend.select(rolled).await.len() < Log::ALL.len() {
+        assert!(Instant::now() < deadline, "nothing is summed up");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let found = books.analytics.payments("shop", Window::ALL).await.unwrap();
+    assert_eq!(model::sums(&found), model.payments("shop", Window::ALL));
 }

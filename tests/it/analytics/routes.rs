@@ -5,30 +5,36 @@ use std::{sync::Arc, time::Duration};
 use pay402::{
     analytics::{DAY_MS, HOUR_MS, Rollup, SETTLED_AFTER},
     clock::{Clock, UnixMs},
-    metrics::Metrics,
     money::{Amount, Currency},
     payments::PaymentState,
-    store::{Books, sqlite::SqliteStore},
+    store::Books,
 };
 use serde_json::{Value, json};
 
 use super::model::Model;
 use crate::{
-    harness::{Answer, KEY, OTHER_KEY, TestApp},
+    conformance::{Backend, on_both},
+    harness::{Answer, KEY, OTHER_KEY, TestApp, with},
     sandbox::setup::START,
 };
+
+on_both!(
+    transactions_are_told_by_state_source_and_currency,
+    what_has_not_settled_has_no_average,
+    revenue_is_a_series_with_every_period,
+    every_period_has_its_points,
+    amounts_are_written_to_the_last_digit,
+    events_are_listed_and_counted_by_type,
+    what_cannot_be_asked_names_the_field,
+    another_users_books_are_not_seen,
+    an_event_says_what_it_is_about,
+);
 
 /// What `KEY` belongs to.
 const USER: Option<&str> = Some("key:sk_test_merc");
 /// The hour and the day of the start, a Monday.
 const HOUR: i64 = START.0 - START.0 % HOUR_MS;
 const DAY: i64 = START.0 - START.0 % DAY_MS;
-
-/// The service's books, for what no route does yet.
-async fn books(app: &TestApp) -> Books {
-    let file = app.folder.path().join("pay402.db");
-    Books::new(SqliteStore::open(&file, Arc::new(Metrics::new())).await.unwrap())
-}
 
 /// Lets all be summed up that was booked until now.
 async fn roll(app: &TestApp, books: &Books) {
@@ -72,10 +78,8 @@ async fn fill(app: &TestApp, books: &Books) {
     }
 }
 
-#[tokio::test]
-async fn transactions_are_told_by_state_source_and_currency() {
-    let app = TestApp::start().await;
-    let books = books(&app).await;
+async fn transactions_are_told_by_state_source_and_currency(backend: Backend) {
+    let (app, books) = (backend.app().await, backend.books().await);
     let nothing = get(&app, "/analytics/transactions").await;
     let end = HOUR + HOUR_MS;
     let none = json!({"pending": 0, "settled": 0, "failed": 0, "expired": 0});
@@ -115,10 +119,8 @@ async fn transactions_are_told_by_state_source_and_currency() {
 }
 
 /// A currency with nothing settled has no average.
-#[tokio::test]
-async fn what_has_not_settled_has_no_average() {
-    let app = TestApp::start().await;
-    let books = books(&app).await;
+async fn what_has_not_settled_has_no_average(backend: Backend) {
+    let (app, books) = (backend.app().await, backend.books().await);
     Model::default().begin(&books, USER, (Some(Currency::Pyusd), 5), app.now()).await;
     let told = get(&app, "/analytics/transactions").await;
     assert_eq!(told["currencies"][0]["pending"], json!({"payments": 1, "amount": 0.000_005}));
@@ -126,10 +128,8 @@ async fn what_has_not_settled_has_no_average() {
     assert_eq!(get(&app, "/analytics/revenue").await["currencies"], json!([]));
 }
 
-#[tokio::test]
-async fn revenue_is_a_series_with_every_period() {
-    let app = TestApp::start().await;
-    let books = books(&app).await;
+async fn revenue_is_a_series_with_every_period(backend: Backend) {
+    let (app, books) = (backend.app().await, backend.books().await);
     verify(&app, 50_000, "today").await;
     let (mut model, mut expected) = (Model::default(), Vec::new());
     for days in [1, 1, 3] {
@@ -164,9 +164,8 @@ async fn revenue_is_a_series_with_every_period() {
     }
 }
 
-#[tokio::test]
-async fn every_period_has_its_points() {
-    let app = TestApp::start().await;
+async fn every_period_has_its_points(backend: Backend) {
+    let app = backend.app().await;
     verify(&app, 50_000, "now").await;
     // 21 September 2026 is a Monday; the month has 30 days.
     let month = DAY - 20 * DAY_MS;
@@ -189,10 +188,8 @@ async fn every_period_has_its_points() {
 }
 
 /// No float was near.
-#[tokio::test]
-async fn amounts_are_written_to_the_last_digit() {
-    let app = TestApp::start().await;
-    let (books, mut model) = (books(&app).await, Model::default());
+async fn amounts_are_written_to_the_last_digit(backend: Backend) {
+    let (app, books, mut model) = (backend.app().await, backend.books().await, Model::default());
     for _ in 0..3 {
         model.prove(&books, USER, (Currency::Usdc, Amount::MAX), app.now()).await;
     }
@@ -203,10 +200,8 @@ async fn amounts_are_written_to_the_last_digit() {
     }
 }
 
-#[tokio::test]
-async fn events_are_listed_and_counted_by_type() {
-    let app = TestApp::start().await;
-    let (books, mut model) = (books(&app).await, Model::default());
+async fn events_are_listed_and_counted_by_type(backend: Backend) {
+    let (app, books, mut model) = (backend.app().await, backend.books().await, Model::default());
     let mut newest_first = Vec::new();
     for number in 0..3 {
         app.chain.clock.advance(Duration::from_secs(2));
@@ -237,6 +232,20 @@ async fn events_are_listed_and_counted_by_type() {
         }
         let page = get(&app, "/analytics/events?type=payment.verified&limit=1&offset=1").await;
         assert_eq!((&page["events"], &page["total"]), (&json!([listed[1]]), &json!(3)), "{rolled}");
+        // From page to page by the last event of each.
+        let mut walked = Vec::new();
+        let mut path = "/analytics/events?limit=2".to_owned();
+        while let Some(last) = get(&app, &path).await["events"].as_array().unwrap().last() {
+            path = format!("/analytics/events?limit=2&before={}", last["id"].as_str().unwrap());
+            walked.push(last.clone());
+        }
+        assert_eq!(walked, [all["events"][1].clone(), all["events"][3].clone()], "{rolled}");
+        let rest = get(
+            &app,
+            &format!("/analytics/events?type=payment.verified&before={}", listed[0]["id"].as_str().unwrap()),
+        )
+        .await;
+        assert_eq!((&rest["events"], &rest["total"]), (&json!(listed[1..]), &json!(3)), "{rolled}");
         let other = get(&app, "/analytics/events?type=payment.settled").await;
         assert_eq!((&other["events"], &other["total"], &other["types"]), (&json!([]), &json!(0), &types));
         let earlier = get(&app, &format!("/analytics/events?to={HOUR}")).await;
@@ -250,9 +259,8 @@ async fn events_are_listed_and_counted_by_type() {
     }
 }
 
-#[tokio::test]
-async fn what_cannot_be_asked_names_the_field() {
-    let app = TestApp::start().await;
+async fn what_cannot_be_asked_names_the_field(backend: Backend) {
+    let app = backend.app().await;
     let long = "x".repeat(65);
     let cases = [
         ("transactions?from=x", "from"),
@@ -272,26 +280,37 @@ async fn what_cannot_be_asked_names_the_field() {
         ("events?type=", "type"),
         ("events?type=a%00b", "type"),
         (&format!("events?type={long}"), "type"),
+        ("events?before=", "before"),
+        ("events?before=a%00b", "before"),
         ("events?limit=0", "limit"),
         ("events?offset=1000001", "offset"),
         ("events?from=2&to=1", "from"),
+        ("top-agents?rankBy=usdc", "rankBy"),
+        ("top-agents?rankBy=", "rankBy"),
+        ("top-agents?from=2&to=1", "from"),
+        ("top-agents?to=x", "to"),
+        ("top-agents?limit=201", "limit"),
     ];
     for (path, field) in cases {
         let answer: Answer = app.get(&format!("/analytics/{path}"), Some(KEY)).await;
         let told = (answer.status, answer.code(), answer.fields());
         assert_eq!(told, (400, "VALIDATION_FAILED", vec![field]), "{path}: {answer:?}");
     }
-    let both = app.get("/analytics/revenue?from=x&to=y", Some(KEY)).await;
-    assert_eq!(both.fields(), ["from", "to"]);
+    for (path, fields) in [
+        ("revenue?from=x&to=y", &["from", "to"][..]),
+        ("revenue?period=x&from=y&to=z", &["period", "from", "to"]),
+        ("top-agents?rankBy=x&from=y", &["rankBy", "from"]),
+        ("events?type=&before=&to=0", &["type", "before", "to"]),
+    ] {
+        assert_eq!(app.get(&format!("/analytics/{path}"), Some(KEY)).await.fields(), fields, "{path}");
+    }
     let many = app.get("/analytics/revenue?period=hour&from=0", Some(KEY)).await;
     let says = many.body["error"].as_str().unwrap();
     assert!(says.contains("1000") && says.contains("ask for a longer period"), "{says}");
 }
 
-#[tokio::test]
-async fn another_users_books_are_not_seen() {
-    let app = TestApp::start().await;
-    let books = books(&app).await;
+async fn another_users_books_are_not_seen(backend: Backend) {
+    let (app, books) = (backend.app().await, backend.books().await);
     fill(&app, &books).await;
     for rolled in [false, true] {
         let theirs = async |path: &str| app.get(path, Some(OTHER_KEY)).await.body;
@@ -302,5 +321,40 @@ async fn another_users_books_are_not_seen() {
         let told = theirs("/analytics/events").await;
         assert_eq!((&told["events"], &told["types"]), (&json!([]), &json!([])), "{rolled}");
         roll(&app, &books).await;
+    }
+}
+
+async fn an_event_says_what_it_is_about(backend: Backend) {
+    let app = backend.app().await;
+    let post = async |path: &str, body: Value| {
+        let answer = app.post(path, Some(KEY), &body).await;
+        assert_eq!(answer.status, 201, "{path}: {answer:?}");
+        answer.body["id"].clone()
+    };
+    let agent = post("/agents", json!({"name": "agent", "publicKey": app.agent_address()})).await;
+    let plan = post("/plans", json!({"name": "pro", "pricePerMonth": 0.05, "currency": "USDC"})).await;
+    let new = json!({"planId": plan, "agentId": agent, "requirePayment": true});
+    let subscription = post("/subscriptions", new).await;
+    let paid = app.pay(&app.merchant(), 50_000, Currency::Usdc);
+    let answer =
+        app.verify(&with(app.proof(&paid, "first month"), "subscriptionId", subscription.clone())).await;
+    answer.assert_valid();
+    let payment = &answer.body["payment"]["id"];
+    let told = get(&app, "/analytics/events").await;
+    for (kind, about) in [
+        ("agent.created", json!({"agentId": agent})),
+        ("subscription.created", json!({"agentId": agent, "subscriptionId": subscription})),
+        ("payment.verified", json!({"agentId": agent, "paymentId": payment})),
+        (
+            "subscription.paid",
+            json!({"agentId": agent, "subscriptionId": subscription, "paymentId": payment}),
+        ),
+    ] {
+        let mut of_kind = told["events"].as_array().unwrap().iter().filter(|event| event["type"] == kind);
+        let mut event = of_kind.next().unwrap_or_else(|| panic!("{kind}: {told}")).clone();
+        for plain in ["id", "type", "occurredAt"] {
+            event.as_object_mut().unwrap().remove(plain);
+        }
+        assert_eq!(event, about, "{kind}");
     }
 }

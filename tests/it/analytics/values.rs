@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use pay402::{
-    analytics::{DAY_MS, Log, Rolled, SETTLED_AFTER, Window},
-    clock::UnixMs,
+    analytics::{DAY_MS, Log, Ranking, Rolled, SETTLED_AFTER, Window},
+    clock::{Clock, UnixMs},
     ids::EventId,
     money::{Amount, Currency},
     payments::{PaymentState, Source},
@@ -23,6 +23,7 @@ on_both!(
     an_end_that_the_version_before_has_written_is_found,
     a_line_is_left_alone_until_no_commit_can_come_before_it,
     nothing_is_added_twice_by_many_at_once,
+    what_a_wrong_clock_passed_by_is_found_again,
 );
 
 const NOON: UnixMs = UnixMs(1_790_078_400_000);
@@ -77,7 +78,7 @@ async fn what_is_nobodys_is_in_nobodys_books(backend: Backend) {
     roll(&books, NOON + Duration::from_secs(1)).await;
     for owner in ["", "shop", "null", "NULL"] {
         assert_eq!(books.analytics.payments(owner, Window::ALL).await.unwrap(), [], "{owner}");
-        let events = books.analytics.events(owner, None, Window::ALL, 5, 0).await.unwrap();
+        let events = books.analytics.events(owner, None, Window::ALL, None, 5, 0).await.unwrap();
         assert!(events.types.is_empty() && events.events.is_empty(), "{owner}: {events:?}");
     }
 }
@@ -102,7 +103,7 @@ async fn a_payment_counts_when_it_ends(backend: Backend) {
     roll(&books, NOON + Duration::from_hours(25)).await;
     assert_eq!((states(day(0)).await, states(day(1)).await), ended);
     // And so does its event, whose id is of that time.
-    let events = books.analytics.events("shop", None, day(1), 5, 0).await.unwrap();
+    let events = books.analytics.events("shop", None, day(1), None, 5, 0).await.unwrap();
     let bounds = [day(1).from, day(1).to].map(EventId::lowest_at);
     assert!(bounds[0] <= events.events[0].id && events.events[0].id < bounds[1], "{events:?}");
 }
@@ -180,4 +181,44 @@ async fn nothing_is_added_twice_by_many_at_once(backend: Backend) {
     }
     let found = instances[1].analytics.payments("shop", Window::ALL).await.unwrap();
     assert_eq!(model::sums(&found), model.payments("shop", Window::ALL));
+}
+
+/// Each time, what is booked next has ids from before what is summed up.
+async fn what_a_wrong_clock_passed_by_is_found_again(backend: Backend) {
+    let mut model = Model::default();
+    let instances = [backend.books().await, backend.books().await];
+    model.agent = Some(model.register(&instances[0], "shop", 1).await.id);
+    let clock = |at| Arc::new(pay402::clock::ManualClock::new(at));
+    let (right, ahead) = (clock(NOON), clock(NOON + Duration::from_hours(26)));
+    let [right_rollup, ahead_rollup] =
+        [(0, &right), (1, &ahead)].map(|(number, clock)| pay402::analytics::Rollup {
+            store: Arc::clone(&instances[number].analytics),
+            clock: Arc::<pay402::clock::ManualClock>::clone(clock),
+        });
+    let compare = async |model: &Model| {
+        for window in [Window::ALL, Window { from: NOON, to: UnixMs(NOON.0 + DAY_MS) }] {
+            let found = instances[0].analytics.payments("shop", window).await.unwrap();
+            assert_eq!(model::sums(&found), model.payments("shop", window));
+            let found = instances[0].analytics.agents("shop", window, Ranking::Usdc, 9, 0).await.unwrap();
+            assert_eq!(model::ranked(&found), model.agents("shop", window, Ranking::Usdc));
+            let found = instances[0].analytics.events("shop", None, window, None, 99, 0).await.unwrap();
+            assert_eq!(model::events(&found), model.events("shop", window));
+            assert_eq!(found.types.iter().map(|count| count.events).sum::<u64>(), found.events.len() as u64);
+        }
+    };
+    for _ in 0..4 {
+        let books = &instances[0];
+        model.prove(books, SHOP, (Currency::Usdc, 5), right.now()).await;
+        model.prove(books, SHOP, (Currency::Usdc, 6), ahead.now()).await;
+        right.advance(Duration::from_mins(20));
+        ahead.advance(Duration::from_mins(20));
+        assert!(ahead_rollup.round().await.unwrap());
+        // Passed by, as far as the sums go.
+        model.prove(books, SHOP, (Currency::Usdc, 7), right.now()).await;
+        assert!(right_rollup.round().await.unwrap());
+        compare(&model).await;
+        // A little ahead is nothing.
+        assert!(right_rollup.round().await.unwrap());
+        compare(&model).await;
+    }
 }

@@ -13,7 +13,7 @@ mod plans;
 mod races;
 mod requirements;
 mod settlement_races;
-mod settlement_trouble;
+pub mod settlement_trouble;
 pub mod settlements;
 mod subscriptions;
 mod trouble;

@@ -21,7 +21,7 @@ const BOUND: Duration = Duration::from_secs(16);
 /// What one settlement reserves, in lamports.
 const FEE: u64 = 5_000;
 
-async fn start() -> (PostgresServer, Books) {
+pub async fn start() -> (PostgresServer, Books) {
     let server = PostgresServer::start().await;
     let store = PostgresStore::open(&server.url(), Arc::new(Metrics::new())).await.unwrap();
     let books = Books::new(store);
@@ -77,7 +77,7 @@ async fn a_server_that_is_gone_or_hangs_takes_and_tells_nothing() {
 }
 
 /// Waits until the server has somebody waiting for a lock.
-async fn blocked(operator: &mut PgConnection) {
+pub async fn blocked(operator: &mut PgConnection) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     let deadline = Instant::now() + BOUND;
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *operator).await.unwrap() == 0 {
@@ -131,7 +131,7 @@ async fn a_server_killed_before_the_commit_has_written_nothing() {
 }
 
 /// Makes a call until the database confirms it.
-async fn confirmed<T>(mut call: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+pub async fn confirmed<T>(mut call: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
     loop {
         match call().await {
             Ok(done) => return done,

@@ -145,6 +145,8 @@ async fn a_wrong_key_opens_nothing() {
 
 /// What the key's user has, by the operation that gives it: a new operation with a name in its path has to be added.
 async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
+    let payer = json!({"name": "payer", "publicKey": app.agent_address()});
+    assert_eq!(app.post("/agents", Some(KEY), &payer).await.status, 201);
     let issued = app.issue(KEY, &json!({"amount": "0.05", "currency": "USDC"})).await;
     let nonce = issued["nonce"].as_str().unwrap();
     let answer = app.verify(&app.proof(&app.pay_merchant(), nonce)).await;

@@ -5,11 +5,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
+    agents::SpendingUnit,
     analytics::{
-        ByState, CurrencyRevenue, CurrencySummary, Event, EventPage, Period, Point, Revenue, Summary, Tally,
+        AgentPage, ByState, CurrencyRevenue, CurrencySummary, Event, EventPage, Period, Point, Ranking,
+        Revenue, Summary, Tally, TopAgent, Window,
     },
     clock::UnixMs,
-    http::extract::Page,
+    http::{extract::Page, routes::agents::ReputationView},
     money::{Currency, Sum},
     schema,
 };
@@ -205,6 +207,93 @@ impl From<Revenue> for RevenueView {
     }
 }
 
+/// What an agent spent in one currency.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AgentCurrency)]
+pub(in crate::http) struct AgentCurrencyView {
+    currency: Currency,
+    #[serde(flatten)]
+    spent: TallyView,
+}
+
+/// An agent and what it spent.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TopAgent)]
+pub(in crate::http) struct TopAgentView {
+    #[schema(example = "agent_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    agent_id: String,
+    name: String,
+    #[schema(value_type = schema::PublicKey)]
+    public_key: String,
+    /// As it is now, and not of that time alone.
+    reputation: ReputationView,
+    /// How many of its payments were settled in that time, in all currencies and other mints.
+    transaction_count: u64,
+    /// What it spent in USDC, USDT and PYUSD together, at par.
+    #[schema(value_type = schema::SumOut)]
+    stablecoins: Box<RawValue>,
+    /// Those in which it spent anything.
+    currencies: Vec<AgentCurrencyView>,
+    /// In mints that are none of the currencies: counted, without an amount.
+    other_payments: u64,
+    /// Of one that was deleted since.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<UnixMs>,
+}
+
+impl From<TopAgent> for TopAgentView {
+    fn from(agent: TopAgent) -> Self {
+        let currency = |currency| {
+            let spent = TallyView::of(agent.spent_in(Some(currency))?, currency);
+            Some(AgentCurrencyView { currency, spent })
+        };
+        Self {
+            agent_id: agent.id.to_string(),
+            public_key: agent.public_key.to_string(),
+            transaction_count: agent.payments(),
+            stablecoins: agent.stablecoins().to_json(SpendingUnit::Stable.decimals()),
+            currencies: Currency::ALL.into_iter().filter_map(currency).collect(),
+            other_payments: agent.spent_in(None).map_or(0, |spent| spent.payments),
+            deleted_at: agent.deleted_at,
+            reputation: agent.reputation.into(),
+            name: agent.name,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TopAgents)]
+pub(in crate::http) struct TopAgentsView {
+    /// As it was rounded.
+    from: UnixMs,
+    to: UnixMs,
+    #[schema(inline)]
+    ranked_by: Ranking,
+    /// Those that spent the most, first.
+    agents: Vec<TopAgentView>,
+    /// How many there are on all pages.
+    total: u64,
+    limit: u32,
+    offset: u32,
+}
+
+impl TopAgentsView {
+    pub(super) fn of((window, ranked_by, found): (Window, Ranking, AgentPage), page: Page) -> Self {
+        Self {
+            from: window.from,
+            to: window.to,
+            ranked_by,
+            agents: found.agents.into_iter().map(Into::into).collect(),
+            total: found.total,
+            limit: page.limit,
+            offset: page.offset,
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -218,6 +307,14 @@ pub(in crate::http) struct EventView {
     #[schema(nullable = false, example = "pay_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
+    /// The agent that it is about, or whose payment or subscription that is.
+    #[schema(nullable = false, example = "agent_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<String>,
+    /// The subscription that it is about.
+    #[schema(nullable = false, example = "sub_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription_id: Option<String>,
     occurred_at: UnixMs,
 }
 
@@ -227,6 +324,8 @@ impl From<Event> for EventView {
             id: event.id.to_string(),
             r#type: event.kind,
             payment_id: event.payment.map(|payment| payment.to_string()),
+            agent_id: event.agent.map(|agent| agent.to_string()),
+            subscription_id: event.subscription.map(|subscription| subscription.to_string()),
             occurred_at: event.occurred_at,
         }
     }

@@ -1,0 +1,22 @@
+-- What was settled for a user's agents by the hour and the day, so that who spent the most is found without a walk through
+-- the books. Kept up by a name of its own in `rollups`: a version before this one, still running, moves the others on.
+
+INSERT INTO rollups (name, rolled_until_ms) VALUES ('agents', 0);
+
+CREATE TABLE agent_sums (
+    owner        TEXT    NOT NULL,
+    -- An hour or a UTC day.
+    span_ms      INTEGER NOT NULL CHECK (span_ms IN (3600000, 86400000)),
+    start_ms     INTEGER NOT NULL,
+    agent_id     TEXT    NOT NULL REFERENCES agents (id),
+    -- '' for mints that are no known currency: their payments are counted, their amounts are not.
+    currency     TEXT    NOT NULL,
+    payments     INTEGER NOT NULL CHECK (payments > 0),
+    -- As in payment_sums.
+    amount_high  INTEGER NOT NULL CHECK (amount_high >= 0),
+    amount_low   INTEGER NOT NULL CHECK (amount_low >= 0),
+    PRIMARY KEY (owner, span_ms, start_ms, agent_id, currency)
+) STRICT, WITHOUT ROWID;
+
+-- What is looked through when a payment finds its owner.
+CREATE INDEX analytics_events_unowned ON analytics_events (payment_id) WHERE owner IS NULL;
