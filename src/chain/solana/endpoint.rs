@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     health::{Fault, Health, Standing},
-    slots::{MAX_LAG, Slots},
+    slots::{MAX_LAG, MAX_SLOT, Slots},
 };
 use crate::{
     chain::{ChainError, assets::Network},
@@ -101,6 +101,11 @@ pub(super) struct Answer<R> {
 impl<R> Answer<R> {
     pub const fn at(slot: u64, value: R) -> Self {
         Self { value, slot: Some(slot) }
+    }
+
+    fn plausible(self) -> Result<Self, &'static str> {
+        let is_reached = self.slot.is_none_or(|slot| slot <= MAX_SLOT);
+        if is_reached { Ok(self) } else { Err("a slot that no chain has reached") }
     }
 }
 
@@ -183,7 +188,7 @@ impl Endpoint {
         let answer = match timeout(call.limit, self.client.send(call.request, call.params.clone())).await {
             Err(_) => Err(CallError::TimedOut),
             Ok(Err(error)) => Err(CallError::Client(without_url(error))),
-            Ok(Ok(answer)) => read(answer).map_err(CallError::Nonsense),
+            Ok(Ok(answer)) => read(answer).and_then(Answer::plausible).map_err(CallError::Nonsense),
         };
         let (method, elapsed) = (call.request.to_string(), started.elapsed());
         self.metrics.blockchain_request(self.network.as_str(), &method, answer.is_ok(), elapsed);
@@ -205,8 +210,9 @@ impl Endpoint {
     }
 
     fn lags(&self, slot: u64) -> bool {
-        let lag = self.slots.lag(self.index, slot);
-        self.slots.saw(self.index, slot);
+        let now = Instant::now();
+        let lag = self.slots.lag(self.index, slot, now);
+        self.slots.saw(self.index, slot, now);
         self.metrics.solana.endpoint_slot(&self.label, slot, lag);
         lag > MAX_LAG
     }

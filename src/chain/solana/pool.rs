@@ -42,12 +42,12 @@ impl Pool {
 
     /// How far `slot` is behind the newest that was heard of.
     pub fn lag_of(&self, slot: u64) -> u64 {
-        self.slots.highest().saturating_sub(slot)
+        self.slots.highest(Instant::now()).saturating_sub(slot)
     }
 
     /// Whether what an endpoint said as of `slot` is too old, compared with what the others have said.
     pub fn is_behind(&self, endpoint: &Endpoint, slot: u64) -> bool {
-        self.slots.lag(endpoint.index(), slot) > MAX_LAG
+        self.slots.lag(endpoint.index(), slot, Instant::now()) > MAX_LAG
     }
 
     /// Every endpoint once, the best first, within `budget` together. One that was put behind long enough ago is tried
