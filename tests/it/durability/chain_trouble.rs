@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use pay402::sandbox::{Disconnect, FINALITY_SLOTS, Hold, MAX_BLOCKHASH_AGE, faults::ALWAYS};
+use pay402::sandbox::{Disconnect, Hold, faults::ALWAYS};
 use serde_json::{Value, json};
 
 use super::{
     books::assert_shown,
-    stage::{Payment, Stage, Told, eventually, outcome, settle},
+    stage::{LIFETIME_SLOTS, Payment, Stage, Told, eventually, outcome, settle},
 };
 use crate::{
     conformance::{Backend, on_both},
@@ -25,9 +25,6 @@ on_both!(
 );
 
 const STATUSES: &str = "getSignatureStatuses";
-
-/// Long enough for anything on its way to be known for dead.
-const LIFETIME_SLOTS: u64 = MAX_BLOCKHASH_AGE + FINALITY_SLOTS + 2;
 
 /// Nothing has happened but what was told: chain and books agree.
 async fn finish(stage: &Stage, app: &TestApp, payment: Payment, told: Told) {
