@@ -200,7 +200,8 @@ impl Endpoint {
                 Ok(value)
             }
             Err(error) => {
-                let fault = (!error.is_about_the_request()).then_some(Fault::NoAnswer);
+                let excused = error.is_about_the_request() || is_optional(call.request);
+                let fault = (!excused).then_some(Fault::NoAnswer);
                 self.judge(fault, call.trial, Instant::now());
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
@@ -225,6 +226,11 @@ impl Endpoint {
         });
         self.metrics.solana.endpoint_up(&self.label, fault.is_none());
     }
+}
+
+/// Whether an endpoint that cannot answer this does no worse for it: providers leave these out.
+const fn is_optional(request: RpcRequest) -> bool {
+    matches!(request, RpcRequest::GetFirstAvailableBlock | RpcRequest::GetBlockTime)
 }
 
 /// The error without the endpoint's URL, which may hold an access token.

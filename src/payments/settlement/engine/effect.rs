@@ -5,7 +5,7 @@ use std::sync::Arc;
 use solana_signature::Signature;
 
 use crate::{
-    chain::settlement::{Finality, SignatureStatus},
+    chain::settlement::{Finality, Findings},
     ids::PaymentId,
     payments::settlement::{
         Answer, Claim, Claimed, Ending, Finished, InFlight, Journal, Journalled, MessageHash, NewSettlement,
@@ -75,7 +75,7 @@ pub enum Event {
     Journalled(RequestNumber, Box<Journal>, Result<Journalled, Trouble>),
     Abandoned(RequestNumber),
     Sent(MessageHash),
-    Statuses(StatusRound, Vec<(MessageHash, Signature)>, Result<Vec<Option<SignatureStatus>>, Trouble>),
+    Statuses(StatusRound, Vec<(MessageHash, Signature)>, Result<Findings, Trouble>),
     Finality(Result<Finality, Trouble>),
     Finished(MessageHash, Result<Option<Finished>, Trouble>),
     /// Those that were asked for, and which of them this instance still has.
