@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use solana_rpc_client_api::{
     client_error::{Error as ClientError, ErrorKind},
     custom_error::{
         JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE,
+        JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE,
         JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE,
         JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION,
     },
@@ -76,6 +80,7 @@ impl CallError {
             Some(
                 INVALID_PARAMS
                     | JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE
+                    | JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE
                     | JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE
                     | JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION
             )
@@ -128,6 +133,8 @@ pub(super) struct Endpoint {
     client: RpcClient,
     health: Mutex<Health>,
     sends: Semaphore,
+    /// Whether it has said that it keeps no history.
+    forgetful: AtomicBool,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
 }
@@ -149,7 +156,8 @@ impl Endpoint {
         let label = index.to_string();
         metrics.solana.endpoint_up(&label, true);
         let (health, sends) = (Mutex::default(), Semaphore::new(MAX_SENDS));
-        Self { index, label, network, client, health, sends, slots, metrics }
+        let forgetful = AtomicBool::new(false);
+        Self { index, label, network, client, health, sends, forgetful, slots, metrics }
     }
 
     pub const fn index(&self) -> usize {
@@ -171,6 +179,20 @@ impl Endpoint {
     /// `None` while too many transactions are on their way.
     pub fn send_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.sends.try_acquire().ok()
+    }
+
+    /// Whether it keeps history, for all that it has said.
+    pub fn keeps_history(&self) -> bool {
+        !self.forgetful.load(Ordering::Relaxed)
+    }
+
+    /// Notes what an answer of its history says of that.
+    pub fn has_history<R>(&self, answer: &Result<R, CallError>) {
+        let code = answer.as_ref().err().map(CallError::code);
+        let says_none = code == Some(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE));
+        if answer.is_ok() || says_none {
+            self.forgetful.store(says_none, Ordering::Relaxed);
+        }
     }
 
     fn with_health<T>(&self, act: impl FnOnce(&mut Health) -> T) -> T {

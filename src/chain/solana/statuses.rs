@@ -119,6 +119,29 @@ impl SolanaRpc {
         findings(&told)
     }
 
+    /// Whether any endpoint keeps history, for all that they have said. Without one nobody can say that a payment has never
+    /// landed.
+    #[must_use]
+    pub fn keeps_history(&self) -> bool {
+        self.pool.endpoints().iter().any(|endpoint| endpoint.keeps_history())
+    }
+
+    /// Has the endpoints say whether they keep history, and how much.
+    pub async fn look_for_history(&self) {
+        // No transaction has it.
+        let found = self.search_history(&[Signature::default()], 0).await;
+        if !self.keeps_history() {
+            tracing::warn!(
+                "no RPC endpoint keeps transaction history: payments that never land stay pending"
+            );
+        } else if found.is_ok_and(|found| found.since.is_none()) {
+            tracing::warn!(
+                "no RPC endpoint tells how far back its history reaches: payments that never landed stay pending after \
+                 an outage"
+            );
+        }
+    }
+
     /// What all endpoints know, with their histories.
     pub(super) async fn search_history(
         &self,
@@ -140,7 +163,9 @@ async fn told_by(
 ) -> Result<Evidence, CallError> {
     let request = RpcRequest::GetSignatureStatuses;
     let call = Call { request, params, limit: HISTORY_TIMEOUT, trial: false };
-    let mut evidence = endpoint.ask(call, |answer| read_statuses(asked, answer)).await?;
+    let answer = endpoint.ask(call, |answer| read_statuses(asked, answer)).await;
+    endpoint.has_history(&answer);
+    let mut evidence = answer?;
     // What is sought has landed by then, or never.
     let newest = if evidence.slot >= seen { u64::MAX } else { evidence.slot };
     evidence.would_know = 0..=newest;

@@ -1,6 +1,6 @@
 //! What became of transactions: nobody's failure, lag or lie makes one unknown that landed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pay402::{
     chain::settlement::{Commitment, Search, SettlementChain, SignatureStatus},
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use solana_signature::Signature;
 
 use super::cluster::Cluster;
+use crate::{harness::TestApp, sandbox::setup::start};
 
 const METHOD: &str = "getSignatureStatuses";
 
@@ -383,4 +384,28 @@ async fn a_history_is_known_to_reach_back_only_so_far() {
     let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
     assert_eq!((&found.statuses[..], found.since), (&[None][..], None));
     assert_eq!(cluster.sample(r#"rpc_endpoint_up{endpoint="0"}"#), Some(1.0));
+}
+
+/// Where no endpoint keeps history, nobody can say that a payment never landed: the operator hears of that at the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_history_the_service_says_so() {
+    for (nodes, expected) in [(1, "degraded"), (2, "up")] {
+        let chain = start().await;
+        let other = chain.sandbox.add_node().await.unwrap();
+        chain.sandbox.faults().error(METHOD, -32011, "history is not available", ALWAYS);
+        let urls = [chain.sandbox.rpc_url(), other.rpc_url()][..nodes].join(",");
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let app = TestApp::settling_on(chain, folder, &[("SOLANA_RPC_URL", &urls)]).await;
+        while nodes > 1 && other.faults().calls(METHOD) == 0 {
+            tokio::task::yield_now().await;
+        }
+        loop {
+            let ready = app.get("/ready", None).await;
+            assert_eq!(ready.status, 200);
+            if ready.body["components"]["solana"]["status"] == expected {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }
