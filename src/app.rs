@@ -338,7 +338,7 @@ impl App {
             readiness: ReadinessBoard::new(vec![
                 Box::new(DatabaseCheck { database: Arc::clone(&books.database), recorder, settlements }),
                 Box::new(RedisCheck(redis)),
-                Box::new(SolanaCheck(chain)),
+                Box::new(SolanaCheck(rpc)),
                 Box::new(FeePayerCheck(funds)),
             ]),
             metrics,
@@ -432,7 +432,7 @@ impl ReadinessCheck for RedisCheck {
 }
 
 #[derive(Debug)]
-struct SolanaCheck(Arc<dyn Chain>);
+struct SolanaCheck(SolanaRpc);
 
 #[async_trait]
 impl ReadinessCheck for SolanaCheck {
@@ -442,6 +442,9 @@ impl ReadinessCheck for SolanaCheck {
 
     async fn check(&self) -> Readiness {
         match timeout(READINESS_TIMEOUT, self.0.slot()).await {
+            Ok(Ok(_)) if !self.0.keeps_history() => Readiness::Degraded(
+                "no RPC endpoint keeps transaction history: payments that never land stay pending".to_owned(),
+            ),
             Ok(Ok(_)) => Readiness::Ready("the RPC endpoint answers"),
             Ok(Err(_)) => Readiness::Down("no RPC endpoint answers".to_owned()),
             Err(_) => Readiness::Down("no RPC endpoint answers in time".to_owned()),

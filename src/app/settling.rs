@@ -42,6 +42,13 @@ impl Parts<'_> {
     /// Starts the engine, and the watch over the fee payers' balances.
     pub(super) fn start(self) -> (Facilitator, Settlements, Option<Arc<FeePayerFunds>>) {
         let Parts { config, rpc, store, agents, clock, entropy, metrics, shutdown } = self;
+        let (history, until) = (rpc.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = history.look_for_history() => {}
+                () = until.begun() => {}
+            }
+        });
         let signing = signing(config, rpc, clock, metrics, shutdown);
         let funds = signing.as_ref().map(|signing| Arc::clone(&signing.funds));
         let fee_payers = signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 
 use super::ChainError;
+use crate::clock::UnixMs;
 
 /// How far the chain is beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +35,21 @@ pub struct SignatureStatus {
     pub failure: Option<String>,
 }
 
+/// What became of some transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// In the order asked for; `None` where nobody knows one.
+    pub statuses: Vec<Option<SignatureStatus>>,
+    /// Of a search in the history: what landed at this time or later would be known. `None` where no endpoint tells how
+    /// far back its history reaches, and of the recent past.
+    pub since: Option<UnixMs>,
+}
+
 /// How thoroughly statuses are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// In the recent past that nodes keep at hand: at one endpoint, now and then at the others, and at all of them for a
-    /// failure.
+    /// In the recent past that nodes keep at hand: at one endpoint, at the others as well for what would end a settlement,
+    /// and now and then for what is not known.
     Recent,
     /// In all history, at every endpoint; only endpoints that have seen this slot count.
     History { seen: u64 },
@@ -63,15 +74,11 @@ pub trait SettlementChain: std::fmt::Debug + Send + Sync {
     /// When none took it, which does not mean that none passed it on.
     async fn send(&self, transaction: &[u8]) -> Result<(), ChainError>;
 
-    /// The status of each of up to 256 signatures, in their order; `None` where nobody knows one.
+    /// The statuses of up to 256 signatures.
     ///
     /// # Errors
     /// When no endpoint gave an answer that makes sense, or for [`Search::History`], when not a single one that counts
-    /// did. An unknown answer is an error, never a `None`; a contradiction about one transaction is a status that is only
-    /// processed.
-    async fn statuses(
-        &self,
-        signatures: &[Signature],
-        search: Search,
-    ) -> Result<Vec<Option<SignatureStatus>>, ChainError>;
+    /// did. An unknown answer is an error, never a `None`; what endpoints contradict each other about, or one alone says
+    /// against others, is a status that is only processed.
+    async fn statuses(&self, signatures: &[Signature], search: Search) -> Result<Findings, ChainError>;
 }

@@ -18,10 +18,24 @@ use solana_signer::Signer;
 use crate::harness::{Answer, KEY, process::ServiceProcess};
 
 /// Files of the process may grow to so many bytes; writing further fails, as on a full disk.
-fn limit_file_size(process: u32, bytes: &str) {
+pub fn limit_file_size(process: u32, bytes: &str) {
     let limit = format!("--fsize={bytes}:unlimited");
     let status = Command::new("prlimit").args(["--pid", &process.to_string(), &limit]).status().unwrap();
     assert!(status.success(), "prlimit belongs to util-linux");
+}
+
+/// What runs the command when its files may not grow: SIGXFSZ would end the process; a full disk does not.
+pub fn outliving_a_full_disk(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
 }
 
 /// While there is no room every payment is answered 503 and nothing is lost; when there is room again the same proof is

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use solana_rpc_client_api::{
     client_error::{Error as ClientError, ErrorKind},
     custom_error::{
         JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE,
+        JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE,
         JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE,
         JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION,
     },
@@ -26,7 +30,7 @@ use tokio::{
 
 use super::{
     health::{Fault, Health, Standing},
-    slots::{MAX_LAG, Slots},
+    slots::{MAX_LAG, MAX_SLOT, Slots},
 };
 use crate::{
     chain::{ChainError, assets::Network},
@@ -76,6 +80,7 @@ impl CallError {
             Some(
                 INVALID_PARAMS
                     | JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE
+                    | JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE
                     | JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE
                     | JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION
             )
@@ -102,6 +107,11 @@ impl<R> Answer<R> {
     pub const fn at(slot: u64, value: R) -> Self {
         Self { value, slot: Some(slot) }
     }
+
+    fn plausible(self) -> Result<Self, &'static str> {
+        let is_reached = self.slot.is_none_or(|slot| slot <= MAX_SLOT);
+        if is_reached { Ok(self) } else { Err("a slot that no chain has reached") }
+    }
 }
 
 /// A question.
@@ -123,6 +133,8 @@ pub(super) struct Endpoint {
     client: RpcClient,
     health: Mutex<Health>,
     sends: Semaphore,
+    /// Whether it has said that it keeps no history.
+    forgetful: AtomicBool,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
 }
@@ -144,7 +156,8 @@ impl Endpoint {
         let label = index.to_string();
         metrics.solana.endpoint_up(&label, true);
         let (health, sends) = (Mutex::default(), Semaphore::new(MAX_SENDS));
-        Self { index, label, network, client, health, sends, slots, metrics }
+        let forgetful = AtomicBool::new(false);
+        Self { index, label, network, client, health, sends, forgetful, slots, metrics }
     }
 
     pub const fn index(&self) -> usize {
@@ -168,6 +181,20 @@ impl Endpoint {
         self.sends.try_acquire().ok()
     }
 
+    /// Whether it keeps history, for all that it has said.
+    pub fn keeps_history(&self) -> bool {
+        !self.forgetful.load(Ordering::Relaxed)
+    }
+
+    /// Notes what an answer of its history says of that.
+    pub fn has_history<R>(&self, answer: &Result<R, CallError>) {
+        let code = answer.as_ref().err().map(CallError::code);
+        let says_none = code == Some(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE));
+        if answer.is_ok() || says_none {
+            self.forgetful.store(says_none, Ordering::Relaxed);
+        }
+    }
+
     fn with_health<T>(&self, act: impl FnOnce(&mut Health) -> T) -> T {
         act(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -183,7 +210,7 @@ impl Endpoint {
         let answer = match timeout(call.limit, self.client.send(call.request, call.params.clone())).await {
             Err(_) => Err(CallError::TimedOut),
             Ok(Err(error)) => Err(CallError::Client(without_url(error))),
-            Ok(Ok(answer)) => read(answer).map_err(CallError::Nonsense),
+            Ok(Ok(answer)) => read(answer).and_then(Answer::plausible).map_err(CallError::Nonsense),
         };
         let (method, elapsed) = (call.request.to_string(), started.elapsed());
         self.metrics.blockchain_request(self.network.as_str(), &method, answer.is_ok(), elapsed);
@@ -195,7 +222,8 @@ impl Endpoint {
                 Ok(value)
             }
             Err(error) => {
-                let fault = (!error.is_about_the_request()).then_some(Fault::NoAnswer);
+                let excused = error.is_about_the_request() || is_optional(call.request);
+                let fault = (!excused).then_some(Fault::NoAnswer);
                 self.judge(fault, call.trial, Instant::now());
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
@@ -205,8 +233,9 @@ impl Endpoint {
     }
 
     fn lags(&self, slot: u64) -> bool {
-        let lag = self.slots.lag(self.index, slot);
-        self.slots.saw(self.index, slot);
+        let now = Instant::now();
+        let lag = self.slots.lag(self.index, slot, now);
+        self.slots.saw(self.index, slot, now);
         self.metrics.solana.endpoint_slot(&self.label, slot, lag);
         lag > MAX_LAG
     }
@@ -219,6 +248,11 @@ impl Endpoint {
         });
         self.metrics.solana.endpoint_up(&self.label, fault.is_none());
     }
+}
+
+/// Whether an endpoint that cannot answer this does no worse for it: providers leave these out.
+const fn is_optional(request: RpcRequest) -> bool {
+    matches!(request, RpcRequest::GetFirstAvailableBlock | RpcRequest::GetBlockTime)
 }
 
 /// The error without the endpoint's URL, which may hold an access token.

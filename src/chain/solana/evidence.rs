@@ -1,12 +1,18 @@
 //! Making one finding of what all endpoints say became of some transactions.
 //!
 //! "Unknown" decides that a transaction never landed, so it is believed only when those who must know say so, and
-//! never for want of an answer.
+//! never for want of an answer. A success decides that a merchant was paid, so one endpoint is not believed against others
+//! that would know; and a failure has the buyer pay again.
+
+use std::ops::RangeInclusive;
 
 use super::endpoint::CallError;
-use crate::chain::{
-    ChainError,
-    settlement::{Commitment, SignatureStatus},
+use crate::{
+    chain::{
+        ChainError,
+        settlement::{Commitment, Findings, SignatureStatus},
+    },
+    clock::UnixMs,
 };
 
 /// What one endpoint says.
@@ -16,16 +22,18 @@ pub(super) struct Evidence {
     pub slot: u64,
     /// For each signature asked for, in their order.
     pub statuses: Vec<Option<SignatureStatus>>,
+    /// It would know a transaction that landed in one of these slots. That it does not know one that is said to be there
+    /// speaks against that.
+    pub would_know: RangeInclusive<u64>,
+    /// It would know one that landed at this time or later, where it can tell.
+    pub since: Option<UnixMs>,
 }
 
 /// One finding of each signature. Without a single answer as of `seen` or later, there is none.
 ///
 /// # Errors
 /// When no endpoint that has seen the slot answered.
-pub(super) fn weigh(
-    answers: Vec<Result<Evidence, CallError>>,
-    seen: u64,
-) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
+pub(super) fn weigh(answers: Vec<Result<Evidence, CallError>>, seen: u64) -> Result<Findings, ChainError> {
     let mut failure = ChainError::BadResponse("no RPC endpoint has seen the slot that was asked for");
     let mut told = Vec::new();
     for answer in answers {
@@ -34,35 +42,65 @@ pub(super) fn weigh(
             Err(error) => failure = error.into(),
         }
     }
-    if told.iter().any(|evidence| evidence.slot >= seen) { Ok(findings(&told)) } else { Err(failure) }
+    let has_seen = || told.iter().filter(|evidence| evidence.slot >= seen);
+    if has_seen().next().is_none() {
+        return Err(failure);
+    }
+    // Where one knows nothing, nobody does: so the one that looks back the furthest says it.
+    let since = has_seen().filter_map(|evidence| evidence.since).min();
+    Ok(Findings { statuses: findings(&told), since })
 }
 
-/// A status by anybody stands against those who know none, and the more certain one against the others. Where those that
-/// are equally certain contradict each other, it is in some block, and no more is known than that.
+/// A status by anybody stands against those who know none, and the more certain one against the others. Where that would
+/// end a settlement and is not beyond doubt, the transaction is in some block, and no more is known than that.
 pub(super) fn findings(told: &[Evidence]) -> Vec<Option<SignatureStatus>> {
     let asked = told.iter().map(|evidence| evidence.statuses.len()).max().unwrap_or(0);
     (0..asked).map(|index| finding(told, index)).collect()
 }
 
 fn finding(told: &[Evidence], index: usize) -> Option<SignatureStatus> {
-    let said = || told.iter().filter_map(|evidence| evidence.statuses.get(index)?.as_ref());
+    let status = |evidence: &Evidence| evidence.statuses.get(index).cloned().flatten();
+    let said = || told.iter().filter_map(status);
     // The first of the most certain ones.
     let surest = said().rev().max_by_key(|status| status.commitment)?;
-    let contradicted = said().any(|status| {
-        status.commitment == surest.commitment && status.failure.is_some() != surest.failure.is_some()
-    });
-    let commitment = if contradicted { Commitment::Processed } else { surest.commitment };
-    Some(SignatureStatus { commitment, ..surest.clone() })
+    if surest.commitment == Commitment::Processed {
+        return Some(surest);
+    }
+    let contradicted = said()
+        .filter(|status| status.commitment > Commitment::Processed)
+        .any(|status| status.failure.is_some() != surest.failure.is_some());
+    if contradicted {
+        tracing::warn!(slot = surest.slot, "RPC endpoints contradict each other about a transaction");
+    }
+    let doubted = surest.failure.is_none() && is_alone(told, status, surest.slot);
+    let commitment = if contradicted || doubted { Commitment::Processed } else { surest.commitment };
+    Some(SignatureStatus { commitment, ..surest })
+}
+
+/// Whether one endpoint alone says that a transaction succeeded, and another one would know.
+fn is_alone(told: &[Evidence], status: impl Fn(&Evidence) -> Option<SignatureStatus>, slot: u64) -> bool {
+    let (mut agree, mut doubt) = (0, false);
+    for evidence in told {
+        match status(evidence) {
+            Some(status) if status.failure.is_none() => agree += 1,
+            Some(_) => doubt = true,
+            None => doubt |= evidence.would_know.contains(&slot),
+        }
+    }
+    agree < 2 && doubt
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
-    use super::{Evidence, weigh};
-    use crate::chain::{
-        settlement::{Commitment, SignatureStatus},
-        solana::endpoint::CallError,
+    use super::{Evidence, findings, weigh};
+    use crate::{
+        chain::{
+            settlement::{Commitment, SignatureStatus},
+            solana::endpoint::CallError,
+        },
+        clock::UnixMs,
     };
 
     const SEEN: u64 = 100;
@@ -77,10 +115,15 @@ mod tests {
         })
     }
 
+    fn evidence(slot: u64, statuses: Vec<Option<SignatureStatus>>) -> Evidence {
+        Evidence { slot, statuses, would_know: 0..=u64::MAX, since: None }
+    }
+
     /// What an endpoint says of two signatures; `None` when it fails.
     fn answer() -> impl Strategy<Value = Option<Evidence>> {
-        let evidence = (SEEN - 2..SEEN + 2, vec(option::of(status()), 2))
-            .prop_map(|(slot, statuses)| Evidence { slot, statuses });
+        let evidence = (SEEN - 2..SEEN + 2, vec(option::of(status()), 2), 0..200_u64).prop_map(
+            |(slot, statuses, from)| Evidence { would_know: from..=u64::MAX, ..evidence(slot, statuses) },
+        );
         option::weighted(0.7, evidence)
     }
 
@@ -94,43 +137,91 @@ mod tests {
             let told: Vec<&Evidence> = answers.iter().flatten().collect();
             let Ok(found) = found else { return Ok(()) };
             prop_assert!(told.iter().any(|evidence| evidence.slot >= SEEN));
-            for (index, found) in found.iter().enumerate() {
+            for (index, found) in found.statuses.iter().enumerate() {
                 let said: Vec<_> = told.iter().filter_map(|it| it.statuses[index].as_ref()).collect();
                 prop_assert_eq!(found.is_none(), said.is_empty());
+                let Some(found) = found else { continue };
                 let surest = said.iter().map(|it| it.commitment).max();
-                let best: Vec<_> = said.iter().filter(|it| Some(it.commitment) == surest).collect();
-                let agree = best.iter().all(|it| it.failure == best[0].failure);
-                let expected = if agree { surest } else { Some(Commitment::Processed) };
-                prop_assert_eq!(found.as_ref().map(|found| found.commitment), expected);
-                prop_assert!(found.iter().all(|found| best.iter().any(|it| it.failure == found.failure)));
+                let best = said.iter().filter(|it| Some(it.commitment) == surest);
+                prop_assert!(best.clone().any(|it| (&it.failure, it.slot) == (&found.failure, found.slot)));
+                let is_sure = found.commitment > Commitment::Processed;
+                prop_assert!(!is_sure || Some(found.commitment) == surest);
+                let differs = |it: &&&SignatureStatus| {
+                    it.commitment > Commitment::Processed && it.failure.is_some() != found.failure.is_some()
+                };
+                prop_assert!(!is_sure || !said.iter().any(|it| differs(&it)), "contradicted");
+                let agree = said.iter().filter(|it| it.failure.is_none()).count();
+                let doubt = told.iter().any(|it| it.statuses[index].is_none() && it.would_know.contains(&found.slot));
+                prop_assert!(!is_sure || found.failure.is_some() || agree > 1 || !doubt, "alone");
             }
         }
 
         #[test]
         fn endpoints_that_have_not_seen_the_slot_are_not_enough(statuses in vec(option::of(status()), 2)) {
-            let behind = Evidence { slot: SEEN - 1, statuses };
+            let behind = evidence(SEEN - 1, statuses);
             prop_assert!(weigh(vec![Ok(behind), Err(CallError::TimedOut)], SEEN).is_err());
         }
     }
 
+    fn said(commitment: Commitment, failure: Option<&str>) -> Option<SignatureStatus> {
+        Some(SignatureStatus { slot: 1, commitment, failure: failure.map(str::to_owned) })
+    }
+
     #[test]
     fn a_contradiction_is_nothing_to_go_by_and_about_that_transaction_alone() {
-        let status = |failure: Option<&str>| {
-            Some(SignatureStatus {
-                slot: 1,
-                commitment: Commitment::Finalized,
-                failure: failure.map(str::to_owned),
-            })
-        };
-        let evidence = |statuses| Ok(Evidence { slot: SEEN, statuses });
-        let (landed, failed) = (status(None), status(Some("no")));
-        let answers = vec![
-            evidence(vec![landed.clone(), None, landed.clone()]),
-            evidence(vec![failed, None, landed.clone()]),
-            evidence(vec![landed.clone(), None, None]),
+        let (landed, failed) = (said(Commitment::Finalized, None), said(Commitment::Finalized, Some("no")));
+        let answers = [
+            vec![landed.clone(), None, landed.clone()],
+            vec![failed, None, landed.clone()],
+            vec![landed.clone(), None, None],
         ];
-        let found = weigh(answers, SEEN).unwrap();
-        assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed);
-        assert_eq!(found[1..], [None, landed]);
+        let found = weigh(answers.map(|statuses| Ok(evidence(SEEN, statuses))).into(), SEEN).unwrap();
+        assert_eq!(found.statuses[0].as_ref().unwrap().commitment, Commitment::Processed);
+        assert_eq!(found.statuses[1..], [None, landed]);
+    }
+
+    #[test]
+    fn who_is_surer_is_not_believed_against_who_is_sure_enough() {
+        use Commitment::{Confirmed, Finalized, Processed};
+        for (one, other, expected) in [
+            (said(Finalized, Some("no")), said(Confirmed, None), Processed),
+            (said(Finalized, None), said(Confirmed, Some("no")), Processed),
+            // It may have failed on a fork that is gone.
+            (said(Confirmed, Some("no")), said(Processed, None), Confirmed),
+            (said(Finalized, None), said(Processed, None), Finalized),
+        ] {
+            let found = findings(&[evidence(SEEN, vec![one.clone()]), evidence(SEEN, vec![other.clone()])]);
+            assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn one_alone_is_believed_only_where_nobody_else_would_know() {
+        let success = evidence(SEEN, vec![said(Commitment::Finalized, None)]);
+        let failure = evidence(SEEN, vec![said(Commitment::Finalized, Some("no"))]);
+        let ignorant = |would_know| Evidence { would_know, ..evidence(SEEN, vec![None]) };
+        for (told, expected) in [
+            (vec![success.clone()], Commitment::Finalized),
+            (vec![success.clone(), ignorant(0..=9)], Commitment::Processed),
+            (vec![success.clone(), ignorant(2..=9)], Commitment::Finalized),
+            (vec![success.clone(), ignorant(0..=0)], Commitment::Finalized),
+            (vec![success.clone(), ignorant(0..=9), success], Commitment::Finalized),
+            (vec![failure, ignorant(0..=9)], Commitment::Finalized),
+        ] {
+            assert_eq!(findings(&told)[0].as_ref().unwrap().commitment, expected, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn the_history_that_reaches_back_the_furthest_counts() {
+        let reaching = |slot, since| Ok(Evidence { since, ..evidence(slot, vec![None]) });
+        let answers = vec![
+            reaching(SEEN, None),
+            reaching(SEEN, Some(UnixMs(7))),
+            reaching(SEEN, Some(UnixMs(5))),
+            // It has not seen the slot.
+            reaching(SEEN - 1, Some(UnixMs(3))),
+        ];
+        assert_eq!(weigh(answers, SEEN).unwrap().since, Some(UnixMs(5)));
     }
 }

@@ -1,8 +1,8 @@
 //! The chain over Solana's JSON-RPC, and the rules of what may be sent there.
 //!
 //! `endpoint` asks one node and judges it (`health`, `slots`), `pool` knows whom to ask next. On top of these stand the
-//! roles: `rpc` reads, `accounts` and `simulate` look ahead, `settlement` sends and finds out (`evidence`). `decode` makes
-//! sense of transactions. [`hints`] listens on a WebSocket, [`signer`] holds the fee payers' keys. [`rules`] judges
+//! roles: `rpc` reads, `accounts` and `simulate` look ahead, `settlement` sends, `statuses` finds out (`evidence`). `decode`
+//! makes sense of transactions. [`hints`] listens on a WebSocket, [`signer`] holds the fee payers' keys. [`rules`] judges
 //! transactions that are not on the chain yet, and asks nobody.
 
 mod accounts;
@@ -18,5 +18,6 @@ mod settlement;
 pub mod signer;
 mod simulate;
 mod slots;
+mod statuses;
 
 pub use rpc::SolanaRpc;

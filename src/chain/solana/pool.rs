@@ -9,7 +9,7 @@ use solana_rpc_client_api::request::RpcRequest;
 use tokio::time::Instant;
 
 use super::{
-    endpoint::{Answer, Call, CallError, Endpoint, REQUEST_TIMEOUT},
+    endpoint::{Answer, Call, Endpoint, REQUEST_TIMEOUT},
     health::Standing,
     slots::{MAX_LAG, Slots},
 };
@@ -42,12 +42,17 @@ impl Pool {
 
     /// How far `slot` is behind the newest that was heard of.
     pub fn lag_of(&self, slot: u64) -> u64 {
-        self.slots.highest().saturating_sub(slot)
+        self.slots.highest(Instant::now()).saturating_sub(slot)
     }
 
     /// Whether what an endpoint said as of `slot` is too old, compared with what the others have said.
     pub fn is_behind(&self, endpoint: &Endpoint, slot: u64) -> bool {
-        self.slots.lag(endpoint.index(), slot) > MAX_LAG
+        self.slots.lag(endpoint.index(), slot, Instant::now()) > MAX_LAG
+    }
+
+    /// Whether an endpoint that has just answered hears of no new slot.
+    pub fn is_stuck(&self, endpoint: usize) -> bool {
+        self.slots.is_stuck(endpoint, Instant::now())
     }
 
     /// Every endpoint once, the best first, within `budget` together. One that was put behind long enough ago is tried
@@ -87,26 +92,41 @@ impl Pool {
         budget: Duration,
         read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
     ) -> Result<R, ChainError> {
+        self.first_by(request, params, budget, read).await.map(|(_, answer)| answer)
+    }
+
+    /// The first answer that makes sense, and whose it is.
+    pub async fn first_by<T: DeserializeOwned, R>(
+        &self,
+        request: RpcRequest,
+        params: &Value,
+        budget: Duration,
+        read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
+    ) -> Result<(usize, R), ChainError> {
         let mut attempts = self.attempts(budget);
         while let Some(Attempt { endpoint, limit, trial }) = attempts.next() {
             match endpoint.ask(Call { request, params, limit, trial }, &read).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((endpoint.index(), answer)),
                 Err(error) => attempts.failed(error),
             }
         }
         Err(attempts.into_failure())
     }
 
-    /// Every endpoint's answer, in their order.
-    pub async fn all<T: DeserializeOwned, R>(
+    /// The answers of those besides one endpoint that can be expected to give one, and whose they are. Who has failed is
+    /// not waited for.
+    pub async fn besides<T: DeserializeOwned, R>(
         &self,
+        endpoint: usize,
         request: RpcRequest,
         params: &Value,
         limit: Duration,
         read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
-    ) -> Vec<Result<R, CallError>> {
-        let call = Call { request, params, limit, trial: false };
-        join_all(self.endpoints.iter().map(|endpoint| endpoint.ask(call, &read))).await
+    ) -> Vec<(usize, R)> {
+        let (now, call) = (Instant::now(), Call { request, params, limit, trial: false });
+        let others = self.endpoints.iter().filter(|it| it.index() != endpoint && it.answers(now));
+        let asked = others.map(async |it| it.ask(call, &read).await.ok().map(|answer| (it.index(), answer)));
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// The answers of all endpoints that can be expected to give one, at least one: for what a single endpoint had better

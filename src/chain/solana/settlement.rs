@@ -1,15 +1,12 @@
 //! Settling over JSON-RPC.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use solana_rpc_client_api::{
     client_error::ErrorKind,
     request::RpcRequest,
@@ -18,32 +15,21 @@ use solana_rpc_client_api::{
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 use solana_transaction_error::TransactionError;
-use solana_transaction_status_client_types::{TransactionConfirmationStatus, TransactionStatus};
 
 use super::{
     SolanaRpc,
     endpoint::{Answer, Call, CallError, Endpoint},
-    evidence::{Evidence, findings, weigh},
     slots::{FINALITY_DEPTH, MAX_LAG},
 };
 use crate::chain::{
     ChainError,
-    settlement::{Commitment, Finality, Search, SettlementChain, SignatureStatus},
+    settlement::{Finality, Findings, Search, SettlementChain},
 };
 
-/// How long a read may take on all endpoints together.
-const READ_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long each endpoint may take to tell a height.
 const HEIGHT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many blocks a blockhash may be good for, at most: twice what it is today.
 const MAX_BLOCKHASH_AGE: u64 = 300;
-/// How long each endpoint may take to search its history: it may lie on slow storage.
-const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Every so many looks at the recent past, whoever else answers is asked about what the first endpoint does not know: it may
-/// lag, or have lost it.
-const THOROUGH_EVERY: u64 = 4;
-/// How long each endpoint may take to say what it knows besides.
-const SECOND_OPINION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long each endpoint may take to accept a transaction.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,29 +48,6 @@ fn read_finality(
         return Err("a block height above its slot");
     }
     Ok(Answer::at(slot.saturating_add(FINALITY_DEPTH), Finality { slot, block_height }))
-}
-
-fn read_statuses(
-    asked: usize,
-    answer: Response<Vec<Option<TransactionStatus>>>,
-) -> Result<Answer<Evidence>, &'static str> {
-    if answer.value.len() != asked {
-        return Err("not as many statuses as were asked for");
-    }
-    let slot = answer.context.slot;
-    let statuses = answer.value.into_iter().map(|status| status.map(read_status)).collect();
-    Ok(Answer::at(slot, Evidence { slot, statuses }))
-}
-
-fn read_status(status: TransactionStatus) -> SignatureStatus {
-    let commitment = match status.confirmation_status() {
-        TransactionConfirmationStatus::Processed => Commitment::Processed,
-        TransactionConfirmationStatus::Confirmed => Commitment::Confirmed,
-        TransactionConfirmationStatus::Finalized => Commitment::Finalized,
-    };
-    // Old nodes say it in `status` alone.
-    let failure = status.err.or(status.status.err()).map(|error| error.to_string());
-    SignatureStatus { slot: status.slot, commitment, failure }
 }
 
 /// Hands a transaction to one endpoint.
@@ -165,69 +128,13 @@ impl SettlementChain for SolanaRpc {
         Err(failure)
     }
 
-    async fn statuses(
-        &self,
-        signatures: &[Signature],
-        search: Search,
-    ) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
+    async fn statuses(&self, signatures: &[Signature], search: Search) -> Result<Findings, ChainError> {
         if signatures.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Findings { statuses: Vec::new(), since: None });
         }
         match search {
             Search::Recent => self.recent_statuses(signatures).await,
-            Search::History { seen } => {
-                let params = statuses_params(signatures, true);
-                let read = |answer| read_statuses(signatures.len(), answer);
-                let request = RpcRequest::GetSignatureStatuses;
-                let answers = self.pool.all(request, &params, HISTORY_TIMEOUT, read).await;
-                weigh(answers, seen)
-            }
+            Search::History { seen } => self.search_history(signatures, seen).await,
         }
-    }
-}
-
-fn statuses_params(signatures: &[Signature], history: bool) -> Value {
-    let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
-    json!([texts, {"searchTransactionHistory": history}])
-}
-
-impl SolanaRpc {
-    /// What one endpoint knows. Of a failure the others are heard as well: that a payment failed makes the buyer pay again.
-    async fn recent_statuses(
-        &self,
-        signatures: &[Signature],
-    ) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
-        let params = statuses_params(signatures, false);
-        let read = |answer| read_statuses(signatures.len(), answer);
-        let request = RpcRequest::GetSignatureStatuses;
-        let Evidence { slot, mut statuses } = self.pool.first(request, &params, READ_TIMEOUT, read).await?;
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let thorough = looks.is_multiple_of(THOROUGH_EVERY);
-        let doubtful = |status: &Option<SignatureStatus>| match status {
-            Some(status) if status.commitment > Commitment::Processed => status.failure.is_some(),
-            _ => thorough,
-        };
-        let indices: Vec<usize> = (0..statuses.len()).filter(|index| doubtful(&statuses[*index])).collect();
-        if indices.is_empty() || self.pool.endpoints().len() < 2 {
-            return Ok(statuses);
-        }
-        let asked: Vec<Signature> = indices.iter().map(|index| signatures[*index]).collect();
-        let known = indices.iter().map(|index| statuses[*index].clone()).collect();
-        let found = self.second_opinion(&asked, Evidence { slot, statuses: known }).await;
-        for (index, status) in indices.into_iter().zip(found) {
-            statuses[index] = status;
-        }
-        Ok(statuses)
-    }
-
-    /// What is known already stands where nobody else answers.
-    async fn second_opinion(&self, asked: &[Signature], known: Evidence) -> Vec<Option<SignatureStatus>> {
-        let params = statuses_params(asked, false);
-        let read = |answer| read_statuses(asked.len(), answer);
-        let request = RpcRequest::GetSignatureStatuses;
-        let told = self.pool.panel(request, &params, SECOND_OPINION_TIMEOUT, read).await;
-        let mut told = told.unwrap_or_default();
-        told.push(known);
-        findings(&told)
     }
 }

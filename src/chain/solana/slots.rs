@@ -1,34 +1,128 @@
 //! How far each endpoint was when it last answered.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 /// How many slots an endpoint may be behind the others: some 20 seconds.
 pub(super) const MAX_LAG: u64 = 50;
 /// How many slots the last final block is behind the newest one.
 pub(super) const FINALITY_DEPTH: u64 = 32;
+/// No chain gets here for thousands of years: who says so makes it up.
+pub(super) const MAX_SLOT: u64 = 1 << 40;
+/// For how long others are held against what an endpoint said. What it made up is forgotten by then, also when it never
+/// answers again.
+const FRESH_FOR: Duration = Duration::from_secs(30);
+/// An endpoint whose slot does not grow for so long has lost the chain.
+const STUCK_AFTER: Duration = Duration::from_secs(20);
 
-/// The newest slot of each endpoint's last answer, 0 before the first. The last and not the highest: what an endpoint
-/// once made up is gone with its next answer.
+#[derive(Clone, Copy, Debug)]
+struct Sighting {
+    slot: u64,
+    at: Instant,
+    /// When it last said a higher slot than before.
+    grew_at: Instant,
+}
+
+/// The newest slot of each endpoint's last answer. The last and not the highest: what an endpoint once made up is gone with
+/// its next answer.
 #[derive(Debug)]
-pub(super) struct Slots(Vec<AtomicU64>);
+pub(super) struct Slots(Mutex<Vec<Option<Sighting>>>);
 
 impl Slots {
     pub fn new(endpoints: usize) -> Self {
-        Self((0..endpoints).map(|_| AtomicU64::new(0)).collect())
+        Self(Mutex::new(vec![None; endpoints]))
     }
 
-    pub fn saw(&self, endpoint: usize, slot: u64) {
-        self.0[endpoint].store(slot, Ordering::Relaxed);
+    fn sightings(&self) -> MutexGuard<'_, Vec<Option<Sighting>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn highest(&self) -> u64 {
-        self.0.iter().map(|slot| slot.load(Ordering::Relaxed)).max().unwrap_or(0)
+    pub fn saw(&self, endpoint: usize, slot: u64, now: Instant) {
+        let sighting = &mut self.sightings()[endpoint];
+        let grew_at = sighting.filter(|before| slot <= before.slot).map_or(now, |before| before.grew_at);
+        *sighting = Some(Sighting { slot, at: now, grew_at });
     }
 
-    /// How far `slot` is behind the furthest of the other endpoints.
-    pub fn lag(&self, endpoint: usize, slot: u64) -> u64 {
-        let others = self.0.iter().enumerate().filter(|(index, _)| *index != endpoint);
-        let highest = others.map(|(_, slot)| slot.load(Ordering::Relaxed)).max().unwrap_or(0);
-        highest.saturating_sub(slot)
+    /// What the endpoints have said lately, without that of one of them, in ascending order.
+    fn fresh(&self, except: Option<usize>, now: Instant) -> Vec<u64> {
+        let sightings = self.sightings();
+        let others = sightings.iter().enumerate().filter(|(index, _)| Some(*index) != except);
+        let fresh = others.filter_map(|(_, seen)| seen.filter(|seen| seen.at + FRESH_FOR > now));
+        let mut slots: Vec<u64> = fresh.map(|seen| seen.slot).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    pub fn highest(&self, now: Instant) -> u64 {
+        self.fresh(None, now).last().copied().unwrap_or(0)
+    }
+
+    /// How far `slot` is behind the other endpoints: behind the middle one of them, the lower one of two, so that one that
+    /// is ahead of all the others leaves nobody behind. Of two endpoints, either is all there is to compare the other with.
+    pub fn lag(&self, endpoint: usize, slot: u64, now: Instant) -> u64 {
+        let others = self.fresh(Some(endpoint), now);
+        let middle = others.get(others.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+        middle.saturating_sub(slot)
+    }
+
+    /// Whether an endpoint answers, and yet hears of no new slot.
+    pub fn is_stuck(&self, endpoint: usize, now: Instant) -> bool {
+        self.sightings()[endpoint].is_some_and(|seen| seen.grew_at + STUCK_AFTER <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{FRESH_FOR, STUCK_AFTER, Slots};
+
+    #[test]
+    fn one_that_is_ahead_of_two_others_leaves_nobody_behind() {
+        for liar in 0..3 {
+            let (slots, now) = (Slots::new(3), Instant::now());
+            for endpoint in 0..3 {
+                slots.saw(endpoint, if endpoint == liar { 1_000_000 } else { 1_000 }, now);
+            }
+            for endpoint in 0..3 {
+                assert_eq!(slots.lag(endpoint, 1_000, now), 0, "{endpoint} beside {liar}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_is_behind_two_others_is_found_out() {
+        let (slots, now) = (Slots::new(3), Instant::now());
+        slots.saw(0, 1_000, now);
+        slots.saw(1, 1_003, now);
+        slots.saw(2, 400, now);
+        assert_eq!(slots.lag(2, 400, now), 600);
+        assert_eq!(slots.lag(1, 1_003, now), 0);
+    }
+
+    #[test]
+    fn what_was_said_long_ago_is_held_against_nobody() {
+        let (slots, now) = (Slots::new(2), Instant::now());
+        slots.saw(0, 1_000_000, now);
+        slots.saw(1, 1_000, now);
+        assert_eq!(slots.lag(1, 1_000, now), 999_000);
+        assert_eq!(slots.lag(1, 1_000, now + FRESH_FOR), 0);
+        assert_eq!((slots.highest(now), slots.highest(now + FRESH_FOR)), (1_000_000, 0));
+    }
+
+    #[test]
+    fn who_hears_of_no_new_slot_is_stuck() {
+        let (slots, now) = (Slots::new(1), Instant::now());
+        assert!(!slots.is_stuck(0, now));
+        slots.saw(0, 7, now);
+        let later = now + STUCK_AFTER;
+        slots.saw(0, 6, later);
+        assert!(slots.is_stuck(0, later));
+        slots.saw(0, 8, later);
+        assert!(!slots.is_stuck(0, later));
     }
 }

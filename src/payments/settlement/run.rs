@@ -102,8 +102,8 @@ impl Runner {
         };
         let statuses = asked("statuses", self.chain.statuses(&signatures, search)).await;
         // An answer of another length is no answer to this question.
-        let statuses = statuses.and_then(|statuses| {
-            if statuses.len() == of.len() { Ok(statuses) } else { Err(Trouble::Unavailable) }
+        let statuses = statuses.and_then(|found| {
+            if found.statuses.len() == of.len() { Ok(found) } else { Err(Trouble::Unavailable) }
         });
         Event::Statuses(round, of, statuses)
     }

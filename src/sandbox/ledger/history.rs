@@ -54,6 +54,8 @@ impl Landed {
 pub struct History {
     landed: VecDeque<Arc<Landed>>,
     by_signature: HashMap<Signature, Arc<Landed>>,
+    /// From here on nothing has been forgotten.
+    first_slot: Slot,
     /// All that ever landed, forgotten ones included.
     count: u64,
 }
@@ -67,7 +69,12 @@ impl History {
             && let Some(old) = self.landed.pop_front()
         {
             self.by_signature.remove(&old.signature);
+            self.first_slot = old.slot + 1;
         }
+    }
+
+    pub const fn first_slot(&self) -> Slot {
+        self.first_slot
     }
 
     pub fn get(&self, signature: &Signature) -> Option<&Arc<Landed>> {

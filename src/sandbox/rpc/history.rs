@@ -1,6 +1,7 @@
 //! Methods about transactions that landed.
 
 use jsonrpc_core::{Error, Params, Value};
+use serde_json::json;
 use solana_clock::Slot;
 use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client_api::{
@@ -69,6 +70,12 @@ pub fn get_signature_statuses(chain: &Chain, params: Params) -> Result<Value, Er
         Ok(landed.map(|landed| status(landed, processed)))
     });
     params::in_context(processed, statuses.collect::<Result<Vec<_>, Error>>()?)
+}
+
+/// Genesis for as long as no transaction has been forgotten.
+pub fn get_first_available_block(chain: &Chain, params: Params) -> Result<Value, Error> {
+    params.expect_no_params()?;
+    Ok(json!(chain.ledger().history().first_slot()))
 }
 
 pub fn get_transaction(chain: &Chain, params: Params) -> Result<Value, Error> {

@@ -37,6 +37,10 @@ const WRONG_FEES: &str = "\
         ON kept.day = sums.day AND kept.key_id = sums.key_id \
     WHERE kept.day IS NULL OR sums.day IS NULL OR kept.reserved <> sums.reserved OR kept.spent <> sums.spent";
 
+/// What the books say that the fee payers have paid, in lamports.
+const SPENT: &str =
+    "SELECT CAST(coalesce(sum(spent), 0) AS BIGINT) FROM sponsored_lamports WHERE key_id = ''";
+
 impl Stage {
     async fn read<T>(&self, statement: &'static str) -> Vec<T>
     where
@@ -62,7 +66,7 @@ impl Stage {
         Box::pin(self.states()).await.remove(&payment.signature.to_string())
     }
 
-    /// Chain, books, fees and what clients were told say the same, and nothing is open.
+    /// Chain, books, fees and what clients were told say the same, to the lamport, and nothing is open.
     pub async fn assert_true(&self, told: &[(Payment, Told)]) {
         let payments: Vec<Payment> = told.iter().map(|(payment, _)| payment.clone()).collect();
         let (states, landed) = (self.states().await, self.landed(&payments).await);
@@ -84,6 +88,12 @@ impl Stage {
         assert_eq!(states.len(), known, "nothing else is in the books");
         assert_eq!(self.read::<(i64, i64, i64)>(DISCREPANCIES).await, [(0, 0, 0)]);
         assert_eq!(self.read::<(i64,)>(WRONG_FEES).await, [(0,)]);
+        let spent = self.read::<(i64,)>(SPENT).await[0].0;
+        assert_eq!(
+            self.lamports_paid(),
+            u64::try_from(spent).unwrap(),
+            "the fee payer has paid what the books say"
+        );
     }
 }
 

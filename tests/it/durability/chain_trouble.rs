@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use pay402::sandbox::{Disconnect, FINALITY_SLOTS, Hold, MAX_BLOCKHASH_AGE, faults::ALWAYS};
+use pay402::sandbox::{Disconnect, Hold, SandboxNode, faults::ALWAYS};
 use serde_json::{Value, json};
 
 use super::{
     books::assert_shown,
-    stage::{Payment, Stage, Told, eventually, outcome, settle},
+    stage::{LIFETIME_SLOTS, Payment, Stage, Told, eventually, outcome, settle},
 };
 use crate::{
     conformance::{Backend, on_both},
@@ -19,15 +19,15 @@ on_both!(
     a_send_whose_answer_is_lost_or_late_has_been_made,
     answers_that_come_too_late_decide_nothing,
     an_endpoint_that_knows_nothing_of_what_landed_delays_it_at_most,
+    with_one_of_two_endpoints_ignorant_a_success_waits_until_it_is_not,
     with_the_only_endpoint_ignorant_nothing_is_known_and_nothing_given_up,
+    a_history_that_begins_too_late_gives_nothing_up,
     an_endpoint_that_calls_a_success_a_failure_is_not_believed,
+    an_endpoint_that_makes_a_success_up_is_not_believed,
     a_blockhash_that_dies_in_the_middle_ends_as_expired_or_was_never_sent,
 );
 
 const STATUSES: &str = "getSignatureStatuses";
-
-/// Long enough for anything on its way to be known for dead.
-const LIFETIME_SLOTS: u64 = MAX_BLOCKHASH_AGE + FINALITY_SLOTS + 2;
 
 /// Nothing has happened but what was told: chain and books agree.
 async fn finish(stage: &Stage, app: &TestApp, payment: Payment, told: Told) {
@@ -105,19 +105,57 @@ fn failed(mut answer: Value) -> Value {
     answer
 }
 
-/// A service at two nodes, of which the first one says this about what became of payments.
-async fn beside_a_liar(stage: &Stage, lie: fn(Value) -> Value) -> (TestApp, pay402::sandbox::SandboxNode) {
-    let liar = stage.chain.add_node().await.unwrap();
-    liar.faults().lie(STATUSES, Box::new(lie));
-    let urls = format!("{},{}", liar.rpc_url(), stage.chain.rpc_url());
-    (stage.app(&[("SOLANA_RPC_URL", &urls)]).await, liar)
+/// Says that everything has succeeded for good.
+fn succeeded(mut answer: Value) -> Value {
+    let slot = answer["context"]["slot"].clone();
+    for status in answer["value"].as_array_mut().into_iter().flatten() {
+        *status = json!({
+            "slot": slot, "confirmations": null, "err": null, "status": {"Ok": null},
+            "confirmationStatus": "finalized",
+        });
+    }
+    answer
+}
+
+/// A service at so many nodes, of which the first one says this about what became of payments. They last for as long as
+/// what is returned.
+async fn beside_a_liar(stage: &Stage, nodes: usize, lie: fn(Value) -> Value) -> (TestApp, Vec<SandboxNode>) {
+    let mut others = Vec::new();
+    for _ in 1..nodes {
+        others.push(stage.chain.add_node().await.unwrap());
+    }
+    others[0].faults().lie(STATUSES, Box::new(lie));
+    let urls: Vec<String> = others.iter().map(SandboxNode::rpc_url).chain([stage.chain.rpc_url()]).collect();
+    (stage.app(&[("SOLANA_RPC_URL", &urls.join(","))]).await, others)
+}
+
+/// Waits until that node has been asked so often, and fails unless the payment is pending still.
+async fn pending_after(stage: &Stage, node: &SandboxNode, asked: u64, payment: &Payment) {
+    let before = node.faults().calls(STATUSES);
+    eventually("it is not asked for", async || node.faults().calls(STATUSES) >= before + asked).await;
+    assert_eq!(stage.state(payment).await.as_deref(), Some("pending"));
 }
 
 async fn an_endpoint_that_knows_nothing_of_what_landed_delays_it_at_most(backend: Backend) {
     let stage = Stage::by_hand(backend).await;
-    let (app, _liar) = beside_a_liar(&stage, unknown).await;
+    let (app, _nodes) = beside_a_liar(&stage, 3, unknown).await;
     let payment = stage.payment().await;
     let told = stage.while_slots_pass(settle(&app.url, &payment)).await;
+    assert_eq!(told, Told::Settled);
+    finish(&stage, &app, payment, told).await;
+}
+
+/// One says so and one says no: nobody knows.
+async fn with_one_of_two_endpoints_ignorant_a_success_waits_until_it_is_not(backend: Backend) {
+    let stage = Stage::by_hand(backend).await;
+    let (app, nodes) = beside_a_liar(&stage, 2, unknown).await;
+    let payment = stage.payment().await;
+    let lying = async {
+        stage.confirmed(&payment).await;
+        pending_after(&stage, &nodes[0], 8, &payment).await;
+        nodes[0].faults().clear();
+    };
+    let (told, ()) = stage.while_slots_pass(async { tokio::join!(settle(&app.url, &payment), lying) }).await;
     assert_eq!(told, Told::Settled);
     finish(&stage, &app, payment, told).await;
 }
@@ -142,21 +180,64 @@ async fn with_the_only_endpoint_ignorant_nothing_is_known_and_nothing_given_up(b
     finish(&stage, &app, payment, told).await;
 }
 
+/// The service was away for longer than its only endpoint keeps history: that one knows nothing of what landed before.
+async fn a_history_that_begins_too_late_gives_nothing_up(backend: Backend) {
+    let stage = Stage::by_hand(backend).await;
+    let app = stage.app(&[]).await;
+    let (chain, clock) = (&stage.chain, stage.clock.as_ref().unwrap());
+    chain.faults().lie(STATUSES, Box::new(unknown));
+    let payment = stage.payment().await;
+    let forgetting = async {
+        stage.confirmed(&payment).await;
+        clock.advance(Duration::from_hours(72));
+        chain.advance_slots(LIFETIME_SLOTS);
+        let first = chain.slot();
+        chain.faults().lie("getFirstAvailableBlock", Box::new(move |_| json!(first)));
+        chain.advance_slots(LIFETIME_SLOTS);
+        // Asked for its beginning, once it was asked with its history.
+        eventually("it is not asked for", async || chain.faults().calls("getFirstAvailableBlock") >= 4).await;
+        assert_eq!(stage.state(&payment).await.as_deref(), Some("pending"));
+        chain.faults().clear();
+    };
+    let (told, ()) =
+        stage.while_slots_pass(async { tokio::join!(settle(&app.url, &payment), forgetting) }).await;
+    assert_eq!(told, Told::Settled);
+    finish(&stage, &app, payment, told).await;
+}
+
 /// A failure would have the buyer pay again.
 async fn an_endpoint_that_calls_a_success_a_failure_is_not_believed(backend: Backend) {
     let stage = Stage::by_hand(backend).await;
-    let (app, liar) = beside_a_liar(&stage, failed).await;
+    let (app, nodes) = beside_a_liar(&stage, 2, failed).await;
     let payment = stage.payment().await;
     let lying = async {
         stage.confirmed(&payment).await;
-        let before = liar.faults().calls(STATUSES);
-        eventually("it is not asked for", async || liar.faults().calls(STATUSES) >= before + 6).await;
-        assert_eq!(stage.state(&payment).await.as_deref(), Some("pending"));
-        liar.faults().clear();
+        pending_after(&stage, &nodes[0], 6, &payment).await;
+        nodes[0].faults().clear();
     };
     let (told, ()) = stage.while_slots_pass(async { tokio::join!(settle(&app.url, &payment), lying) }).await;
     assert_eq!(told, Told::Settled);
     finish(&stage, &app, payment, told).await;
+}
+
+/// A success would have the merchant deliver for nothing.
+async fn an_endpoint_that_makes_a_success_up_is_not_believed(backend: Backend) {
+    for nodes in [2, 3] {
+        let stage = Stage::by_hand(backend.another().await).await;
+        let (app, nodes) = beside_a_liar(&stage, nodes, succeeded).await;
+        let all = || nodes.iter().map(SandboxNode::faults).chain([stage.chain.faults()]);
+        all().for_each(|faults| faults.drop_sends(ALWAYS));
+        let payment = stage.payment().await;
+        let lying = async {
+            stage.journalled(&payment).await;
+            pending_after(&stage, &nodes[0], 6, &payment).await;
+            all().for_each(|faults| faults.clear());
+        };
+        let asked = async { tokio::join!(settle(&app.url, &payment), lying) };
+        let (told, ()) = stage.while_slots_pass(asked).await;
+        assert_eq!(told, Told::Settled, "once it is so");
+        finish(&stage, &app, payment, told).await;
+    }
 }
 
 async fn a_blockhash_that_dies_in_the_middle_ends_as_expired_or_was_never_sent(backend: Backend) {

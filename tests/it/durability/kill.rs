@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::{
     books::assert_shown,
     moments::Moment,
-    stage::{Payment, Stage, Told, outcome, settle},
+    stage::{LIFETIME_SLOTS, Payment, Stage, Told, outcome, settle},
 };
 use crate::{
     conformance::{Backend, on_both},
@@ -17,6 +17,8 @@ use crate::{
 on_both!(
     killed_at_any_moment_and_started_again_it_tells_the_truth,
     killed_at_any_moment_it_leaves_its_work_to_another_instance,
+    killed_before_a_send_arrives_and_away_until_the_blockhash_is_dead_it_tells_that_it_expired,
+    killed_over_what_has_landed_and_away_for_longer_than_that_is_at_hand_it_finds_it_in_the_history,
 );
 
 /// Long enough for a payment to be good until it is asked for again.
@@ -43,10 +45,10 @@ async fn killed_at(stage: &Stage, moment: Moment) -> Payment {
 }
 
 /// What the one that goes on tells, asked twice.
-async fn goes_on(stage: &Stage, url: &str, payment: Payment) {
+async fn goes_on(stage: &Stage, url: &str, payment: Payment, expected: Told) {
     let told = outcome(url, &payment).await;
-    assert_eq!(told, Told::Settled, "{payment:?}");
-    assert_eq!(settle(url, &payment).await, Told::Settled, "the second time");
+    assert_eq!(told, expected, "{payment:?}");
+    assert_eq!(settle(url, &payment).await, expected, "the second time");
     let told = [(payment, told)];
     stage.assert_true(&told).await;
     assert_shown(url, &told).await;
@@ -58,7 +60,7 @@ async fn killed_at_any_moment_and_started_again_it_tells_the_truth(backend: Back
             let stage = Stage::set(backend.another().await, SLOT_TIME).await;
             let payment = killed_at(&stage, moment).await;
             let service = stage.service().await;
-            goes_on(&stage, &service.url, payment).await;
+            goes_on(&stage, &service.url, payment, Told::Settled).await;
         }))
         .await;
     }
@@ -70,8 +72,34 @@ async fn killed_at_any_moment_it_leaves_its_work_to_another_instance(backend: Ba
             let stage = Stage::set(backend.another().await, SLOT_TIME).await;
             let heir = stage.service().await;
             let payment = killed_at(&stage, moment).await;
-            goes_on(&stage, &heir.url, payment).await;
+            goes_on(&stage, &heir.url, payment, Told::Settled).await;
         }))
         .await;
     }
+}
+
+/// Slots and time pass by hand: the one that goes on is in this process, so that nobody has to wait for a blockhash to die.
+async fn killed_and_away_for(backend: Backend, moment: Moment, slots: u64, expected: Told) {
+    let stage = Stage::by_hand_today(backend).await;
+    let payment = stage.while_slots_pass(killed_at(&stage, moment)).await;
+    stage.chain.advance_slots(slots);
+    stage.clock.as_ref().unwrap().advance(Duration::from_mins(5));
+    let heir = stage.app(&[]).await;
+    goes_on(&stage, &heir.url, payment, expected).await;
+}
+
+async fn killed_before_a_send_arrives_and_away_until_the_blockhash_is_dead_it_tells_that_it_expired(
+    backend: Backend,
+) {
+    killed_and_away_for(backend, Moment::Journalled, LIFETIME_SLOTS, Told::Expired).await;
+}
+
+async fn killed_over_what_has_landed_and_away_for_longer_than_that_is_at_hand_it_finds_it_in_the_history(
+    backend: Backend,
+) {
+    join_all([Moment::Sent, Moment::Landed, Moment::Finishing].map(async |moment| {
+        // A node has at hand what landed in the last 300 slots.
+        killed_and_away_for(backend.another().await, moment, 450, Told::Settled).await;
+    }))
+    .await;
 }

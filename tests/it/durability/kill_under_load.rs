@@ -20,7 +20,7 @@ on_both!(a_service_killed_again_and_again_under_load_settles_everything_once);
 /// New payments in each round.
 const PER_ROUND: usize = 24;
 /// Long enough for a payment to be good until it is asked for again.
-const SLOT_TIME: Duration = Duration::from_millis(400);
+const SLOT_TIME: Duration = Duration::from_millis(600);
 /// From the first answer of the database to well past the first confirmations.
 const LATEST_KILL_MS: u64 = 1_800;
 

@@ -5,6 +5,7 @@
 mod books;
 mod chain_trouble;
 mod forks;
+mod full_disk;
 mod kill;
 mod kill_under_load;
 mod many;

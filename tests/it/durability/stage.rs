@@ -10,8 +10,8 @@ use std::{
 };
 
 use pay402::{
-    clock::{ManualClock, SystemClock},
-    sandbox::{Sandbox, SandboxConfig, SandboxNode, USDC},
+    clock::{Clock, ManualClock, SystemClock, UnixMs},
+    sandbox::{FINALITY_SLOTS, MAX_BLOCKHASH_AGE, Sandbox, SandboxConfig, SandboxNode, USDC},
 };
 use serde_json::Value;
 use solana_commitment_config::CommitmentConfig;
@@ -39,6 +39,9 @@ use crate::{
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 /// Between two requests for the same.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Long enough for anything on its way to be known for dead.
+pub const LIFETIME_SLOTS: u64 = MAX_BLOCKHASH_AGE + FINALITY_SLOTS + 2;
 
 /// A payment that a buyer has signed, and what it will be called.
 #[derive(Clone, Debug)]
@@ -85,6 +88,8 @@ pub struct Stage {
     folder: TempDir,
     paid: AtomicU64,
     before: u64,
+    /// What the fee payer had in the beginning, in lamports.
+    lamports_before: u64,
 }
 
 impl Stage {
@@ -97,7 +102,16 @@ impl Stage {
 
     /// Slots and the clock move when a test says so: for services in this process.
     pub async fn by_hand(backend: Backend) -> Self {
-        let clock = Arc::new(ManualClock::new(START));
+        Self::by_hand_since(backend, START).await
+    }
+
+    /// As [`by_hand`](Self::by_hand), beginning now: for what a process has begun and a service in this one ends.
+    pub async fn by_hand_today(backend: Backend) -> Self {
+        Self::by_hand_since(backend, SystemClock.now()).await
+    }
+
+    async fn by_hand_since(backend: Backend, start: UnixMs) -> Self {
+        let clock = Arc::new(ManualClock::new(start));
         let config =
             SandboxConfig { slot_time: None, ..SandboxConfig::new(Arc::<ManualClock>::clone(&clock)) };
         Self::on(backend, config, Some(clock)).await
@@ -117,8 +131,9 @@ impl Stage {
         // Whatever tables there are to be, they are there.
         backend.books().await.database.close().await;
         let before = chain.token_balance(&USDC, &wallets.merchant.pubkey());
+        let lamports_before = chain.balance(&wallets.fee_payer.pubkey());
         let (folder, paid) = (tempfile::tempdir().unwrap(), AtomicU64::new(0));
-        Self { chain, backend, rpc, _node: node, clock, folder, paid, before }
+        Self { chain, backend, rpc, _node: node, clock, folder, paid, before, lamports_before }
     }
 
     /// A service in this process.
@@ -173,6 +188,11 @@ impl Stage {
     /// What the merchant has got since the beginning.
     pub fn received(&self) -> u64 {
         self.chain.token_balance(&USDC, &self.chain.wallets().merchant.pubkey()) - self.before
+    }
+
+    /// What the fee payer has paid since the beginning, in lamports.
+    pub fn lamports_paid(&self) -> u64 {
+        self.lamports_before - self.chain.balance(&self.chain.wallets().fee_payer.pubkey())
     }
 
     /// Has slots pass, four times as fast as on mainnet, for as long as something takes.

@@ -3,10 +3,17 @@
 use std::sync::Arc;
 
 use pay402::{
-    chain::{assets::Network, solana::SolanaRpc},
+    chain::{
+        ChainError,
+        assets::Network,
+        settlement::{Search, SettlementChain, SignatureStatus},
+        solana::SolanaRpc,
+    },
     metrics::Metrics,
     sandbox::{Faults, SandboxNode},
 };
+
+use solana_signature::Signature;
 
 use crate::sandbox::setup::{Fixture, start};
 
@@ -51,6 +58,14 @@ impl Cluster {
 
     pub fn calls(&self, method: &str) -> Vec<u64> {
         (0..self.nodes()).map(|node| self.faults(node).calls(method)).collect()
+    }
+
+    pub async fn statuses(
+        &self,
+        signatures: &[Signature],
+        search: Search,
+    ) -> Result<Vec<Option<SignatureStatus>>, ChainError> {
+        Ok(self.rpc.statuses(signatures, search).await?.statuses)
     }
 
     pub fn sample(&self, series: &str) -> Option<f64> {

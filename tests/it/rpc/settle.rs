@@ -61,13 +61,13 @@ async fn a_payment_lands_once_and_is_known_to_have_landed() {
     }
     sandbox.advance_slots(1);
     let recent = cluster.rpc.statuses(&signed.signatures[..1], Search::Recent).await.unwrap();
-    assert_eq!(recent[0].as_ref().unwrap().commitment, Commitment::Confirmed);
+    assert_eq!(recent.statuses[0].as_ref().unwrap().commitment, Commitment::Confirmed);
     sandbox.advance_slots(FINALITY_SLOTS + 150);
     let finality = cluster.rpc.finality().await.unwrap();
     assert!(finality.block_height > last, "now or never");
     let search = Search::History { seen: finality.slot };
     let found = cluster.rpc.statuses(&signed.signatures[..1], search).await.unwrap();
-    let status = found[0].as_ref().unwrap();
+    let status = found.statuses[0].as_ref().unwrap();
     assert_eq!((status.commitment, &status.failure), (Commitment::Finalized, &None));
     assert_eq!(sandbox.token_balance(&USDC, &cluster.chain.merchant()), 50_000, "once");
     assert_eq!(cluster.rpc.balance(&fee_payers.advertised()).await.unwrap(), before - FEE);

@@ -1,8 +1,11 @@
 //! Simulations, with accounts beside them.
 
 use pay402::{
-    chain::simulation::Simulator,
-    sandbox::{TokenProgram, USDC},
+    chain::{settlement::SettlementChain, simulation::Simulator},
+    sandbox::{
+        TokenProgram, USDC,
+        faults::{ALWAYS, ANY},
+    },
 };
 use serde_json::{Value, json};
 use solana_signature::Signature;
@@ -78,6 +81,56 @@ async fn an_endpoint_far_behind_is_not_believed() {
     cluster.faults(1).error("simulateTransaction", -32603, "internal error", 1);
     cluster.faults(0).lag(60);
     cluster.rpc.simulate(&payment, &[]).await.unwrap_err();
+}
+
+/// Says that it is far ahead of where the chain is.
+fn ahead(mut answer: Value) -> Value {
+    answer["context"]["slot"] = json!(answer["context"]["slot"].as_u64().unwrap() + 10_000);
+    answer
+}
+
+/// One of three that makes up a slot leaves nobody behind: not while it answers, and not when it has stopped.
+#[tokio::test]
+async fn an_endpoint_that_makes_up_a_slot_puts_nobody_behind() {
+    let cluster = Cluster::start(3).await;
+    let payment = payment(&cluster, 1);
+    let liar = cluster.faults(0);
+    for method in ["simulateTransaction", "getLatestBlockhash"] {
+        liar.lie(method, Box::new(ahead));
+    }
+    // Who answers when nobody but the liar has, is held against that one alone, and with the next answer no more.
+    for _ in 0..2 {
+        cluster.rpc.last_valid_block_height().await.unwrap();
+    }
+    let made_up = cluster.rpc.simulate(&payment, &[]).await.unwrap();
+    assert!(made_up.slot > cluster.chain.sandbox.slot(), "it is asked first, and nothing speaks against it");
+    for node in 1..3 {
+        let up = cluster.sample(&format!(r#"rpc_endpoint_up{{endpoint="{node}"}}"#));
+        assert_eq!(up, Some(1.0), "{node}");
+    }
+    liar.clear();
+    liar.error(ANY, -32603, "internal error", ALWAYS);
+    for _ in 0..3 {
+        let simulation = cluster.rpc.simulate(&payment, &[]).await.unwrap();
+        assert_eq!((simulation.failure, simulation.slot), (None, cluster.chain.sandbox.slot() - 1));
+    }
+}
+
+/// A slot that no chain can have reached is nonsense, with one other endpoint too.
+#[tokio::test]
+async fn an_endpoint_beyond_all_slots_is_not_believed() {
+    let cluster = Cluster::start(2).await;
+    let payment = payment(&cluster, 1);
+    let beyond = |mut answer: Value| {
+        answer["context"]["slot"] = json!(1_u64 << 60);
+        answer
+    };
+    cluster.faults(0).lie("simulateTransaction", Box::new(beyond));
+    for _ in 0..3 {
+        let simulation = cluster.rpc.simulate(&payment, &[]).await.unwrap();
+        assert_eq!((simulation.failure, simulation.slot), (None, cluster.chain.sandbox.slot() - 1));
+    }
+    assert_eq!(cluster.calls("simulateTransaction")[0], 1);
 }
 
 #[tokio::test]

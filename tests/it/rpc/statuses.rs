@@ -1,9 +1,10 @@
 //! What became of transactions: nobody's failure, lag or lie makes one unknown that landed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pay402::{
     chain::settlement::{Commitment, Search, SettlementChain, SignatureStatus},
+    clock::{Clock, UnixMs},
     sandbox::{
         Disconnect, FINALITY_SLOTS, Faults,
         faults::{ALWAYS, ANY},
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use solana_signature::Signature;
 
 use super::cluster::Cluster;
+use crate::{harness::TestApp, sandbox::setup::start};
 
 const METHOD: &str = "getSignatureStatuses";
 
@@ -32,12 +34,12 @@ async fn statuses_come_in_their_order_with_their_commitment() {
     {
         cluster.chain.sandbox.advance_slots(advance);
         for search in [Search::Recent, Search::History { seen: slot }] {
-            let statuses = cluster.rpc.statuses(&signatures, search).await.unwrap();
+            let statuses = cluster.statuses(&signatures, search).await.unwrap();
             let [None, Some(status)] = &statuses[..] else { panic!("{statuses:?}") };
             assert_eq!((status.slot, status.commitment, &status.failure), (slot, commitment, &None));
         }
     }
-    assert_eq!(cluster.rpc.statuses(&[], Search::Recent).await.unwrap(), []);
+    assert_eq!(cluster.statuses(&[], Search::Recent).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -45,7 +47,7 @@ async fn a_transaction_that_failed_says_why() {
     let cluster = Cluster::start(1).await;
     let too_much = cluster.chain.payment(u64::MAX / 2);
     let signature = cluster.chain.sandbox.send(&too_much).unwrap();
-    let statuses = cluster.rpc.statuses(&[signature], Search::Recent).await.unwrap();
+    let statuses = cluster.statuses(&[signature], Search::Recent).await.unwrap();
     let failure = statuses[0].as_ref().unwrap().failure.as_ref().unwrap();
     assert!(failure.contains("custom program error"), "{failure}");
 }
@@ -56,9 +58,9 @@ async fn what_is_long_past_is_found_in_the_history() {
     let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
     cluster.chain.sandbox.advance_slots(400);
     let seen = cluster.rpc.finality().await.unwrap().slot;
-    let found = cluster.rpc.statuses(&[signature], Search::Recent).await.unwrap();
+    let found = cluster.statuses(&[signature], Search::Recent).await.unwrap();
     assert_eq!(found, [None], "the recent past forgets");
-    let found = cluster.rpc.statuses(&[signature], Search::History { seen }).await.unwrap();
+    let found = cluster.statuses(&[signature], Search::History { seen }).await.unwrap();
     assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Finalized);
     assert_eq!(cluster.calls(METHOD), [2, 1], "the history is asked for everywhere");
 }
@@ -67,7 +69,7 @@ async fn what_is_long_past_is_found_in_the_history() {
 async fn as_many_statuses_as_the_role_promises() {
     let cluster = Cluster::start(1).await;
     let many: Vec<Signature> = (0..=255).map(|n| Signature::from([n; 64])).collect();
-    assert_eq!(cluster.rpc.statuses(&many, Search::Recent).await.unwrap().len(), 256);
+    assert_eq!(cluster.statuses(&many, Search::Recent).await.unwrap().len(), 256);
 }
 
 /// Something that can be wrong with an endpoint.
@@ -110,7 +112,13 @@ impl Trouble {
             Self::Short => faults.lie(METHOD, Box::new(|answer| with_value(answer, json!([])))),
             Self::NoContext => faults.lie(METHOD, Box::new(|answer| answer["value"].clone())),
             Self::Omits => {
-                faults.lie(METHOD, Box::new(|answer| with_value(answer, json!([null, null]))));
+                faults.lie(
+                    METHOD,
+                    Box::new(|answer| {
+                        let nothing = vec![Value::Null; answer["value"].as_array().map_or(0, Vec::len)];
+                        with_value(answer, nothing.into())
+                    }),
+                );
             }
         }
     }
@@ -137,7 +145,7 @@ async fn no_combination_of_faults_loses_a_landed_transaction() {
             trouble.befall(cluster.faults(node));
         }
         let search = Search::History { seen };
-        let found = cluster.rpc.statuses(&[landed, unknown()], search).await;
+        let found = cluster.statuses(&[landed, unknown()], search).await;
         let has = |trouble| troubles.contains(&trouble);
         match found {
             Err(_) => assert!(!has(Trouble::None) && !has(Trouble::Omits), "{troubles:?}: it could be told"),
@@ -157,10 +165,10 @@ async fn endpoints_that_hang_do_not_count() {
     let landed = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
     let search = Search::History { seen: cluster.chain.sandbox.slot() };
     cluster.faults(0).latency(ANY, Duration::from_mins(5));
-    let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
+    let found = cluster.statuses(&[landed], search).await.unwrap();
     assert!(found[0].is_some());
     cluster.faults(1).lag(1);
-    cluster.rpc.statuses(&[landed], search).await.unwrap_err();
+    cluster.statuses(&[landed], search).await.unwrap_err();
 }
 
 /// Of two that differ, the one that is surer is believed, wherever it stands.
@@ -171,43 +179,90 @@ async fn the_surer_status_wins() {
     cluster.chain.sandbox.advance_slots(40);
     for lagging in [0, 1] {
         cluster.faults(lagging).lag(30);
-        let found = cluster.rpc.statuses(&[signature], Search::History { seen: 0 }).await.unwrap();
+        let found = cluster.statuses(&[signature], Search::History { seen: 0 }).await.unwrap();
         assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Finalized);
         cluster.faults(lagging).clear();
     }
 }
 
-/// What the first endpoint says became of a confirmed payment, over two of which the other one is honest.
-async fn recent(says: impl Fn(Value) -> Value + Send + Sync + 'static) -> Vec<Option<SignatureStatus>> {
-    let cluster = Cluster::start(2).await;
+/// How often what is asked until the others have been heard about what the first endpoint does not know.
+const LOOKS: usize = 16;
+
+fn knows_nothing(answer: Value) -> Value {
+    with_value(answer, json!([null]))
+}
+
+fn fails(mut answer: Value) -> Value {
+    answer["value"][0]["err"] = json!("AccountInUse");
+    answer["value"][0]["status"] = json!({"Err": "AccountInUse"});
+    answer
+}
+
+/// What is found of a confirmed payment, over so many endpoints of which the first one says this.
+async fn recent(
+    nodes: usize,
+    says: impl Fn(Value) -> Value + Send + Sync + 'static,
+) -> Vec<Option<SignatureStatus>> {
+    let cluster = Cluster::start(nodes).await;
     let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
     cluster.chain.sandbox.advance_slots(2);
     cluster.faults(0).lie(METHOD, Box::new(says));
     let mut found = Vec::new();
-    // As often as it takes to hear the others.
-    for _ in 0..4 {
-        found.extend(cluster.rpc.statuses(&[signature], Search::Recent).await.unwrap());
+    for _ in 0..LOOKS {
+        found.extend(cluster.statuses(&[signature], Search::Recent).await.unwrap());
     }
     found
 }
 
 #[tokio::test]
 async fn an_endpoint_that_knows_nothing_is_not_the_only_one_asked() {
-    let found = recent(|answer| with_value(answer, json!([null]))).await;
-    let told: Vec<_> = found.iter().flatten().collect();
-    assert!(!told.is_empty() && told.iter().all(|status| status.commitment == Commitment::Confirmed));
-    assert!(told.len() < found.len(), "the others are asked now and then");
+    // One that knows it stands against one that does not; two are believed.
+    for (nodes, expected) in [(2, Commitment::Processed), (3, Commitment::Confirmed)] {
+        let found = recent(nodes, knows_nothing).await;
+        let told: Vec<_> = found.iter().flatten().collect();
+        assert!(!told.is_empty() && told.iter().all(|status| status.commitment == expected), "{found:?}");
+        assert!(told.len() < found.len(), "the others are asked now and then");
+    }
+}
+
+/// The batches that are in flight are asked about in turn: each of them is now and then asked about thoroughly.
+#[tokio::test]
+async fn however_many_batches_there_are_all_are_looked_for_elsewhere() {
+    let cluster = Cluster::start(3).await;
+    let landed: Vec<Signature> =
+        (1..=4).map(|units| cluster.chain.sandbox.send(&cluster.chain.payment(units)).unwrap()).collect();
+    cluster.chain.sandbox.advance_slots(2);
+    cluster.faults(0).lie(METHOD, Box::new(knows_nothing));
+    for batches in 1..=landed.len() {
+        let mut found = vec![false; batches];
+        for _ in 0..LOOKS {
+            for (signature, found) in landed.iter().zip(&mut found) {
+                let statuses = cluster.statuses(&[*signature], Search::Recent).await.unwrap();
+                *found |= statuses[0].is_some();
+            }
+        }
+        assert_eq!(found, vec![true; batches]);
+    }
 }
 
 #[tokio::test]
 async fn an_endpoint_alone_is_not_believed_that_a_payment_failed() {
-    let found = recent(|mut answer| {
-        answer["value"][0]["err"] = json!("AccountInUse");
-        answer["value"][0]["status"] = json!({"Err": "AccountInUse"});
-        answer
-    });
-    for status in found.await {
+    for status in recent(2, fails).await {
         assert_eq!(status.unwrap().commitment, Commitment::Processed, "neither is");
+    }
+}
+
+/// Not even when it is surer than the one that is honest: nobody else says that it is final.
+#[tokio::test]
+async fn an_endpoint_alone_is_not_believed_that_a_payment_failed_for_good() {
+    let says = |answer| {
+        let mut answer = fails(answer);
+        answer["value"][0]["confirmationStatus"] = json!("finalized");
+        answer["value"][0]["confirmations"] = Value::Null;
+        answer
+    };
+    for status in recent(2, says).await {
+        assert_eq!(status.unwrap().commitment, Commitment::Processed);
     }
 }
 
@@ -219,8 +274,138 @@ async fn a_failure_that_nobody_contradicts_stands() {
     for trouble in [Trouble::None, Trouble::Error, Trouble::Omits] {
         cluster.faults(1).clear();
         trouble.befall(cluster.faults(1));
-        let found = cluster.rpc.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
+        let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
         let [Some(status), None] = &found[..] else { panic!("{found:?}") };
         assert_eq!((status.commitment, status.failure.is_some()), (Commitment::Confirmed, true));
+    }
+}
+
+/// Says that everything has succeeded, here and for good.
+fn succeeds(mut answer: Value) -> Value {
+    let slot = answer["context"]["slot"].clone();
+    for status in answer["value"].as_array_mut().unwrap() {
+        *status = json!({
+            "slot": slot, "confirmations": null, "err": null, "status": {"Ok": null},
+            "confirmationStatus": "finalized",
+        });
+    }
+    answer
+}
+
+/// One that makes a success up is not believed while anybody answers who would know, wherever it stands; and neither with
+/// a slot that the others have not reached.
+#[tokio::test]
+async fn an_endpoint_alone_is_not_believed_that_a_payment_succeeded() {
+    type Lie = fn(Value) -> Value;
+    let lies: [Lie; 2] = [succeeds, |mut answer| {
+        answer["context"]["slot"] = json!(1_000_000);
+        succeeds(answer)
+    }];
+    for nodes in [2, 3] {
+        for (liar, lie) in (0..nodes).flat_map(|liar| lies.map(|lie| (liar, lie))) {
+            let cluster = Cluster::start(nodes).await;
+            cluster.chain.sandbox.advance_slots(2);
+            cluster.faults(liar).lie(METHOD, Box::new(lie));
+            for _ in 0..LOOKS {
+                let found = cluster.statuses(&[unknown()], Search::Recent).await.unwrap();
+                let commitment = found[0].as_ref().map(|status| status.commitment);
+                assert!(commitment.is_none_or(|it| it == Commitment::Processed), "{liar} of {nodes}");
+            }
+            let search = Search::History { seen: cluster.rpc.finality().await.unwrap().slot };
+            let found = cluster.statuses(&[unknown()], search).await.unwrap();
+            assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed, "{liar} of {nodes}");
+        }
+    }
+}
+
+/// A success waits for a second endpoint that answers, and for none that does not.
+#[tokio::test]
+async fn a_success_stands_where_a_second_one_knows_it_or_no_other_answers() {
+    for (second, third, is_sure) in [
+        (Trouble::None, Trouble::None, true),
+        (Trouble::Omits, Trouble::None, true),
+        (Trouble::Cut, Trouble::None, true),
+        (Trouble::Lags, Trouble::None, true),
+        (Trouble::Cut, Trouble::Error, true),
+        (Trouble::Short, Trouble::Null, true),
+        (Trouble::Omits, Trouble::Cut, false),
+        (Trouble::Omits, Trouble::Omits, false),
+        // It will have heard of it soon.
+        (Trouble::Lags, Trouble::Cut, false),
+    ] {
+        let cluster = Cluster::start(3).await;
+        let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+        cluster.chain.sandbox.advance_slots(2);
+        second.befall(cluster.faults(1));
+        third.befall(cluster.faults(2));
+        let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
+        let expected = if is_sure { Commitment::Confirmed } else { Commitment::Processed };
+        assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{second:?} {third:?}");
+        assert_eq!(found[1], None);
+    }
+}
+
+/// One that knows no history before now, and so nothing of what is older: it answers as if there had been nothing.
+fn forgets(cluster: &Cluster, node: usize) {
+    let first = cluster.chain.sandbox.slot() - 10;
+    let faults = cluster.faults(node);
+    faults.lie("getFirstAvailableBlock", Box::new(move |_| json!(first)));
+    faults.lie(METHOD, Box::new(knows_nothing));
+}
+
+#[tokio::test]
+async fn a_history_is_known_to_reach_back_only_so_far() {
+    let cluster = Cluster::start(2).await;
+    let landed = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+    let landed_at = cluster.chain.clock.now();
+    cluster.chain.clock.advance(Duration::from_hours(72));
+    cluster.chain.sandbox.advance_slots(400);
+    let search = Search::History { seen: cluster.rpc.finality().await.unwrap().slot };
+
+    let whole = cluster.rpc.statuses(&[unknown()], search).await.unwrap();
+    assert_eq!((&whole.statuses[..], whole.since), (&[None][..], Some(UnixMs(0))), "since genesis");
+    forgets(&cluster, 0);
+    let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
+    assert_eq!(
+        found.statuses[0].as_ref().unwrap().commitment,
+        Commitment::Finalized,
+        "the other one knows it"
+    );
+
+    forgets(&cluster, 1);
+    let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
+    assert_eq!(found.statuses, [None]);
+    assert!(found.since.unwrap() > landed_at, "nobody would know it: {found:?}");
+    // With no say in when its history begins, an endpoint does as well as before, and says nothing of it.
+    for node in 0..2 {
+        let faults = cluster.faults(node);
+        faults.error("getFirstAvailableBlock", -32601, "Method not found", ALWAYS);
+    }
+    let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
+    assert_eq!((&found.statuses[..], found.since), (&[None][..], None));
+    assert_eq!(cluster.sample(r#"rpc_endpoint_up{endpoint="0"}"#), Some(1.0));
+}
+
+/// Where no endpoint keeps history, nobody can say that a payment never landed: the operator hears of that at the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_history_the_service_says_so() {
+    for (nodes, expected) in [(1, "degraded"), (2, "up")] {
+        let chain = start().await;
+        let other = chain.sandbox.add_node().await.unwrap();
+        chain.sandbox.faults().error(METHOD, -32011, "history is not available", ALWAYS);
+        let urls = [chain.sandbox.rpc_url(), other.rpc_url()][..nodes].join(",");
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let app = TestApp::settling_on(chain, folder, &[("SOLANA_RPC_URL", &urls)]).await;
+        while nodes > 1 && other.faults().calls(METHOD) == 0 {
+            tokio::task::yield_now().await;
+        }
+        loop {
+            let ready = app.get("/ready", None).await;
+            assert_eq!(ready.status, 200);
+            if ready.body["components"]["solana"]["status"] == expected {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use solana_signature::Signature;
 
 use crate::{
-    chain::settlement::{Finality, SignatureStatus},
+    chain::settlement::{Finality, Findings},
     ids::PaymentId,
     payments::settlement::{
         Answer, Claim, Claimed, Ending, Finished, InFlight, Journal, Journalled, MessageHash, NewSettlement,
@@ -76,7 +76,7 @@ pub enum Event {
     /// Whether the claim was there to be given up, or may have been.
     Abandoned(RequestNumber, bool),
     Sent(MessageHash),
-    Statuses(StatusRound, Vec<(MessageHash, Signature)>, Result<Vec<Option<SignatureStatus>>, Trouble>),
+    Statuses(StatusRound, Vec<(MessageHash, Signature)>, Result<Findings, Trouble>),
     Finality(Result<Finality, Trouble>),
     Finished(MessageHash, Result<Option<Finished>, Trouble>),
     /// Those that were asked for, and which of them this instance still has.

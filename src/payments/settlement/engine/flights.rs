@@ -9,12 +9,15 @@ use solana_signature::Signature;
 
 use super::{Effect, Now, RequestNumber, StatusRound, schedule::Round};
 use crate::{
-    chain::settlement::{Finality, SignatureStatus},
+    chain::settlement::{Finality, Findings, SignatureStatus},
+    clock::UnixMs,
     payments::settlement::{Answer, Ending, InFlight, MessageHash, Policy, Step, TermsHash},
 };
 
 /// For how long a final block is believed in though nobody tells of a later one: somebody may have made it up.
 const FINALITY_LIFETIME: Duration = Duration::from_mins(1);
+/// For how long every node has at hand what landed, however little history it keeps: 300 blocks of 400 ms, and some less.
+const AT_HAND_FOR: Duration = Duration::from_secs(100);
 
 #[derive(Debug)]
 struct Flight {
@@ -62,6 +65,13 @@ impl Flight {
         let watched = at.steady.saturating_sub(self.since);
         let is_old = at.wall >= self.state.journalled_at + policy.least_life;
         is_old && watched >= policy.least_watch || watched >= policy.least_life
+    }
+
+    /// Whether the chain would know it, had it landed; histories reach back to `since`, as far as is known.
+    fn would_be_known(&self, since: Option<UnixMs>, now: Now) -> bool {
+        let is_young =
+            now.wall <= self.state.journalled_at + AT_HAND_FOR && now.steady <= self.since + AT_HAND_FOR;
+        is_young || since.is_some_and(|since| since <= self.state.journalled_at)
     }
 }
 
@@ -141,20 +151,21 @@ impl Flights {
         &mut self,
         round: StatusRound,
         asked: &[(MessageHash, Signature)],
-        statuses: Option<Vec<Option<SignatureStatus>>>,
+        found: Option<Findings>,
         policy: &Policy,
         now: Now,
     ) {
-        let pause = if statuses.is_some() { policy.poll_every } else { policy.retry_after };
+        let pause = if found.is_some() { policy.poll_every } else { policy.retry_after };
         let schedule = match round {
             StatusRound::Recent => &mut self.recent,
             StatusRound::Hinted => &mut self.hints,
             StatusRound::History(_) => &mut self.history,
         };
-        let goes_on = schedule.after.is_some() && statuses.is_some() || round == StatusRound::Hinted;
+        let goes_on = schedule.after.is_some() && found.is_some() || round == StatusRound::Hinted;
         schedule.next_at = if goes_on { now.steady } else { now.steady + pause };
-        for ((message, _), status) in asked.iter().zip(statuses.into_iter().flatten()) {
-            self.observe(round, message, status.as_ref(), policy, now);
+        let Some(Findings { statuses, since }) = found else { return };
+        for ((message, _), status) in asked.iter().zip(statuses) {
+            self.observe(round, message, status.as_ref(), since, policy, now);
         }
     }
 
@@ -163,6 +174,7 @@ impl Flights {
         round: StatusRound,
         message: &MessageHash,
         status: Option<&SignatureStatus>,
+        since: Option<UnixMs>,
         policy: &Policy,
         now: Now,
     ) {
@@ -172,8 +184,10 @@ impl Flights {
         }
         let step = match (status, round) {
             (Some(status), _) => flight.state.clone().found(status, policy.bar),
-            (None, StatusRound::History(finality)) if flight.dead => flight.state.clone().not_found(finality),
-            // Not in the recent past that one node has at hand: that says nothing.
+            (None, StatusRound::History(finality)) if flight.dead && flight.would_be_known(since, now) => {
+                flight.state.clone().not_found(finality)
+            }
+            // Not in the recent past that one node has at hand, or not in a history that is too short: that says nothing.
             (None, _) => return,
         };
         if let Step::Ended(ending) = step {

@@ -1,6 +1,8 @@
 //! What the engines want done, done to store and chain: or not, or later, or without their hearing of it.
 
 use pay402::{
+    chain::settlement::Findings,
+    clock::UnixMs,
     ids::PaymentId,
     payments::settlement::{Effect, Event, InFlight, RequestNumber, StatusRound, Trouble},
 };
@@ -48,7 +50,10 @@ impl World {
                     _ => self.chain.recent(signature, &mut self.random, self.calm),
                 });
                 let statuses = statuses.collect();
-                let fine = Event::Statuses(round, asked.clone(), Ok(statuses));
+                // Now and then no endpoint tells how far back it knows.
+                let since = (self.calm || self.random.percent(50)).then_some(UnixMs(0));
+                let found = Findings { statuses, since };
+                let fine = Event::Statuses(round, asked.clone(), Ok(found));
                 self.chain_answers(fine, Event::Statuses(round, asked, Err(Trouble::Unavailable)))
             }
             Effect::Send(message, _) => {
