@@ -94,9 +94,10 @@ fn client_address(state: &AppState, request: &Request) -> IpAddr {
     state.trusted_proxies.client(peer, lines.iter().map(AsRef::as_ref))
 }
 
-/// Probes must work whatever becomes of the keys, and where nothing is there is nothing to be let in to.
+/// Probes must work whatever becomes of the keys, some answers are the same for all, and where nothing is there is nothing
+/// to be let in to.
 fn keys_matter(route: Option<&str>) -> bool {
-    route.is_some_and(|route| !is_operations(route))
+    route.is_some_and(|route| !is_operations(route) && !matches!(route, "/supported" | "/openapi.json"))
 }
 
 fn is_operations(route: &str) -> bool {
@@ -123,3 +124,4 @@ fn tell(response: &mut Response, decision: &Decision) {
     headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(decision.remaining));
     headers.insert(RATE_LIMIT_RESET, HeaderValue::from(decision.reset_secs()));
 }
+        Some("/supported") => Action::Supported,

@@ -84,7 +84,7 @@ impl RedisRateLimits {
 #[async_trait]
 impl RateLimitStore for RedisRateLimits {
     async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
-        if action == Action::Operations {
+        if !action.is_shared() {
             return self.memory.admit(subject, action, limit).await;
         }
         if let Some(refusal) = self.standing_refusal(subject, action, limit) {

@@ -29,6 +29,9 @@ struct Operation {
     method: String,
     path: String,
     security: Vec<Value>,
+    /// As the document spells them.
+    statuses: BTreeSet<String>,
+    takes_an_idempotency_key: bool,
 }
 
 impl Operation {
@@ -76,6 +79,10 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
     }
     assert!(found.len() >= 9, "the document has the operations");
     found
+                statuses: operation["responses"].as_object().unwrap().keys().cloned().collect(),
+                takes_an_idempotency_key: operation["parameters"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|one| one["name"] == "Idempotency-Key")),
 }
 
 #[track_caller]
@@ -148,6 +155,20 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     let issued = app.issue(KEY, &json!({"amount": "0.05", "currency": "USDC"})).await;
     let nonce = issued["nonce"].as_str().unwrap();
     let answer = app.verify(&app.proof(&app.pay_merchant(), nonce)).await;
+/// Also where no key is needed: what refuses one says so, and what does not say so looks at none.
+#[tokio::test]
+async fn a_wrong_key_is_answered_as_documented() {
+    let app = TestApp::start().await;
+    let mut open = 0;
+    for operation in operations(&app).await {
+        let answer = app.send(operation.request(&app, "x"), Some("nonsense")).await;
+        let (label, documented) = (&operation.label, &operation.statuses);
+        assert!(documented.contains(&answer.status.to_string()), "{label}: {documented:?}, {answer:?}");
+        open += usize::from(answer.status == 200);
+    }
+    assert_eq!(open, 5, "the probes, the document, and what is supported");
+}
+
     answer.assert_valid();
     let payment = answer.body["payment"]["id"].as_str().unwrap();
     let [revoked, rotated] = [make_key(app, json!(["verify"])).await, make_key(app, json!(["verify"])).await];

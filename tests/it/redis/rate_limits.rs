@@ -169,7 +169,8 @@ async fn subjects_and_actions_are_counted_apart(scene: &Scene) {
     let store = scene.store(0);
     let subjects =
         [subject("192.0.2.1"), subject("192.0.2.2"), subject("2001:db8::1"), Subject::key("a b:c*\r\n")];
-    let actions = [Action::Public, Action::Operations, Action::Verification, Action::Authenticated];
+    let actions =
+        [Action::Public, Action::Operations, Action::Supported, Action::Verification, Action::Authenticated];
     for subject in &subjects {
         for action in actions {
             assert!(store.admit(subject, action, nonzero(1)).await.admitted, "{subject} {action:?}");
@@ -302,10 +303,12 @@ async fn a_decision_is_one_round_trip_and_a_standing_refusal_none() {
 async fn probes_are_counted_by_each_instance_without_redis() {
     let scene = Scene::redis(2);
     let prober = subject("192.0.2.1");
-    for n in 0..2 {
-        let store = scene.store(n);
-        let ask = async || store.admit(&prober, Action::Operations, nonzero(1)).await.admitted;
-        assert_eq!((ask().await, ask().await), (true, false), "instance {n}");
+    for action in [Action::Operations, Action::Supported] {
+        for n in 0..2 {
+            let store = scene.store(n);
+            let ask = async || store.admit(&prober, action, nonzero(1)).await.admitted;
+            assert_eq!((ask().await, ask().await), (true, false), "{action:?}, instance {n}");
+        }
     }
     assert_eq!(scene.server().keys(), [""; 0]);
 }
