@@ -125,3 +125,8 @@ fn tell(response: &mut Response, decision: &Decision) {
     headers.insert(RATE_LIMIT_RESET, HeaderValue::from(decision.reset_secs()));
 }
         Some("/supported") => Action::Supported,
+/// Names whose a request is, in words that a user and an address never share.
+pub(super) fn party(caller: Option<&Caller>, address: IpAddr) -> String {
+    caller.map_or_else(|| Subject::address(address).to_string(), |caller| format!("user:{}", caller.user))
+}
+

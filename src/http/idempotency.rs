@@ -15,7 +15,7 @@ use tracing::Instrument;
 use utoipa::IntoParams;
 
 use super::{
-    admission::ClientAddress,
+    admission::{ClientAddress, party},
     allowed::{Admitted, Allowed, RequiredScope},
     error::ApiError,
     extract::JsonBody,
@@ -110,6 +110,7 @@ async fn handle(
     }
     let address = ClientAddress::of(&parts.extensions);
     let user = caller.map(|caller| caller.user);
+    let name = party(caller.as_ref(), address);
     let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);

@@ -6,7 +6,7 @@ use pay402::{housekeeping::Housekeeping, metrics::Metrics, store::sqlite::Sqlite
 use serde_json::{Value, json};
 use solana_signature::Signature;
 
-use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, with};
+use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, process::pay402, with};
 
 async fn post(app: &TestApp, path: &str, key: Option<&str>, idempotency: &str, body: &Value) -> Answer {
     let request = app.http.post(app.path(path)).header("idempotency-key", idempotency).json(body);
@@ -157,6 +157,23 @@ async fn an_answer_that_was_lost() {
     app.verify(&proof).await.assert_refused("PAYMENT_EXPIRED");
     assert_eq!(post(&app, "/verify", Some(KEY), "once", &proof).await.body, first.body);
     assert_eq!(app.booked().await, 1);
+}
+
+/// Nobody's name is an address of somebody else's.
+#[tokio::test]
+async fn a_user_named_like_an_address_has_keys_of_their_own() {
+    let app = TestApp::start().await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    post(&app, "/verify", None, "once", &proof).await.assert_valid();
+    for user in ["127.0.0.1", "ip:127.0.0.1"] {
+        let mut command = pay402(app.folder.path());
+        command.args(["keys", "create", "--name", "n", "--user", user]).env("SOLANA_NETWORK", "sandbox");
+        command.env("DATABASE_URL", format!("sqlite://{}", app.folder.path().join("pay402.db").display()));
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let key = String::from_utf8(made.stdout).unwrap();
+        post(&app, "/verify", Some(key.trim()), "once", &proof).await.assert_refused("REPLAY_ATTACK");
+    }
 }
 
 /// What has run out is removed, and what it protected stays protected.
