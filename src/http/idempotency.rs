@@ -17,6 +17,7 @@ use utoipa::IntoParams;
 use super::{
     admission::{ClientAddress, party},
     allowed::{Admitted, Allowed, RequiredScope},
+    body::MAX_BODY,
     error::ApiError,
     extract::JsonBody,
     middleware::{current_request_id, with_request_id},
@@ -35,8 +36,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks an answer that was given before.
 pub(super) const REPLAYED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
-/// Largest answer kept, in bytes; ours are far smaller.
-const MAX_ANSWER: usize = 64 * 1024;
+/// Largest answer kept, in bytes: it repeats what was sent, and says a little more of each part.
+const MAX_ANSWER: usize = 2 * MAX_BODY;
 
 /// The header, for the OpenAPI document.
 #[derive(IntoParams)]

@@ -176,6 +176,26 @@ async fn a_user_named_like_an_address_has_keys_of_their_own() {
     }
 }
 
+/// As much as can be sent comes back, and is kept.
+#[tokio::test]
+async fn the_largest_answer_is_kept() {
+    let app = TestApp::start().await;
+    let made = async |path: &str, body: Value| {
+        let answer = app.post(path, Some(KEY), &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["id"].clone()
+    };
+    let plan = made("/plans", json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"})).await;
+    let agent = made("/agents", json!({"name": "n", "publicKey": app.agent_address()})).await;
+    let subscription = made("/subscriptions", json!({"planId": plan, "agentId": agent})).await;
+    let one = json!({"subscriptionId": subscription, "quantity": 1, "metadata": {"a": "x".repeat(4000)}});
+    let body = json!({"usage": vec![one; 100]});
+    let first = post(&app, "/usage", Some(KEY), "once", &body).await;
+    assert_eq!((first.status, is_replayed(&first)), (201, false), "{}", first.code());
+    let again = post(&app, "/usage", Some(KEY), "once", &body).await;
+    assert_eq!((is_replayed(&again), &again.body), (true, &first.body));
+}
+
 /// What has run out is removed, and what it protected stays protected.
 #[tokio::test]
 async fn housekeeping_removes_what_has_run_out() {
