@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::{
+    body::HttpBody,
     extract::{MatchedPath, Request, State},
     http::{Extensions, HeaderName, HeaderValue, Method},
     middleware::Next,
@@ -66,17 +67,36 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     let mut response = match (decision, caller) {
         (Some(decision), _) if !decision.admitted => return refuse(&state, route, &decision),
         (_, Err(error)) => error.into_response(),
-        (_, Ok(caller)) => {
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(caller);
-            }
-            next.run(request).await
-        }
+        (_, Ok(_)) if action == Action::Operations => next.run(request).await,
+        (_, Ok(caller)) => handle(&state, caller, address, request, next).await.into_response(),
     };
     if let Some(decision) = decision {
         tell(&mut response, &decision);
     }
     response
+}
+
+/// Hands a request on, for which its caller must have room, and so for what is answered.
+async fn handle(
+    state: &AppState,
+    caller: Option<Caller>,
+    address: IpAddr,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (party, has_key) = (party(caller.as_ref(), address), caller.is_some());
+    let _share = state.load.share(&party)?;
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    let changes = !request.method().is_safe();
+    let mut response = next.run(request).await;
+    let room = state.load.answer_room(&party, has_key, response.body().size_hint().lower());
+    // What was done is told in any case.
+    if let Some(room) = if changes { room.unwrap_or_default() } else { room? } {
+        response.extensions_mut().insert(room);
+    }
+    Ok(response)
 }
 
 fn refuse(state: &AppState, route: Option<&str>, decision: &Decision) -> Response {
@@ -108,6 +128,7 @@ fn action(method: &Method, route: Option<&str>, has_key: bool) -> Action {
     match route {
         Some("/verify" | "/settle") if method == Method::POST => Action::Verification,
         Some(route) if is_operations(route) => Action::Operations,
+        Some("/supported") => Action::Supported,
         Some(_) if has_key => Action::Authenticated,
         _ => Action::Public,
     }
@@ -118,15 +139,14 @@ fn subject(caller: &Caller) -> Subject {
     Subject::key(&caller.key_id)
 }
 
+/// Names whose a request is, in words that a user and an address never share.
+pub(super) fn party(caller: Option<&Caller>, address: IpAddr) -> String {
+    caller.map_or_else(|| Subject::address(address).to_string(), |caller| format!("user:{}", caller.user))
+}
+
 fn tell(response: &mut Response, decision: &Decision) {
     let headers = response.headers_mut();
     headers.insert(RATE_LIMIT_LIMIT, HeaderValue::from(decision.limit));
     headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(decision.remaining));
     headers.insert(RATE_LIMIT_RESET, HeaderValue::from(decision.reset_secs()));
 }
-        Some("/supported") => Action::Supported,
-/// Names whose a request is, in words that a user and an address never share.
-pub(super) fn party(caller: Option<&Caller>, address: IpAddr) -> String {
-    caller.map_or_else(|| Subject::address(address).to_string(), |caller| format!("user:{}", caller.user))
-}
-

@@ -32,6 +32,7 @@ use self::{
 use super::{
     admission::Peer,
     error::{ErrorCode, RATE_LIMIT_EXCEEDED},
+    load::AnswerRoom,
 };
 use crate::shutdown::Shutdown;
 
@@ -156,8 +157,9 @@ async fn answer(
     request: Request<Incoming>,
     in_flight: InFlight,
 ) -> Result<Response<Answer>, Infallible> {
-    let response = app.oneshot(request).await?;
-    let in_flight = Arc::new(in_flight.answered(asked_too_often(&response)));
+    let mut response = app.oneshot(request).await?;
+    let room = response.extensions_mut().remove::<AnswerRoom>();
+    let in_flight = Arc::new(in_flight.answered(asked_too_often(&response), room));
     Ok(response.map(|body| Answer::new(body, in_flight)))
 }
 
