@@ -20,7 +20,7 @@ use super::{
     body::MAX_BODY,
     error::ApiError,
     extract::JsonBody,
-    middleware::{current_request_id, with_request_id},
+    middleware::for_current_request,
     panics::caught,
     router::AppState,
     routes::verify,
@@ -110,12 +110,11 @@ async fn handle(
         return Ok(next.run(Request::from_parts(parts, Body::empty())).await);
     }
     let address = ClientAddress::of(&parts.extensions);
-    let user = caller.map(|caller| caller.user);
     let name = party(caller.as_ref(), address);
+    let user = caller.map(|caller| caller.user);
     let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);
-    let name = user.clone().unwrap_or_else(|| address.to_string());
     let attempt = Attempt::new(name, key, request_line, holder, now);
     let place = match (&user, scope) {
         (Some(user), Scope::KeysManage) => state.attempts.of_manager(user),
@@ -125,8 +124,7 @@ async fn handle(
     let place = place.ok_or_else(ApiError::overloaded)?;
     // In a task of its own: a caller who hangs up must not leave the key held.
     let (tasks, metrics) = (state.tasks.clone(), Arc::clone(&state.metrics));
-    let handled = tasks.spawn(with_request_id(
-        current_request_id(),
+    let handled = tasks.spawn(for_current_request(
         async move {
             let answer = once(&state, attempt, Request::from_parts(parts, Body::empty()), next).await;
             drop(place);

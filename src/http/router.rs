@@ -167,12 +167,6 @@ impl FromRef<AppState> for Arc<Agents> {
     }
 }
 
-impl FromRef<AppState> for Environment {
-    fn from_ref(state: &AppState) -> Self {
-        state.key_environment
-    }
-}
-
 impl FromRef<AppState> for Arc<Requirements> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.requirements)

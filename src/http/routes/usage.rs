@@ -18,6 +18,7 @@ use crate::{
         error::{ApiError, Envelope},
         extract::{JsonBody, Page, PathName},
         idempotency::IdempotencyKey,
+        middleware::livemode,
     },
     input::FieldErrors,
     schema,
@@ -46,6 +47,8 @@ pub(in crate::http) struct RecordView {
     #[schema(value_type = Option<schema::UsageKey>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
+    /// Whether real money moves.
+    livemode: bool,
     #[schema(value_type = Object)]
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Box<RawValue>>,
@@ -61,6 +64,7 @@ impl From<UsageRecord> for RecordView {
             timestamp: record.used_at,
             recorded_at: record.recorded_at,
             idempotency_key: record.idempotency_key,
+            livemode: livemode(),
             metadata: record.metadata.and_then(|json| RawValue::from_string(json).ok()),
         }
     }
@@ -184,6 +188,8 @@ pub(in crate::http) struct ReportView {
     by_day: Vec<DayView>,
     /// One page, of the same limit and offset, of the period's resources, the most used first.
     by_resource: Vec<ResourceView>,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 impl ReportView {
@@ -202,6 +208,7 @@ impl ReportView {
             offset: page.offset,
             by_day: report.by_day.into_iter().map(DayView::from).collect(),
             by_resource: report.by_resource.into_iter().map(ResourceView::from).collect(),
+            livemode: livemode(),
         }
     }
 }

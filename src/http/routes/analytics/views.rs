@@ -9,7 +9,7 @@ use crate::{
         ByState, CurrencyRevenue, CurrencySummary, Event, EventPage, Period, Point, Revenue, Summary, Tally,
     },
     clock::UnixMs,
-    http::extract::Page,
+    http::{extract::Page, middleware::livemode},
     money::{Currency, Sum},
     schema,
 };
@@ -106,6 +106,8 @@ pub(in crate::http) struct TransactionsView {
     currencies: Vec<CurrencyTransactionsView>,
     /// In mints that are none of the currencies: counted, without an amount.
     other_assets: StateCounts,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 impl From<Summary> for TransactionsView {
@@ -118,6 +120,7 @@ impl From<Summary> for TransactionsView {
             sources: SourceCounts { proof: summary.proofs, x402: summary.settlements },
             currencies: summary.currencies.into_iter().map(Into::into).collect(),
             other_assets: summary.other_assets.into(),
+            livemode: livemode(),
         }
     }
 }
@@ -190,6 +193,8 @@ pub(in crate::http) struct RevenueView {
     currencies: Vec<CurrencyRevenueView>,
     /// In mints that are none of the currencies: counted, without an amount.
     other_payments: u64,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 impl From<Revenue> for RevenueView {
@@ -201,6 +206,7 @@ impl From<Revenue> for RevenueView {
             payments: revenue.payments,
             currencies: revenue.currencies.into_iter().map(Into::into).collect(),
             other_payments: revenue.other_payments,
+            livemode: livemode(),
         }
     }
 }
@@ -218,6 +224,8 @@ pub(in crate::http) struct EventView {
     #[schema(nullable = false, example = "pay_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
+    /// Whether real money moves.
+    livemode: bool,
     occurred_at: UnixMs,
 }
 
@@ -227,6 +235,7 @@ impl From<Event> for EventView {
             id: event.id.to_string(),
             r#type: event.kind,
             payment_id: event.payment.map(|payment| payment.to_string()),
+            livemode: livemode(),
             occurred_at: event.occurred_at,
         }
     }
