@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 
 use settling::{FeePayerCheck, Parts};
 
@@ -21,7 +21,10 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl, HttpConfig},
     housekeeping::Housekeeping,
-    http::{self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services, Slots},
+    http::{
+        self, Attempts, ConnectionLimits, Readiness, ReadinessBoard, ReadinessCheck, Services, Slots,
+        Verifications,
+    },
     ids::{Entropy, OsEntropy},
     metrics::Metrics,
     open_files::room_for_connections,
@@ -49,9 +52,6 @@ use crate::{
 
 /// How long a component may take to say how it is.
 const READINESS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
-
-/// How many verifications may run at a time; further ones are told to come back.
-const MAX_VERIFICATIONS: usize = 1024;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -351,7 +351,7 @@ impl App {
             key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),
             attempts: Attempts::default(),
-            verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
+            verifications: Verifications::default(),
         };
         start_background(&books, &services.clock, tags, &last_used, &shutdown);
         Ok(Self { services, database: books.database, last_used, http: config.http.clone(), shutdown })

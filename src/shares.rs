@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Room for `all`, of which one caller gets `each`.
+/// Room for `all` pieces, of which one caller gets `each`.
 pub struct Shares {
     all: usize,
     each: usize,
@@ -21,10 +21,11 @@ struct Taken {
     by: HashMap<Arc<str>, usize>,
 }
 
-/// A piece of the room, given back when it is dropped.
+/// Pieces of the room, given back when they are dropped.
 pub struct Share {
     of: Arc<Shares>,
     by: Arc<str>,
+    pieces: usize,
 }
 
 impl Shares {
@@ -33,18 +34,24 @@ impl Shares {
         Arc::new(Self { all, each, taken: Mutex::default() })
     }
 
-    /// `None` where there is no room, or the caller has their share.
+    /// One piece. `None` where there is no room, or the caller has their share.
     #[must_use]
     pub fn take(self: &Arc<Self>, by: &str) -> Option<Share> {
+        self.take_many(by, 1)
+    }
+
+    /// As [`take`](Self::take), `pieces` at once or none.
+    #[must_use]
+    pub fn take_many(self: &Arc<Self>, by: &str, pieces: usize) -> Option<Share> {
         let mut taken = self.taken();
         let own = taken.by.get(by).copied().unwrap_or(0);
-        if taken.all >= self.all || own >= self.each {
+        if pieces > self.all - taken.all || pieces > self.each.saturating_sub(own) {
             return None;
         }
         let by: Arc<str> = by.into();
-        taken.all += 1;
-        taken.by.insert(Arc::clone(&by), own + 1);
-        Some(Share { of: Arc::clone(self), by })
+        taken.all += pieces;
+        taken.by.insert(Arc::clone(&by), own + pieces);
+        Some(Share { of: Arc::clone(self), by, pieces })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -55,9 +62,9 @@ impl Shares {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.of.taken();
-        taken.all -= 1;
+        taken.all -= self.pieces;
         if let Some(own) = taken.by.get_mut(&self.by) {
-            *own -= 1;
+            *own -= self.pieces;
             if *own == 0 {
                 taken.by.remove(&self.by);
             }
@@ -96,5 +103,19 @@ mod tests {
         let _two = [shares.take("b").unwrap(), shares.take("c").unwrap()];
         let taken = shares.taken();
         assert_eq!((taken.all, taken.by.len()), (3, 3));
+    }
+
+    #[test]
+    fn many_pieces_come_together_or_not_at_all() {
+        let shares = Shares::new(10, 6);
+        let four = shares.take_many("a", 4).unwrap();
+        assert!(shares.take_many("a", 3).is_none(), "its share");
+        let five = shares.take_many("b", 5).unwrap();
+        assert!(shares.take_many("c", 2).is_none(), "the room");
+        drop(four);
+        assert!(shares.take_many("a", 5).is_some());
+        drop(five);
+        let taken = shares.taken();
+        assert_eq!((taken.all, taken.by.len()), (0, 0));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::{
+    body::HttpBody,
     extract::{MatchedPath, Request, State},
     http::{Extensions, HeaderName, HeaderValue, Method},
     middleware::Next,
@@ -70,17 +71,36 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
         }
         (Some(decision), _) if !decision.admitted => return refuse(&state, route, &decision),
         (_, Err(error)) => error.into_response(),
-        (_, Ok(caller)) => {
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(caller);
-            }
-            next.run(request).await
-        }
+        (_, Ok(_)) if action == Action::Operations => next.run(request).await,
+        (_, Ok(caller)) => handle(&state, caller, address, request, next).await.into_response(),
     };
     if let Some(decision) = decision {
         tell(&mut response, &decision);
     }
     response
+}
+
+/// Hands a request on, for which its caller must have room, and so for what is answered.
+async fn handle(
+    state: &AppState,
+    caller: Option<Caller>,
+    address: IpAddr,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (party, has_key) = (party(caller.as_ref(), address), caller.is_some());
+    let _share = state.load.share(&party)?;
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    let changes = !request.method().is_safe();
+    let mut response = next.run(request).await;
+    let room = state.load.answer_room(&party, has_key, response.body().size_hint().lower());
+    // What was done is told in any case.
+    if let Some(room) = if changes { room.unwrap_or_default() } else { room? } {
+        response.extensions_mut().insert(room);
+    }
+    Ok(response)
 }
 
 fn refuse(state: &AppState, route: Option<&str>, decision: &Decision) -> Response {
@@ -98,9 +118,10 @@ fn client_address(state: &AppState, request: &Request) -> IpAddr {
     state.trusted_proxies.client(peer, lines.iter().map(AsRef::as_ref))
 }
 
-/// Probes must work whatever becomes of the keys, and where nothing is there is nothing to be let in to.
+/// Probes must work whatever becomes of the keys, some answers are the same for all, and where nothing is there is nothing
+/// to be let in to.
 fn keys_matter(route: Option<&str>) -> bool {
-    route.is_some_and(|route| !is_operations(route))
+    route.is_some_and(|route| !is_operations(route) && !matches!(route, "/supported" | "/openapi.json"))
 }
 
 fn is_operations(route: &str) -> bool {
@@ -111,6 +132,7 @@ fn action(method: &Method, route: Option<&str>, has_key: bool) -> Action {
     match route {
         Some("/verify" | "/settle") if method == Method::POST => Action::Verification,
         Some(route) if is_operations(route) => Action::Operations,
+        Some("/supported") => Action::Supported,
         Some(_) if has_key => Action::Authenticated,
         _ => Action::Public,
     }
@@ -119,6 +141,11 @@ fn action(method: &Method, route: Option<&str>, has_key: bool) -> Action {
 /// The one place that says what a caller's requests are counted by.
 fn subject(caller: &Caller) -> Subject {
     Subject::key(&caller.key_id)
+}
+
+/// Names whose a request is, in words that a user and an address never share.
+pub(super) fn party(caller: Option<&Caller>, address: IpAddr) -> String {
+    caller.map_or_else(|| Subject::address(address).to_string(), |caller| format!("user:{}", caller.user))
 }
 
 fn tell(response: &mut Response, decision: &Decision) {

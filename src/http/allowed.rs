@@ -1,13 +1,13 @@
 //! What a handler's signature says about who may call it.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, net::IpAddr};
 
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     http::request::Parts,
 };
 
-use super::{error::ApiError, router::AppState};
+use super::{admission::ClientAddress, error::ApiError, router::AppState};
 use crate::api_keys::{Caller, Scope};
 
 /// A scope as a type.
@@ -76,6 +76,8 @@ where
 #[derive(Debug)]
 pub(super) struct Admitted<R> {
     pub caller: Option<Caller>,
+    /// Where the request comes from.
+    pub address: IpAddr,
     scope: PhantomData<R>,
 }
 
@@ -88,6 +90,6 @@ impl<R: RequiredScope> FromRequestParts<AppState> for Admitted<R> {
             None if !state.require_api_key => None,
             _ => Some(Allowed::<R>::from_request_parts(parts, state).await?.caller),
         };
-        Ok(Self { caller, scope: PhantomData })
+        Ok(Self { caller, address: ClientAddress::of(&parts.extensions), scope: PhantomData })
     }
 }

@@ -30,6 +30,9 @@ use crate::{
 /// Seconds after which trouble of ours is worth another try.
 const RETRY_AFTER_SECS: u64 = 2;
 
+/// The code of a request that was one too many.
+pub(super) const RATE_LIMIT_EXCEEDED: &str = "RATE_LIMIT_EXCEEDED";
+
 /// What is told of every key that opens nothing.
 pub(super) const INVALID_KEY: &str = "the API key is not valid";
 
@@ -230,7 +233,7 @@ impl ApiError {
 
     pub(super) fn rate_limited(retry_after_secs: u64) -> Self {
         let message = format!("too many requests: try again in {retry_after_secs} s");
-        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMIT_EXCEEDED", message);
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT_EXCEEDED, message);
         Self { retry_after_secs: Some(retry_after_secs), ..error }
     }
 

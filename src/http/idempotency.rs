@@ -15,12 +15,12 @@ use tracing::Instrument;
 use utoipa::IntoParams;
 
 use super::{
-    admission::ClientAddress,
+    admission::{ClientAddress, party},
     allowed::{Admitted, Allowed, RequiredScope},
     body::MAX_BODY,
     error::ApiError,
     extract::JsonBody,
-    middleware::{current_request_id, with_request_id},
+    middleware::for_current_request,
     panics::caught,
     router::AppState,
     routes::verify,
@@ -36,8 +36,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Marks an answer that was given before.
 pub(super) const REPLAYED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
-/// Largest answer kept, in bytes. None is larger: the largest gives back what came in, with an id and times for each of a
-/// hundred.
+/// Largest answer kept, in bytes: it repeats what was sent, and says a little more of each part.
 const MAX_ANSWER: usize = 2 * MAX_BODY;
 
 /// The header, for the OpenAPI document.
@@ -111,11 +110,11 @@ async fn handle(
         return Ok(next.run(Request::from_parts(parts, Body::empty())).await);
     }
     let address = ClientAddress::of(&parts.extensions);
+    let name = party(caller.as_ref(), address);
     let user = caller.map(|caller| caller.user);
     let now = state.clock.now();
     let holder = RequestId::new(now, state.entropy.as_ref()).to_string();
     let request_line = (parts.method.as_str(), parts.uri.path(), &*body);
-    let name = user.clone().unwrap_or_else(|| address.to_string());
     let attempt = Attempt::new(name, key, request_line, holder, now);
     let place = match (&user, scope) {
         (Some(user), Scope::KeysManage) => state.attempts.of_manager(user),
@@ -125,8 +124,7 @@ async fn handle(
     let place = place.ok_or_else(ApiError::overloaded)?;
     // In a task of its own: a caller who hangs up must not leave the key held.
     let (tasks, metrics) = (state.tasks.clone(), Arc::clone(&state.metrics));
-    let handled = tasks.spawn(with_request_id(
-        current_request_id(),
+    let handled = tasks.spawn(for_current_request(
         async move {
             let answer = once(&state, attempt, Request::from_parts(parts, Body::empty()), next).await;
             drop(place);

@@ -18,18 +18,30 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id a caller may bring along.
 const MAX_REQUEST_ID: usize = 64;
 
+/// What every answer to a request may have to tell.
+#[derive(Clone, Debug, Default)]
+struct Current {
+    request_id: String,
+    livemode: bool,
+}
+
 tokio::task_local! {
-    static CURRENT_REQUEST_ID: String;
+    static CURRENT: Current;
 }
 
 /// The id of the request this task answers.
 pub(super) fn current_request_id() -> String {
-    CURRENT_REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+    CURRENT.try_with(|current| current.request_id.clone()).unwrap_or_default()
 }
 
-/// Runs work in a task of its own under the id of the request it belongs to.
-pub(super) async fn with_request_id<T>(id: String, work: impl Future<Output = T>) -> T {
-    CURRENT_REQUEST_ID.scope(id, work).await
+/// Whether real money moves here: objects say so.
+pub(super) fn livemode() -> bool {
+    CURRENT.try_with(|current| current.livemode).unwrap_or_default()
+}
+
+/// Work for the request this task answers, to be run in a task of its own.
+pub(super) fn for_current_request<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    CURRENT.scope(CURRENT.try_with(Clone::clone).unwrap_or_default(), work)
 }
 
 /// Outermost layer: everything inside knows the request's id, every answer carries it.
@@ -44,7 +56,8 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
         .map_or_else(|| Arc::from("unmatched"), |path| Arc::<str>::from(path.as_str()));
     let span = tracing::info_span!("request", id, method, route = &*route);
 
-    let mut response = CURRENT_REQUEST_ID.scope(id, next.run(request).instrument(span.clone())).await;
+    let current = Current { request_id: id, livemode: state.key_environment.livemode() };
+    let mut response = CURRENT.scope(current, next.run(request).instrument(span.clone())).await;
 
     let status = response.status();
     let elapsed = started.elapsed();

@@ -21,6 +21,7 @@ mod router;
 mod routes;
 mod server;
 mod slots;
+mod verifications;
 mod x402;
 
 pub use attempts::Attempts;
@@ -30,3 +31,4 @@ pub use openapi::openapi_json;
 pub use router::{Readiness, ReadinessBoard, ReadinessCheck, Services, router};
 pub use server::serve;
 pub use slots::Slots;
+pub use verifications::Verifications;

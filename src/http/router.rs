@@ -10,10 +10,7 @@ use axum::{
     routing::get,
 };
 use futures_util::future::join_all;
-use tokio::{
-    sync::{Mutex, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::task::TaskTracker;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -33,6 +30,7 @@ use super::{
     openapi,
     panics::catch_panics,
     routes,
+    verifications::Verifications,
     x402::add_shape,
 };
 use crate::{
@@ -135,8 +133,8 @@ pub struct Services {
     pub tasks: TaskTracker,
     /// Room for requests with an idempotency key.
     pub attempts: Attempts,
-    /// How many verifications may run at a time.
-    pub verifications: Arc<Semaphore>,
+    /// Room for verifications.
+    pub verifications: Verifications,
 }
 
 /// [`Services`], shared.
@@ -166,12 +164,6 @@ impl FromRef<AppState> for Facilitator {
 impl FromRef<AppState> for Arc<Agents> {
     fn from_ref(state: &AppState) -> Self {
         Self::clone(&state.agents)
-    }
-}
-
-impl FromRef<AppState> for Environment {
-    fn from_ref(state: &AppState) -> Self {
-        state.key_environment
     }
 }
 

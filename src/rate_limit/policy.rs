@@ -13,6 +13,10 @@ use super::RateLimitStore;
 /// How much of an IPv6 address tells clients apart: whoever has one address has all those with the same beginning.
 const IPV6_PREFIX_BITS: u8 = 64;
 
+/// How many times the public limit may be asked what is supported: x402's middleware asks for every request it guards, and
+/// some ends its process where it is refused.
+const SUPPORTED_FACTOR: u32 = 100;
+
 /// What a request asks for. Each is counted by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -21,6 +25,8 @@ pub enum Action {
     /// `/health`, `/ready` and `/metrics`: apart, so that no other traffic from their address starves the probes.
     /// Each instance counts by itself: one load balancer probes them all, and must not wait for what they share.
     Operations,
+    /// `/supported`, which is told from memory. Each instance counts by itself, as with the probes.
+    Supported,
     Verification,
     /// Anything else with a good key.
     Authenticated,
@@ -32,9 +38,16 @@ impl Action {
         match self {
             Self::Public => "public",
             Self::Operations => "operations",
+            Self::Supported => "supported",
             Self::Verification => "verification",
             Self::Authenticated => "authenticated",
         }
+    }
+
+    /// Whether instances count it together.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        !matches!(self, Self::Operations | Self::Supported)
     }
 }
 
@@ -58,6 +71,7 @@ impl Limits {
     pub fn of(&self, action: Action) -> Option<NonZeroU32> {
         NonZeroU32::new(match action {
             Action::Public | Action::Operations => self.public,
+            Action::Supported => self.public.saturating_mul(SUPPORTED_FACTOR),
             Action::Verification => self.verification,
             Action::Authenticated => self.authenticated,
         })
@@ -204,6 +218,7 @@ mod tests {
         let limits = Limits { public: 0, authenticated: 3, verification: 0 };
         assert_eq!(limits.of(Action::Public), None);
         assert_eq!(limits.of(Action::Operations), None);
+        assert_eq!(limits.of(Action::Supported), None);
         assert_eq!(limits.of(Action::Authenticated).unwrap().get(), 3);
     }
 

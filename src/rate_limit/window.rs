@@ -25,15 +25,20 @@ pub struct Window(VecDeque<Bucket>);
 impl Window {
     /// Decides about a request, and counts it if it is admitted.
     pub fn admit(&mut self, limit: NonZeroU32, now: UnixMs) -> Decision {
-        let counted = self.counted(now);
-        if counted < limit.get() {
+        self.refusal(limit, now).unwrap_or_else(|| {
             self.record(now);
-            return Decision::admitted(limit, counted + 1, self.reset(now));
-        }
-        Decision::refused(limit, self.reset(now), self.retry_after(counted, limit, now))
+            Decision::admitted(limit, self.counted(now), self.reset(now))
+        })
     }
 
-    /// Counts a request that was admitted elsewhere.
+    /// What a request would be told now, if it were refused. Counts nothing.
+    pub fn refusal(&mut self, limit: NonZeroU32, now: UnixMs) -> Option<Decision> {
+        let counted = self.counted(now);
+        let full = counted >= limit.get();
+        full.then(|| Decision::refused(limit, self.reset(now), self.retry_after(counted, limit, now)))
+    }
+
+    /// Counts a request, whatever the limit.
     pub fn record(&mut self, now: UnixMs) {
         self.forget(now);
         // The clock may have been set back a little. Then it stands still here, until it has caught up.

@@ -13,6 +13,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::http::load::AnswerRoom;
+
 /// How long the connection may take for what, not counting what was before `from`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -162,6 +164,7 @@ pub(super) struct InFlight {
     answer: Option<u64>,
     /// It was too many: asking too often keeps no connection open.
     turned_away: bool,
+    room: Option<AnswerRoom>,
 }
 
 impl InFlight {
@@ -170,11 +173,11 @@ impl InFlight {
         doing.in_flight += 1;
         doing.head_since = None;
         drop(doing);
-        Self { activity: Arc::clone(activity), answer: None, turned_away: false }
+        Self { activity: Arc::clone(activity), answer: None, turned_away: false, room: None }
     }
 
-    /// From now on the client has to take the answer.
-    pub fn answered(mut self, turned_away: bool) -> Self {
+    /// From now on the client has to take the answer, which takes `room` until then.
+    pub fn answered(mut self, turned_away: bool, room: Option<AnswerRoom>) -> Self {
         let mut doing = self.activity.doing();
         if doing.answers.is_empty() {
             doing.taken_at = Instant::now();
@@ -185,6 +188,7 @@ impl InFlight {
         drop(doing);
         self.answer = Some(number);
         self.turned_away = turned_away;
+        self.room = room;
         self
     }
 

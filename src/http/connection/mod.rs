@@ -11,7 +11,7 @@ mod stream;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request, http::StatusCode, response::Response};
+use axum::{Router, extract::Request, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -29,7 +29,11 @@ use self::{
     answer::Answer,
     stream::WatchedStream,
 };
-use super::admission::Peer;
+use super::{
+    admission::Peer,
+    error::{ErrorCode, RATE_LIMIT_EXCEEDED},
+    load::AnswerRoom,
+};
 use crate::shutdown::Shutdown;
 
 /// Largest head of an HTTP/1 request, in bytes; hyper takes at most 100 headers in it.
@@ -153,10 +157,15 @@ async fn answer(
     request: Request<Incoming>,
     in_flight: InFlight,
 ) -> Result<Response<Answer>, Infallible> {
-    let response = app.oneshot(request).await?;
-    let turned_away = response.status() == StatusCode::TOO_MANY_REQUESTS;
-    let in_flight = Arc::new(in_flight.answered(turned_away));
+    let mut response = app.oneshot(request).await?;
+    let room = response.extensions_mut().remove::<AnswerRoom>();
+    let in_flight = Arc::new(in_flight.answered(asked_too_often(&response), room));
     Ok(response.map(|body| Answer::new(body, in_flight)))
+}
+
+/// A meter that is told of a quota asks neither in vain nor too often, though it is told so with the same status.
+fn asked_too_often(response: &Response) -> bool {
+    response.extensions().get::<ErrorCode>().is_some_and(|code| code.0 == RATE_LIMIT_EXCEEDED)
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
@@ -176,4 +185,28 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_OUR_RESETS);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::asked_too_often;
+    use crate::{
+        clock::UnixMs,
+        http::error::ApiError,
+        usage::{OverLimit, Refused, Window, service::UsageError},
+    };
+
+    #[test]
+    fn a_quota_is_no_rate_limit() {
+        let now = UnixMs(1_700_000_000_000);
+        let over = OverLimit { window: Window::Day, limit: 1, used: 1, resets_at: now };
+        let over = ApiError::from(UsageError::Refused { index: None, why: Refused::OverLimit(over), now });
+        let limited = ApiError::rate_limited(1).into_response();
+        assert!(asked_too_often(&limited));
+        let over = over.into_response();
+        assert_eq!(over.status(), limited.status());
+        assert!(!asked_too_often(&over));
+    }
 }

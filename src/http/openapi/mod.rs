@@ -42,7 +42,8 @@ JSON in and out. Unknown fields are ignored. Every answer carries `X-Request-Id`
 `-`, `_`, `.`) and it is used.
 
 Each operation lists the keys it takes, and in that list the scope that the key must have. One that lists no key at all \
-looks at none; one that lists an empty choice among them may be called without a key, but refuses a bad one.";
+needs none, and one that lists an empty choice among them may be called without: either refuses a bad key all the same \
+where a 401 is among its answers, and looks at none where it is not.";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     let json = complete(router::operations().into_openapi()).to_pretty_json();

@@ -18,6 +18,7 @@ use crate::{
         error::{ApiError, Envelope},
         extract::{JsonBody, Page, PathName},
         idempotency::IdempotencyKey,
+        middleware::livemode,
     },
     money::decimal_json,
     schema,
@@ -41,6 +42,8 @@ pub(in crate::http) struct AgentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed_services: Option<Vec<String>>,
     reputation: ReputationView,
+    /// Whether real money moves.
+    livemode: bool,
     created_at: UnixMs,
     #[schema(value_type = Option<Object>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +122,7 @@ impl From<Agent> for AgentView {
                 .allowed_services
                 .map(|services| services.texts().map(str::to_owned).collect()),
             reputation: agent.reputation.into(),
+            livemode: livemode(),
             created_at: agent.created_at,
             metadata: agent.metadata.and_then(|json| RawValue::from_string(json).ok()),
         }
@@ -143,6 +147,8 @@ pub(in crate::http) struct AgentReputationView {
     agent_id: String,
     #[serde(flatten)]
     reputation: ReputationView,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 /// What an agent has spent today, a UTC day. USDC, USDT and PYUSD are counted together, at par.
@@ -156,6 +162,8 @@ pub(in crate::http) struct SpendingView {
     sol: DayView,
     /// When the day ends: from then on `spent` is 0 again.
     resets_at: UnixMs,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 /// In whole tokens.
@@ -302,7 +310,11 @@ pub(in crate::http) async fn reputation(
     PathName(id): PathName,
 ) -> Result<Json<AgentReputationView>, ApiError> {
     let agent = agents.find(&caller, &id).await?;
-    Ok(Json(AgentReputationView { agent_id: agent.id.to_string(), reputation: agent.reputation.into() }))
+    Ok(Json(AgentReputationView {
+        agent_id: agent.id.to_string(),
+        reputation: agent.reputation.into(),
+        livemode: livemode(),
+    }))
 }
 
 /// What an agent of the key's user has spent today, and what is left.
@@ -326,5 +338,6 @@ pub(in crate::http) async fn spending(
         stable: DayView::new(&agent, SpendingUnit::Stable, spending.stable),
         sol: DayView::new(&agent, SpendingUnit::Sol, spending.sol),
         resets_at: UtcDay::of(at).end(),
+        livemode: livemode(),
     }))
 }

@@ -15,6 +15,7 @@ use crate::{
         error::{ApiError, Envelope},
         extract::{JsonBody, Page, PathName},
         idempotency::IdempotencyKey,
+        middleware::livemode,
     },
     money::Currency,
     plans::{CreateMembers, Plan, UpdateMembers, service::Plans},
@@ -55,6 +56,8 @@ pub(in crate::http) struct PlanView {
     #[schema(value_type = Object)]
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Box<RawValue>>,
+    /// Whether real money moves.
+    livemode: bool,
     created_at: UnixMs,
     updated_at: UnixMs,
     /// Since when it takes no new subscriptions.
@@ -75,6 +78,7 @@ impl From<Plan> for PlanView {
                 requests_per_day: plan.limits.requests_per_day,
             },
             metadata: plan.metadata.and_then(|json| RawValue::from_string(json).ok()),
+            livemode: livemode(),
             created_at: plan.created_at,
             updated_at: plan.updated_at,
             retired_at: plan.retired_at,

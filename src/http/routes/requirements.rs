@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    api_keys::Environment,
     clock::{Clock, UnixMs},
     http::{
         allowed::{Allowed, Verify},
         error::ApiError,
         extract::{JsonBody, PathName},
         idempotency::IdempotencyKey,
+        middleware::livemode,
     },
     money::Currency,
     requirements::{
@@ -60,7 +60,7 @@ pub(in crate::http) struct RequirementView {
 }
 
 impl RequirementView {
-    fn new(issued: IssuedRequirement, environment: Environment, now: UnixMs) -> Self {
+    fn new(issued: IssuedRequirement, now: UnixMs) -> Self {
         let state = issued.state(now);
         let requirement = issued.requirement;
         let decimals = requirement.currency.decimals();
@@ -75,7 +75,7 @@ impl RequirementView {
             scheme: requirement.scheme.as_str(),
             metadata: issued.metadata.and_then(|json| RawValue::from_string(json).ok()),
             state,
-            livemode: environment.livemode(),
+            livemode: livemode(),
             payment_id: issued.payment_id,
             created_at: issued.created_at,
         }
@@ -96,12 +96,11 @@ impl RequirementView {
 pub(in crate::http) async fn issue(
     State(requirements): State<Arc<Requirements>>,
     State(clock): State<Arc<dyn Clock>>,
-    State(environment): State<Environment>,
     Allowed { caller, .. }: Allowed<Verify>,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<RequirementView>), ApiError> {
     let issued = requirements.issue(&caller, &body).await?;
-    Ok((StatusCode::CREATED, Json(RequirementView::new(issued, environment, clock.now()))))
+    Ok((StatusCode::CREATED, Json(RequirementView::new(issued, clock.now()))))
 }
 
 /// A requirement that the key's user had issued, and whether it was paid.
@@ -117,11 +116,10 @@ pub(in crate::http) async fn issue(
 pub(in crate::http) async fn find(
     State(requirements): State<Arc<Requirements>>,
     State(clock): State<Arc<dyn Clock>>,
-    State(environment): State<Environment>,
     Allowed { caller, .. }: Allowed<Verify>,
     PathName(nonce): PathName,
 ) -> Result<Json<RequirementView>, ApiError> {
     let issued = requirements.find(&caller, &nonce).await?;
     let issued = issued.ok_or_else(|| ApiError::not_found("this requirement"))?;
-    Ok(Json(RequirementView::new(issued, environment, clock.now())))
+    Ok(Json(RequirementView::new(issued, clock.now())))
 }

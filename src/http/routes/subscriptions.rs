@@ -14,6 +14,7 @@ use crate::{
         error::{ApiError, Envelope},
         extract::{JsonBody, Page, PathName},
         idempotency::IdempotencyKey,
+        middleware::livemode,
     },
     money::Currency,
     schema,
@@ -77,6 +78,8 @@ pub(in crate::http) struct SubscriptionView {
     expires_at: Option<UnixMs>,
     /// When it was cancelled or expired.
     ended_at: Option<UnixMs>,
+    /// Whether real money moves.
+    livemode: bool,
     created_at: UnixMs,
     updated_at: UnixMs,
     #[schema(value_type = Object)]
@@ -105,6 +108,7 @@ impl From<Subscribed> for SubscriptionView {
                 _ => None,
             },
             ended_at: standing.ended_at(),
+            livemode: livemode(),
             created_at: subscription.created_at,
             updated_at: subscription.updated_at,
             metadata: subscription.metadata.and_then(|json| RawValue::from_string(json).ok()),

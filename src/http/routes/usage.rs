@@ -19,6 +19,7 @@ use crate::{
         error::{ApiError, Envelope},
         extract::{JsonBody, Page, PathName},
         idempotency::{IdempotencyKey, REPLAYED, RequestTag},
+        middleware::livemode,
     },
     input::FieldErrors,
     schema,
@@ -47,6 +48,8 @@ pub(in crate::http) struct RecordView {
     #[schema(value_type = Option<schema::UsageKey>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
+    /// Whether real money moves.
+    livemode: bool,
     #[schema(value_type = Object)]
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Box<RawValue>>,
@@ -62,6 +65,7 @@ impl From<UsageRecord> for RecordView {
             resource: record.resource,
             timestamp: record.used_at,
             recorded_at: record.recorded_at,
+            livemode: livemode(),
             metadata: record.metadata.and_then(|json| RawValue::from_string(json).ok()),
         }
     }
@@ -185,6 +189,8 @@ pub(in crate::http) struct ReportView {
     by_day: Vec<DayView>,
     /// One page, of the same limit and offset, of the period's resources, the most used first.
     by_resource: Vec<ResourceView>,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 impl ReportView {
@@ -203,6 +209,7 @@ impl ReportView {
             offset: page.offset,
             by_day: report.by_day.into_iter().map(DayView::from).collect(),
             by_resource: report.by_resource.into_iter().map(ResourceView::from).collect(),
+            livemode: livemode(),
         }
     }
 }

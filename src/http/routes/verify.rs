@@ -31,6 +31,7 @@ use crate::{
         proof::{ProofEcho, ProofMembers, ProofRequest},
         x402::{VerifyReply, X402Body, is_x402},
     },
+    shares::Share,
 };
 
 /// A payment that is good, and in the books.
@@ -105,31 +106,33 @@ pub(in crate::http) fn passes_free_checks(body: &[u8]) -> bool {
 )]
 pub(in crate::http) async fn verify(
     State(state): State<AppState>,
-    Admitted { caller, .. }: Admitted<Verify>,
+    Admitted { caller, address, .. }: Admitted<Verify>,
     tag: Option<Extension<RequestTag>>,
     JsonBody(body): JsonBody,
 ) -> Response {
+    let place = state.verifications.place(caller.as_ref().map(|caller| &*caller.user), address);
     if is_x402(&body) {
-        return super::x402::verify(&state, caller.as_ref(), &body).await;
+        return super::x402::verify(&state, caller.as_ref(), place, &body).await;
     }
-    not_x402(verify_proof(&state, caller, tag, &body).await.into_response())
+    not_x402(verify_proof(&state, caller, place, tag, &body).await.into_response())
 }
 
 async fn verify_proof(
     state: &AppState,
     caller: Option<Caller>,
+    place: Option<Share>,
     tag: Option<Extension<RequestTag>>,
     body: &Bytes,
 ) -> Result<Response, ApiError> {
     let request = ProofRequest::parse(body)?;
     let verifier = Arc::clone(&state.verifier);
-    let slot = Arc::clone(&state.verifications).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
+    let place = place.ok_or_else(ApiError::overloaded)?;
     // In a task of its own, so that a caller who hangs up does not stop it half way.
     let task = state.tasks.spawn(
         async move {
             let tag = tag.as_ref().map(|Extension(tag)| tag.0.as_str());
             let verdict = verifier.verify(&request, caller.as_ref(), tag).await;
-            drop(slot);
+            drop(place);
             (request, verdict)
         }
         .in_current_span(),

@@ -1,7 +1,5 @@
 //! x402: `GET /supported`, `POST /settle`, and what `POST /verify` does with x402's requests.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     body::Bytes,
@@ -22,6 +20,7 @@ use crate::{
         x402::{SettleTrouble, malformed_settle, malformed_verify, settle_trouble, verify_trouble},
     },
     payments::x402::{Facilitator, SettleReply, Supported, X402Body, X402Request},
+    shares::Share,
 };
 
 /// What can be paid through this service.
@@ -83,13 +82,18 @@ pub(in crate::http) async fn settle(
 }
 
 /// For `POST /verify`. Its answers are not kept: what was good a moment ago need not be now.
-pub(super) async fn verify(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Response {
-    let mut response = decide(state, caller, body).await;
+pub(super) async fn verify(
+    state: &AppState,
+    caller: Option<&Caller>,
+    place: Option<Share>,
+    body: &Bytes,
+) -> Response {
+    let mut response = decide(state, caller, place, body).await;
     response.extensions_mut().insert(Unkept);
     response
 }
 
-async fn decide(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Response {
+async fn decide(state: &AppState, caller: Option<&Caller>, place: Option<Share>, body: &Bytes) -> Response {
     let request = match X402Request::parse(body) {
         Ok(request) => request,
         Err(malformed) => {
@@ -97,9 +101,7 @@ async fn decide(state: &AppState, caller: Option<&Caller>, body: &Bytes) -> Resp
             return malformed_verify(malformed);
         }
     };
-    let Ok(_slot) = Arc::clone(&state.verifications).try_acquire_owned() else {
-        return verify_trouble(ApiError::overloaded());
-    };
+    let Some(_place) = place else { return verify_trouble(ApiError::overloaded()) };
     match state.facilitator.verify(&request, caller).await {
         Ok(reply) => Json(reply).into_response(),
         Err(undecided) => verify_trouble(undecided.into()),

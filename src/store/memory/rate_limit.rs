@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -38,27 +38,40 @@ impl MemoryRateLimits {
         }
     }
 
-    /// Keeps step with a decision that was made elsewhere.
-    pub(in crate::store) fn learn(&self, subject: &Subject, action: Action, decision: &Decision) {
-        self.with(subject, action, |entry, now| {
-            if decision.admitted {
-                entry.window.record(now);
-                entry.refusal = None;
-            } else {
-                entry.refuse(decision, now);
-            }
-        });
+    /// Remembers a refusal that was decided elsewhere.
+    pub(in crate::store) fn learn_refusal(&self, subject: &Subject, action: Action, refusal: &Decision) {
+        self.with(subject, action, |entry, now| entry.refuse(refusal, now));
     }
 
-    fn windows(&self, subject: &Subject) -> &Mutex<Windows> {
-        match subject {
+    /// What is refused here whatever is counted elsewhere: a refusal stands, or this instance has admitted the limit.
+    /// Counts nothing.
+    pub(in crate::store) fn refusal(
+        &self,
+        subject: &Subject,
+        action: Action,
+        limit: NonZeroU32,
+    ) -> Option<Decision> {
+        if let Some(refusal) = self.standing_refusal(subject, action, limit) {
+            return Some(refusal);
+        }
+        let mut windows = self.locked(subject);
+        let now = self.clock.now();
+        let entry = windows.get_mut(&(subject.clone(), action))?;
+        let refusal = entry.window.refusal(limit, now)?;
+        entry.refuse(&refusal, now);
+        Some(refusal)
+    }
+
+    fn locked(&self, subject: &Subject) -> MutexGuard<'_, Windows> {
+        let windows = match subject {
             Subject::Key(_) => &self.keys,
             Subject::Address(_) => &self.addresses,
-        }
+        };
+        windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, subject: &Subject, action: Action, work: impl FnOnce(&mut Entry, UnixMs) -> T) -> T {
-        let mut windows = self.windows(subject).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.locked(subject);
         let now = self.clock.now();
         work(windows.entry((subject.clone(), action), now), now)
     }
@@ -69,7 +82,9 @@ impl RateLimitStore for MemoryRateLimits {
     async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
         self.with(subject, action, |entry, now| {
             let decision = entry.window.admit(limit, now);
-            if !decision.admitted {
+            if decision.admitted {
+                entry.refusal = None;
+            } else {
                 entry.refuse(&decision, now);
             }
             decision
@@ -77,7 +92,7 @@ impl RateLimitStore for MemoryRateLimits {
     }
 
     fn standing_refusal(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Option<Decision> {
-        let windows = self.windows(subject).lock().unwrap_or_else(PoisonError::into_inner);
+        let windows = self.locked(subject);
         let refusal = windows.get(&(subject.clone(), action))?.refusal?;
         let now = self.clock.now();
         // Longer than a window only where the clock was set back.

@@ -53,6 +53,10 @@ impl Windows {
         self.entries.get(counted)
     }
 
+    pub(super) fn get_mut(&mut self, counted: &Counted) -> Option<&mut Entry> {
+        self.entries.get_mut(counted)
+    }
+
     /// The subject's entry, made where there is none.
     pub(super) fn entry(&mut self, counted: Counted, now: UnixMs) -> &mut Entry {
         if !self.entries.contains_key(&counted) {

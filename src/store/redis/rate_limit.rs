@@ -1,7 +1,8 @@
 //! [`RateLimitStore`] in Redis, on top of the one in memory.
 //!
-//! Redis decides while it answers. Memory is told of every decision: so it can count on where Redis left off, and repeat
-//! a refusal without asking again. What it has counted itself is no reason to refuse while Redis answers.
+//! Redis decides while it answers, and memory counts what was admitted here, whoever decided: so it can count on where Redis
+//! left off, and repeat a refusal without asking again. Where its own count is full it refuses though Redis would not: a
+//! Redis that forgot, or was away, doubles nothing on one instance.
 
 use std::{
     num::NonZeroU32,
@@ -90,10 +91,10 @@ impl RedisRateLimits {
 #[async_trait]
 impl RateLimitStore for RedisRateLimits {
     async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
-        if action == Action::Operations {
+        if !action.is_shared() {
             return self.memory.admit(subject, action, limit).await;
         }
-        if let Some(refusal) = self.standing_refusal(subject, action, limit) {
+        if let Some(refusal) = self.memory.refusal(subject, action, limit) {
             return refusal;
         }
         let mut script = ADMIT.key(format!("ratelimit:{subject}:{}", action.as_str()));
@@ -109,13 +110,15 @@ impl RateLimitStore for RedisRateLimits {
             return Decision::ended(limit);
         }
         let (reset, retry_after) = (Duration::from_millis(reset_ms), Duration::from_millis(retry_ms));
-        let decision = if outcome == ADMITTED {
-            Decision::admitted(limit, counted, reset)
-        } else {
-            Decision::refused(limit, reset, retry_after)
-        };
-        self.memory.learn(subject, action, &decision);
-        decision
+        if outcome != ADMITTED {
+            let refusal = Decision::refused(limit, reset, retry_after);
+            self.memory.learn_refusal(subject, action, &refusal);
+            return refusal;
+        }
+        let shared = Decision::admitted(limit, counted, reset);
+        let own = self.memory.admit(subject, action, limit).await;
+        // Others may have been admitted meanwhile, and Redis may know less than memory does.
+        if own.admitted && shared.remaining <= own.remaining { shared } else { own }
     }
 
     fn standing_refusal(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Option<Decision> {

@@ -49,6 +49,7 @@ async fn an_agent_is_as_it_was_registered(backend: Backend) {
         "spendingLimit": {"daily": 10.5, "perTransaction": 0.000_001, "sol": {"daily": 1, "perTransaction": 0.000_000_001}},
         "allowedServices": ["https://API.example.com/*", "/v1/*"],
         "reputation": {"score": 0, "transactionCount": 0, "trustLevel": "new"},
+        "livemode": false,
         "createdAt": app.now(),
         "metadata": {"b": 1.1, "a": null},
     });
@@ -57,13 +58,15 @@ async fn an_agent_is_as_it_was_registered(backend: Backend) {
     assert_ne!(made["owner"], "somebody else", "{keys:?}");
     for name in [id.to_owned(), wallet(1)] {
         assert_eq!(agent(&app, &json!(name), "").await, expected);
-        let reputation = json!({"agentId": id, "score": 0, "transactionCount": 0, "trustLevel": "new"});
+        let reputation = json!({
+            "agentId": id, "score": 0, "transactionCount": 0, "trustLevel": "new", "livemode": false,
+        });
         assert_eq!(agent(&app, &json!(name), "/reputation").await, reputation);
         let day = 86_400_000;
         let spending = json!({
             "agentId": id, "spent": 0, "reserved": 0, "left": 10.5,
             "sol": {"spent": 0, "reserved": 0, "left": 1},
-            "resetsAt": (app.now().0 / day + 1) * day,
+            "resetsAt": (app.now().0 / day + 1) * day, "livemode": false,
         });
         assert_eq!(agent(&app, &json!(name), "/spending").await, spending);
     }

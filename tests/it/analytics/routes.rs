@@ -85,7 +85,7 @@ async fn transactions_are_told_by_state_source_and_currency(backend: Backend) {
     let none = json!({"pending": 0, "settled": 0, "failed": 0, "expired": 0});
     let expected = json!({
         "from": end - 30 * DAY_MS, "to": end, "payments": 0, "states": none, "sources": {"proof": 0, "x402": 0},
-        "currencies": [], "otherAssets": none,
+        "currencies": [], "otherAssets": none, "livemode": false,
     });
     assert_eq!(nothing, expected);
     fill(&app, &books).await;
@@ -106,6 +106,7 @@ async fn transactions_are_told_by_state_source_and_currency(backend: Backend) {
             },
         ],
         "otherAssets": {"pending": 1, "settled": 1, "failed": 0, "expired": 0},
+        "livemode": false,
     });
     let asked = format!("/analytics/transactions?from={}&to={}", START.0, START.0 + 1);
     assert_eq!(get(&app, &asked).await, expected);

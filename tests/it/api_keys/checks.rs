@@ -428,4 +428,16 @@ async fn livemode_is_told() {
     let answer = app.verify(&app.proof(&app.pay_merchant(), "n")).await;
     answer.assert_valid();
     assert_eq!(answer.body["payment"]["livemode"], Value::Bool(false), "{answer:?}");
+    let live = "merchant_0123456789abcdefghijk";
+    let app = TestApp::with(|environment, _| {
+        environment.with("SOLANA_NETWORK", "mainnet-beta").with("VALID_API_KEYS", live)
+    })
+    .await;
+    let plan = json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"});
+    let request = || app.http.post(app.path("/plans")).json(&plan);
+    // In a task of its own, too.
+    for request in [request(), request().header("idempotency-key", "k")] {
+        let answer = app.send(request, Some(live)).await;
+        assert_eq!((answer.status, &answer.body["livemode"]), (201, &Value::Bool(true)), "{answer:?}");
+    }
 }

@@ -18,44 +18,6 @@ const SCOPES: [&str; 10] = [
     "keys:manage",
 ];
 
-/// Every route that asks for a key, or minds one, and what for.
-const ROUTES: [(&str, &str, &str); 9] = [
-    ("POST", "/verify", "verify"),
-    ("POST", "/requirements", "verify"),
-    ("GET", "/requirements/x", "verify"),
-    ("GET", "/payments", "verify"),
-    ("GET", "/payments/x", "verify"),
-    ("GET", "/api-keys", "keys:manage"),
-    ("POST", "/api-keys", "keys:manage"),
-    ("DELETE", "/api-keys/x", "keys:manage"),
-    ("POST", "/api-keys/x/rotate", "keys:manage"),
-];
-
-#[tokio::test]
-async fn a_route_wants_its_scope_and_no_other() {
-    let app = TestApp::start().await;
-    for wanted in ["verify", "keys:manage"] {
-        let others: Vec<&str> = SCOPES.into_iter().filter(|scope| *scope != wanted).collect();
-        let with = make(&app, &json!({"name": "n", "permissions": [wanted]})).await;
-        let without = make(&app, &json!({"name": "n", "permissions": others})).await;
-        for (method, path, _) in ROUTES.into_iter().filter(|(.., scope)| *scope == wanted) {
-            for idempotency in [None, Some("k")] {
-                let request = app.http.request(method.parse().unwrap(), app.path(path)).json(&json!({}));
-                let request = match idempotency {
-                    Some(key) => request.header("idempotency-key", key),
-                    None => request,
-                };
-                let refused = app.send(request.try_clone().unwrap(), Some(plain(&without))).await;
-                let found = (refused.status, refused.code());
-                assert_eq!(found, (403, "INSUFFICIENT_SCOPE"), "{method} {path}: {refused:?}");
-                assert!(refused.body["error"].as_str().unwrap().ends_with(wanted), "{refused:?}");
-                let allowed = app.send(request, Some(plain(&with))).await;
-                assert!(![401, 403].contains(&allowed.status), "{method} {path}: {allowed:?}");
-            }
-        }
-    }
-}
-
 /// An answer that is kept for one key of a user is not given to another that may not ask for it.
 #[tokio::test]
 async fn a_kept_answer_wants_the_scope_too() {

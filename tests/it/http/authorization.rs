@@ -29,6 +29,9 @@ struct Operation {
     method: String,
     path: String,
     security: Vec<Value>,
+    /// As the document spells them.
+    statuses: BTreeSet<String>,
+    takes_an_idempotency_key: bool,
 }
 
 impl Operation {
@@ -51,6 +54,11 @@ impl Operation {
         ways.filter_map(Value::as_array).collect()
     }
 
+    /// The scope that a key needs.
+    fn scope(&self) -> &str {
+        self.scopes()[0][0].as_str().unwrap()
+    }
+
     /// With every name in the path replaced by `name`.
     fn request(&self, app: &TestApp, name: &str) -> reqwest::RequestBuilder {
         let parts = self.path.split('/').map(|part| if part.starts_with('{') { name } else { part });
@@ -71,6 +79,10 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
                 method,
                 path: path.clone(),
                 security: operation["security"].as_array().cloned().unwrap_or_default(),
+                statuses: operation["responses"].as_object().unwrap().keys().cloned().collect(),
+                takes_an_idempotency_key: operation["parameters"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|one| one["name"] == "Idempotency-Key")),
             });
         }
     }
@@ -143,6 +155,20 @@ async fn a_wrong_key_opens_nothing() {
     }
 }
 
+/// Also where no key is needed: what refuses one says so, and what does not say so looks at none.
+#[tokio::test]
+async fn a_wrong_key_is_answered_as_documented() {
+    let app = TestApp::start().await;
+    let mut open = 0;
+    for operation in operations(&app).await {
+        let answer = app.send(operation.request(&app, "x"), Some("nonsense")).await;
+        let (label, documented) = (&operation.label, &operation.statuses);
+        assert!(documented.contains(&answer.status.to_string()), "{label}: {documented:?}, {answer:?}");
+        open += usize::from(answer.status == 200);
+    }
+    assert_eq!(open, 5, "the probes, the document, and what is supported");
+}
+
 /// What the key's user has, by the operation that gives it: a new operation with a name in its path has to be added.
 async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
     let payer = json!({"name": "payer", "publicKey": app.agent_address()});
@@ -204,13 +230,14 @@ async fn make_subscription(app: &TestApp) -> String {
     answer.body["id"].as_str().unwrap().to_owned()
 }
 
-/// A key with every scope but the one an operation needs is refused there, and one with that scope alone is not.
+/// A key with every scope but the one an operation needs is refused there, and one with that scope alone is not; under an
+/// `Idempotency-Key` no less.
 #[tokio::test]
 async fn a_key_needs_the_scope_of_the_operation() {
     let app = TestApp::start().await;
     let operations = operations(&app).await;
     let keyed: Vec<&Operation> = operations.iter().filter(|one| one.takes_a_key()).collect();
-    let needed: BTreeSet<&str> = keyed.iter().map(|one| one.scopes()[0][0].as_str().unwrap()).collect();
+    let needed: BTreeSet<&str> = keyed.iter().map(|one| one.scope()).collect();
     assert!(needed.len() >= 2, "{needed:?}");
     for scope in needed {
         let others: Vec<&str> =
@@ -218,14 +245,24 @@ async fn a_key_needs_the_scope_of_the_operation() {
         assert_eq!(others.len() + 1, Scope::ALL.len(), "{scope} is a scope");
         let (with, without) = (make_key(&app, json!([scope])).await, make_key(&app, json!(others)).await);
         for operation in &keyed {
-            let matches = operation.scopes()[0][0] == scope;
-            let refused = if matches { &without } else { &with };
-            let answer = app.send(operation.request(&app, "x"), refused["key"].as_str()).await;
-            let label = &operation.label;
-            assert_eq!((answer.status, answer.code()), (403, "INSUFFICIENT_SCOPE"), "{label}: {answer:?}");
-            let allowed = if matches { &with } else { &without };
-            let answer = app.send(operation.request(&app, "x"), allowed["key"].as_str()).await;
-            assert_ne!(answer.status, 403, "{label}: {answer:?}");
+            let (label, matches) = (&operation.label, operation.scope() == scope);
+            let (allowed, refused) = if matches { (&with, &without) } else { (&without, &with) };
+            for once in [false, true].into_iter().filter(|once| !once || operation.takes_an_idempotency_key) {
+                let ask = async |key: &Value| {
+                    let request = operation.request(&app, "x");
+                    let request = if once { request.header("idempotency-key", "k") } else { request };
+                    app.send(request, key["key"].as_str()).await
+                };
+                let answer = ask(refused).await;
+                assert_eq!(
+                    (answer.status, answer.code()),
+                    (403, "INSUFFICIENT_SCOPE"),
+                    "{label}: {answer:?}"
+                );
+                assert!(answer.body["error"].as_str().unwrap().ends_with(operation.scope()), "{answer:?}");
+                let answer = ask(allowed).await;
+                assert!(![401, 403].contains(&answer.status), "{label}: {answer:?}");
+            }
         }
     }
 }

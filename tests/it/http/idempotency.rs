@@ -6,7 +6,7 @@ use pay402::{housekeeping::Housekeeping, metrics::Metrics, store::sqlite::Sqlite
 use serde_json::{Value, json};
 use solana_signature::Signature;
 
-use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, with};
+use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, process::pay402, with};
 
 async fn post(app: &TestApp, path: &str, key: Option<&str>, idempotency: &str, body: &Value) -> Answer {
     let request = app.http.post(app.path(path)).header("idempotency-key", idempotency).json(body);
@@ -157,6 +157,43 @@ async fn an_answer_that_was_lost() {
     app.verify(&proof).await.assert_refused("PAYMENT_EXPIRED");
     assert_eq!(post(&app, "/verify", Some(KEY), "once", &proof).await.body, first.body);
     assert_eq!(app.booked().await, 1);
+}
+
+/// Nobody's name is an address of somebody else's.
+#[tokio::test]
+async fn a_user_named_like_an_address_has_keys_of_their_own() {
+    let app = TestApp::start().await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    post(&app, "/verify", None, "once", &proof).await.assert_valid();
+    for user in ["127.0.0.1", "ip:127.0.0.1"] {
+        let mut command = pay402(app.folder.path());
+        command.args(["keys", "create", "--name", "n", "--user", user]).env("SOLANA_NETWORK", "sandbox");
+        command.env("DATABASE_URL", format!("sqlite://{}", app.folder.path().join("pay402.db").display()));
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let key = String::from_utf8(made.stdout).unwrap();
+        post(&app, "/verify", Some(key.trim()), "once", &proof).await.assert_refused("REPLAY_ATTACK");
+    }
+}
+
+/// As much as can be sent comes back, and is kept.
+#[tokio::test]
+async fn the_largest_answer_is_kept() {
+    let app = TestApp::start().await;
+    let made = async |path: &str, body: Value| {
+        let answer = app.post(path, Some(KEY), &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["id"].clone()
+    };
+    let plan = made("/plans", json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"})).await;
+    let agent = made("/agents", json!({"name": "n", "publicKey": app.agent_address()})).await;
+    let subscription = made("/subscriptions", json!({"planId": plan, "agentId": agent})).await;
+    let one = json!({"subscriptionId": subscription, "quantity": 1, "metadata": {"a": "x".repeat(4000)}});
+    let body = json!({"usage": vec![one; 100]});
+    let first = post(&app, "/usage", Some(KEY), "once", &body).await;
+    assert_eq!((first.status, is_replayed(&first)), (201, false), "{}", first.code());
+    let again = post(&app, "/usage", Some(KEY), "once", &body).await;
+    assert_eq!((is_replayed(&again), &again.body), (true, &first.body));
 }
 
 /// What has run out is removed, and what it protected stays protected.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::harness::{
     Answer, KEY, TestApp,
     process::ServiceProcess,
-    wire::{PATIENCE, Wire},
+    wire::{PATIENCE, PREFACE, Wire},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -78,6 +78,72 @@ async fn bodies_that_fill_the_memory() {
     assert!(grown < GROWTH, "{grown} bytes more");
     drop(senders);
     while post(url, MIB).await.status == 503 {
+        assert!(Instant::now() < deadline, "the room is not given back");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Lists of 3 MB each, asked for on streams that make no room for them: 360 MB, if they were all kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads() {
+    const CONNECTIONS: usize = 3;
+    const STREAMS: u32 = 40;
+    /// `GET /plans?limit=200`
+    const GET_PLANS: &[u8] = b"\x82\x86\x04\x10/plans?limit=200";
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let service = ServiceProcess::start(folder.path(), |command| {
+        command.env("SOLANA_RPC_URL", "http://127.0.0.1:1").env("VALID_API_KEYS", KEY);
+    })
+    .await;
+    let (url, client) = (&service.url, reqwest::Client::new());
+    let plan = json!({
+        "name": "n", "pricePerMonth": 1, "currency": "USDC", "description": "x".repeat(1000),
+        "features": vec!["x".repeat(200); 50], "metadata": {"a": "x".repeat(4000)},
+    });
+    for _ in 0..200 {
+        let made = client.post(format!("{url}/plans")).header("x-api-key", KEY).json(&plan);
+        assert_eq!(made.send().await.unwrap().status(), 201);
+    }
+    let list = async |key: &str| {
+        let request = client.get(format!("{url}/plans?limit=200")).header("x-api-key", key);
+        let request = if key.is_empty() { client.get(format!("{url}/plans?limit=200")) } else { request };
+        Answer::of(request.send().await.unwrap()).await
+    };
+    assert_eq!(list("").await.status, 200);
+    let before = metric(url, "process_resident_memory_bytes").await;
+    let mut deaf = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut wire = Wire::to(url).await;
+        wire.send(&PREFACE[..24]).await;
+        // No room for the first byte of any answer.
+        wire.send_frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+        for stream in 0..STREAMS {
+            wire.send_frame(HEADERS, 5, 1 + 2 * stream, GET_PLANS).await;
+        }
+        deaf.push(wire);
+    }
+    let answered = async |status: u16| {
+        let labels = format!(r#"{{method="GET",route="/plans",status_code="{status}"}}"#);
+        metric(url, &format!("http_requests_total{labels}")).await
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let asked = 1.0 + f64::from(STREAMS) * 3.0;
+    while answered(200).await + answered(503).await < asked {
+        assert!(Instant::now() < deadline, "they are not answered");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let grown = metric(url, "process_resident_memory_bytes").await - before;
+    println!("{grown} bytes more, {} lists", answered(200).await);
+    assert!(grown < GROWTH, "{grown} bytes more");
+    // Small answers are given as ever, and large ones to callers with keys.
+    assert_eq!(reqwest::get(format!("{url}/plans/x")).await.unwrap().status(), 404);
+    assert_eq!(list(KEY).await.status, 200);
+    let refused = list("").await;
+    assert_eq!((refused.status, refused.code()), (503, "OVERLOADED"));
+    drop(deaf);
+    while list("").await.status == 503 {
         assert!(Instant::now() < deadline, "the room is not given back");
         sleep(Duration::from_millis(10)).await;
     }

@@ -147,6 +147,22 @@ async fn probes_have_a_count_of_their_own() {
     assert_exceeded(&app.get("/metrics", None).await, 2, 60);
 }
 
+/// x402's middleware asks what is supported for every request it guards, and some ends its process where it is refused.
+#[tokio::test]
+async fn what_is_supported_has_a_count_of_its_own_that_is_far_above() {
+    let app = limited([2, 300, 100]).await;
+    for _ in 0..5 {
+        app.get("/nothing", None).await;
+    }
+    for key in [None, Some(KEY), Some("nonsense")] {
+        let answer = app.get("/supported", key).await;
+        assert_eq!((answer.status, told(&answer)[0]), (200, 200), "no key is looked at");
+    }
+    let asked = join_all((0..200).map(|_| app.get("/supported", None))).await;
+    assert_eq!(asked.iter().filter(|answer| answer.status == 200).count(), 197);
+    assert_exceeded(&app.get("/supported", None).await, 200, 60);
+}
+
 #[tokio::test]
 async fn a_flood_of_bad_keys_uses_up_the_address_and_no_key() {
     let app = limited([5, 300, 100]).await;

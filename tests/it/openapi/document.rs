@@ -70,6 +70,44 @@ fn every_route_is_an_operation_or_the_page() {
     assert_eq!(plain, ["/docs", "/docs/", "/docs/{file}"]);
 }
 
+/// What is about no money of anybody's.
+const WITHOUT_LIVEMODE: [&str; 5] = ["/health", "/metrics", "/openapi.json", "/ready", "/supported"];
+/// x402's own shapes, in which the network is named instead.
+const OF_X402: [&str; 2] = ["X402Verified", "X402Settled"];
+
+/// Whether an answer of this schema has the member, or what it holds has.
+fn tells_livemode(schema: &Value, schemas: &Value) -> bool {
+    let tells = |schema: &Value| tells_livemode(schema, schemas);
+    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        return OF_X402.contains(&name) || tells(&schemas[name]);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        return choices.iter().all(tells);
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        return parts.iter().any(tells);
+    }
+    schema["properties"].as_object().is_some_and(|members| {
+        members.contains_key("livemode")
+            || members.values().any(|member| tells(member) || tells(&member["items"]))
+    })
+}
+
+#[test]
+fn answers_say_whether_real_money_moves() {
+    let document = document();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap().iter();
+            for (status, answer) in answers.filter(|(status, _)| status.starts_with('2')) {
+                let schema = &answer["content"]["application/json"]["schema"];
+                let told = tells_livemode(schema, &document["components"]["schemas"]);
+                assert_eq!(told, !WITHOUT_LIVEMODE.contains(&path.as_str()), "{method} {path} {status}");
+            }
+        }
+    }
+}
+
 /// Generated clients name their functions after the operations.
 #[test]
 fn operations_are_named_and_told_apart() {

@@ -26,7 +26,7 @@ async fn a_plan_is_made_and_found(backend: Backend) {
     assert!(made["id"].as_str().unwrap().starts_with("plan_"), "{made}");
     let expected = json!({
         "id": made["id"], "name": "pro", "pricePerMonth": 25.5, "currency": "USDC", "features": [], "limits": {},
-        "createdAt": app.now(), "updatedAt": app.now(), "retiredAt": null,
+        "livemode": false, "createdAt": app.now(), "updatedAt": app.now(), "retiredAt": null,
     });
     assert_eq!(made, expected);
     let id = made["id"].as_str().unwrap();

@@ -171,7 +171,8 @@ async fn subjects_and_actions_are_counted_apart(scene: &Scene) {
     let store = scene.store(0);
     let subjects =
         [subject("192.0.2.1"), subject("192.0.2.2"), subject("2001:db8::1"), Subject::key("a b:c*\r\n")];
-    let actions = [Action::Public, Action::Operations, Action::Verification, Action::Authenticated];
+    let actions =
+        [Action::Public, Action::Operations, Action::Supported, Action::Verification, Action::Authenticated];
     for subject in &subjects {
         for action in actions {
             assert!(store.admit(subject, action, nonzero(1)).await.admitted, "{subject} {action:?}");
@@ -284,7 +285,7 @@ async fn counts_from_the_future_lock_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decision_is_one_round_trip_and_a_standing_refusal_none() {
+async fn a_decision_is_one_round_trip_and_a_refusal_of_ones_own_none() {
     let scene = Scene::redis(1);
     scene.admit(&subject("192.0.2.1"), 1).await;
     scene.server().ask::<()>(redis::cmd("CONFIG").arg("RESETSTAT"));
@@ -295,24 +296,27 @@ async fn a_decision_is_one_round_trip_and_a_standing_refusal_none() {
         assert!(!scene.admit(&subject("192.0.2.2"), 20).await.admitted);
     }
     let told: String = scene.server().ask(redis::cmd("INFO").arg("commandstats"));
-    assert!(told.contains("cmdstat_evalsha:calls=21,"), "{told}");
+    assert!(told.contains("cmdstat_evalsha:calls=20,"), "{told}");
     assert!(!told.contains("cmdstat_eval:"), "{told}");
 }
 
-/// One load balancer probes all instances, and `/health` asks nobody.
+/// One load balancer probes all instances, and `/health` asks nobody; no more does what is supported.
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_are_counted_by_each_instance_without_redis() {
+async fn some_are_counted_by_each_instance_without_redis() {
     let scene = Scene::redis(2);
     let prober = subject("192.0.2.1");
-    for n in 0..2 {
-        let store = scene.store(n);
-        let ask = async || store.admit(&prober, Action::Operations, nonzero(1)).await.admitted;
-        assert_eq!((ask().await, ask().await), (true, false), "instance {n}");
+    for action in [Action::Operations, Action::Supported] {
+        for n in 0..2 {
+            let store = scene.store(n);
+            let ask = async || store.admit(&prober, action, nonzero(1)).await.admitted;
+            assert_eq!((ask().await, ask().await), (true, false), "{action:?}, instance {n}");
+        }
     }
     assert_eq!(scene.server().keys(), [""; 0]);
 }
 
-/// Killed and restarted empty: always an answer, memory counts on, and Redis decides again when it is back.
+/// Killed and restarted empty: always an answer, memory counts on, and Redis decides again when it is back, but for what
+/// was admitted meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_memory_counts_on_from_where_it_was() {
     let mut server = RedisServer::start();
@@ -338,6 +342,9 @@ async fn without_redis_memory_counts_on_from_where_it_was() {
         store.admit(&another, ACTION, nonzero(1_000_000)).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    assert!(!store.admit(&client, ACTION, nonzero(10)).await.admitted, "memory has not forgotten");
+    clock.advance(Duration::from_secs(61));
+    assert!(store.admit(&client, ACTION, nonzero(10)).await.admitted);
 }
 
 /// From its end on, on every instance; no other key, nor an address of its name.
@@ -368,14 +375,34 @@ async fn a_key_that_has_ended_is_not_admitted() {
     assert!((1..=120_000).contains(&left), "{left} ms");
 }
 
-/// What an instance counted itself is no reason to refuse while Redis says otherwise.
+/// What one instance has admitted itself, it does not admit again because Redis has forgotten it.
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_decides_while_it_answers() {
+async fn an_empty_redis_doubles_nothing_on_one_instance() {
     let scene = Scene::redis(1);
     let client = subject("192.0.2.1");
-    assert_eq!(scene.burst(&client, 5, 5).await, 5);
+    assert_eq!(scene.burst(&client, 5, 3).await, 3);
     scene.server().flush();
-    assert_eq!(scene.burst(&client, 5, 5).await, 5);
+    let told = scene.admit(&client, 5).await;
+    assert_eq!((told.admitted, told.remaining), (true, 1), "Redis knows of one, memory of four");
+    assert_eq!(scene.burst(&client, 5, 9).await, 1);
+    scene.server().flush();
+    assert_eq!(scene.burst(&client, 5, 9).await, 0);
+    scene.let_pass(61);
+    assert_eq!(scene.burst(&client, 5, 9).await, 5);
+}
+
+/// On several instances each lets through what it has not itself: as many times the limit as there are instances at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_redis_gives_no_more_than_the_limit_to_each_instance() {
+    let scene = Scene::redis(2);
+    let client = subject("192.0.2.1");
+    for n in 0..2 {
+        for _ in 0..5 {
+            assert!(scene.store(n).admit(&client, ACTION, nonzero(5)).await.admitted, "instance {n}");
+        }
+        scene.server().flush();
+    }
+    assert_eq!(scene.burst(&client, 5, 12).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

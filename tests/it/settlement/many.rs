@@ -6,7 +6,7 @@ use std::{
 };
 
 use pay402::{
-    chain::settlement::{Commitment, Finality, SignatureStatus},
+    chain::settlement::{Commitment, Finality, Findings, SignatureStatus},
     clock::UnixMs,
     payments::settlement::{
         Caps, Effect, Ending, Engine, Event, InFlight, MessageHash, Now, Policy, StatusRound, TermsHash,
@@ -120,7 +120,7 @@ fn endings_are_written_down_a_few_at_a_time() {
     });
     let asked = asked.expect("the chain is asked");
     let landed = SignatureStatus { slot: 7, commitment: Commitment::Confirmed, failure: None };
-    let statuses = vec![Some(landed); asked.len()];
+    let statuses = Findings { statuses: vec![Some(landed); asked.len()], since: None };
     let effects = stage.step(Event::Statuses(StatusRound::Recent, asked, Ok(statuses)));
     let finishes = |effects: Vec<Effect>| {
         let finishes = effects.into_iter().filter_map(|effect| match effect {
@@ -152,7 +152,7 @@ fn given_up_after(stage: &mut Stage, journalled_at: UnixMs) -> Duration {
             next.extend(match effect {
                 Effect::Finality => stage.step(Event::Finality(Ok(far))),
                 Effect::Statuses(round, asked) => {
-                    let none = vec![None; asked.len()];
+                    let none = Findings { statuses: vec![None; asked.len()], since: Some(UnixMs(0)) };
                     stage.step(Event::Statuses(round, asked, Ok(none)))
                 }
                 Effect::Send(message, _) => stage.step(Event::Sent(message)),

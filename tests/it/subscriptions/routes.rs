@@ -34,8 +34,8 @@ async fn a_subscription_is_made_and_found(backend: Backend) {
     let expected = json!({
         "id": made["id"], "planId": plan["id"], "agentId": agent["id"], "walletAddress": app.agent_address(),
         "status": "active", "currentPeriodStart": app.now(), "currentPeriodEnd": end, "cancelAtPeriodEnd": false,
-        "price": 10, "currency": "USDC", "paidUntil": end, "endedAt": null, "createdAt": app.now(),
-        "updatedAt": app.now(),
+        "price": 10, "currency": "USDC", "paidUntil": end, "endedAt": null, "livemode": false,
+        "createdAt": app.now(), "updatedAt": app.now(),
     });
     assert_eq!(made, expected);
     app.chain.clock.advance(Duration::from_secs(5));

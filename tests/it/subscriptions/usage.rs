@@ -50,7 +50,7 @@ async fn usage_is_counted_and_listed(backend: Backend) {
     assert!(first["id"].as_str().unwrap().starts_with("usage_"), "{answer:?}");
     let mut expected = with(full, "id", first["id"].clone());
     expected.as_object_mut().unwrap().remove("future");
-    let expected = with(expected, "recordedAt", app.now().0);
+    let expected = with(with(expected, "recordedAt", app.now().0), "livemode", false);
     assert_eq!(answer.body, json!({"usage": [with(expected.clone(), "repeated", false)]}));
 
     // By the other path, and with no more than there must be.
@@ -59,6 +59,7 @@ async fn usage_is_counted_and_listed(backend: Backend) {
     let second = answer.body["usage"][0].clone();
     let plain = json!({
         "id": second["id"], "subscriptionId": made["id"], "quantity": 1, "timestamp": app.now(), "recordedAt": app.now(),
+        "livemode": false,
     });
     assert_eq!((answer.status, &second), (201, &with(plain.clone(), "repeated", false)));
 
@@ -72,7 +73,7 @@ async fn usage_is_counted_and_listed(backend: Backend) {
                 "resetsAt": made["currentPeriodEnd"],
             },
             "today": {"date": "2026-09-21", "used": 4, "limit": null, "left": null, "resetsAt": midnight},
-            "usage": [plain, expected], "total": 2, "limit": 50, "offset": 0,
+            "usage": [plain, expected], "total": 2, "limit": 50, "offset": 0, "livemode": false,
             "byDay": [{"date": "2026-09-21", "quantity": 4, "records": 2}],
             "byResource": [
                 {"resource": "/weather", "quantity": 3, "records": 1},

@@ -11,7 +11,7 @@ use crate::{
         Revenue, Summary, Tally, TopAgent, Window,
     },
     clock::UnixMs,
-    http::{extract::Page, routes::agents::ReputationView},
+    http::{extract::Page, middleware::livemode, routes::agents::ReputationView},
     money::{Currency, Sum},
     schema,
 };
@@ -108,6 +108,8 @@ pub(in crate::http) struct TransactionsView {
     currencies: Vec<CurrencyTransactionsView>,
     /// In mints that are none of the currencies: counted, without an amount.
     other_assets: StateCounts,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 impl From<Summary> for TransactionsView {
@@ -120,6 +122,7 @@ impl From<Summary> for TransactionsView {
             sources: SourceCounts { proof: summary.proofs, x402: summary.settlements },
             currencies: summary.currencies.into_iter().map(Into::into).collect(),
             other_assets: summary.other_assets.into(),
+            livemode: livemode(),
         }
     }
 }
@@ -192,6 +195,8 @@ pub(in crate::http) struct RevenueView {
     currencies: Vec<CurrencyRevenueView>,
     /// In mints that are none of the currencies: counted, without an amount.
     other_payments: u64,
+    /// Whether real money moves.
+    livemode: bool,
 }
 
 impl From<Revenue> for RevenueView {
@@ -203,6 +208,7 @@ impl From<Revenue> for RevenueView {
             payments: revenue.payments,
             currencies: revenue.currencies.into_iter().map(Into::into).collect(),
             other_payments: revenue.other_payments,
+            livemode: livemode(),
         }
     }
 }
@@ -272,6 +278,8 @@ pub(in crate::http) struct TopAgentsView {
     to: UnixMs,
     #[schema(inline)]
     ranked_by: Ranking,
+    /// Whether real money moves.
+    livemode: bool,
     /// Those that spent the most, first.
     agents: Vec<TopAgentView>,
     /// How many there are on all pages.
@@ -286,6 +294,7 @@ impl TopAgentsView {
             from: window.from,
             to: window.to,
             ranked_by,
+            livemode: livemode(),
             agents: found.agents.into_iter().map(Into::into).collect(),
             total: found.total,
             limit: page.limit,
@@ -315,6 +324,8 @@ pub(in crate::http) struct EventView {
     #[schema(nullable = false, example = "sub_01K0B9M2T8Q5W7Y3XN4VZC6RDE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     subscription_id: Option<String>,
+    /// Whether real money moves.
+    livemode: bool,
     occurred_at: UnixMs,
 }
 
@@ -326,6 +337,7 @@ impl From<Event> for EventView {
             payment_id: event.payment.map(|payment| payment.to_string()),
             agent_id: event.agent.map(|agent| agent.to_string()),
             subscription_id: event.subscription.map(|subscription| subscription.to_string()),
+            livemode: livemode(),
             occurred_at: event.occurred_at,
         }
     }
