@@ -59,7 +59,7 @@ impl Accepted {
 #[derive(ToSchema)]
 #[schema(as = VerifyRequest)]
 #[serde(untagged)]
-#[expect(dead_code, clippy::large_enum_variant, reason = "says what the document says, and is never made")]
+#[expect(dead_code, reason = "says what the document says, and is never made")]
 enum VerifyBody<'a> {
     Proof(ProofMembers<'a>),
     X402(X402Body),
