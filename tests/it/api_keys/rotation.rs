@@ -143,11 +143,11 @@ async fn a_key_of_the_other_environment_does_not_exist(backend: Backend) {
     let test = make(&app, &json!({"name": "test"})).await;
     for id in [json!(live.id.as_str()), json!(live.prefix)] {
         for by in [KEY, plain(&test)] {
-            let line = app.path(&format!("/api-keys/{}?descendants=true", id.as_str().unwrap()));
+            let with_line = app.path(&format!("/api-keys/{}?descendants=true", id.as_str().unwrap()));
             let answers = [
                 rotate(&app, by, &id, &json!({"overlapSeconds": 0})).await,
                 revoke(&app, by, &id).await,
-                app.send(app.http.delete(line), Some(by)).await,
+                app.send(app.http.delete(with_line), Some(by)).await,
             ];
             for answer in answers {
                 assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND"), "{answer:?}");

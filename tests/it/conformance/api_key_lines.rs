@@ -64,9 +64,7 @@ async fn revoke(books: &Books, number: u64) {
     assert!(books.api_keys.revoke_key(&revoked(&id(number))).await.unwrap());
 }
 
-fn of_user() -> Option<KeysOf<'static>> {
-    Some(KeysOf { user: "user", environment: None })
-}
+const OF_USER: Option<KeysOf<'static>> = Some(KeysOf { user: "user", environment: None });
 
 async fn count(books: &Books, at: UnixMs) -> KeyCounts {
     books.api_keys.count_keys("user", Environment::Test, at).await.unwrap()
@@ -232,7 +230,7 @@ async fn what_comes_from_a_key_is_found(backend: Backend) {
         let found = books.api_keys.find_key(id(number).as_str()).await.unwrap().unwrap();
         assert_eq!(found.created_by.as_deref(), Some(by), "{number}");
     }
-    let page = books.api_keys.list_keys(of_user(), 1, 3).await.unwrap();
+    let page = books.api_keys.list_keys(OF_USER, 1, 3).await.unwrap();
     assert_eq!(page.keys[0].created_by.as_deref(), Some(id(3).as_str()));
 }
 
@@ -410,7 +408,7 @@ async fn a_long_line_ends_too(backend: Backend) {
         backend.execute(statement).await;
     }
     let first = ApiKeyId::from_stored("key_10001".to_owned());
-    let all = books.api_keys.list_keys(of_user(), 1, 0).await.unwrap();
+    let all = books.api_keys.list_keys(OF_USER, 1, 0).await.unwrap();
     let counts = count(&books, NOW).await;
     assert!(all.total > 1700 && counts.standing > 1000, "{counts:?} of {}", all.total);
     let found = books.api_keys.descendants(&first, NOW).await.unwrap();
