@@ -256,10 +256,8 @@ impl Advanced {
                 return Self { subscription: old, ..self };
             }
         };
-        let price = match period == old.period {
-            true => old.price,
-            false => old.ahead.remove(&period.start).unwrap_or(price),
-        };
+        let price =
+            if period == old.period { old.price } else { old.ahead.remove(&period.start).unwrap_or(price) };
         self.told.push(Told { what, at });
         let updated_at = old.updated_at.max(at);
         Self { subscription: Subscription { standing, period, price, updated_at, ..old }, ..self }

@@ -23,7 +23,7 @@ macro_rules! scored {
     };
 }
 
-async fn pay(app: &TestApp, units: u64, nonce: &str) -> Value {
+fn pay(app: &TestApp, units: u64, nonce: &str) -> Value {
     let paid = app.pay(&app.merchant(), units, Currency::Usdc);
     app.proof(&paid, nonce)
 }
@@ -44,7 +44,7 @@ async fn trust_grows_point_by_point_to_the_best(backend: Backend) {
     ];
     for (count, (before, score, level)) in (1..).zip(steps) {
         assert_eq!(backend.select(before).await.len(), 1);
-        app.verify(&pay(&app, 1, &format!("n{count}")).await).await.assert_valid();
+        app.verify(&pay(&app, 1, &format!("n{count}"))).await.assert_valid();
         let expected = json!({"score": score, "trustLevel": level, "transactionCount": count});
         assert_eq!(agent(&app, &made["id"], "").await["reputation"], expected);
         let told = agent(&app, &made["id"], "/reputation").await;
@@ -53,7 +53,7 @@ async fn trust_grows_point_by_point_to_the_best(backend: Backend) {
         }
     }
     // A failure takes as much from the best as from any other.
-    app.verify(&pay(&app, 50_001, "much").await).await.assert_refused("SPENDING_LIMIT_EXCEEDED");
+    app.verify(&pay(&app, 50_001, "much")).await.assert_refused("SPENDING_LIMIT_EXCEEDED");
     assert_eq!(agent(&app, &made["id"], "").await["reputation"]["score"], 995);
 }
 
@@ -85,17 +85,17 @@ async fn what_happens_to_agents_is_told(backend: Backend) {
     assert_eq!(app.post("/agents", Some(KEY), &taken).await.code(), "AGENT_EXISTS");
 
     wait();
-    let much = pay(&app, 50_001, "much").await;
+    let much = pay(&app, 50_001, "much");
     for _ in 0..2 {
         app.verify(&much).await.assert_refused("SPENDING_LIMIT_EXCEEDED");
     }
     expected[3].insert(0, app.now().0);
     wait();
-    let wrong = with(pay(&app, 10, "wrong").await, "amount", "0.02");
+    let wrong = with(pay(&app, 10, "wrong"), "amount", "0.02");
     app.verify(&wrong).await.assert_refused("INSUFFICIENT_AMOUNT");
     expected[3].insert(0, app.now().0);
     // What is stale, and what others prove, is not this agent's doing.
-    let stale = with(pay(&app, 10, "stale").await, "timestamp", 1);
+    let stale = with(pay(&app, 10, "stale"), "timestamp", 1);
     app.verify(&stale).await.assert_refused("PAYMENT_EXPIRED");
     app.post("/verify", Some(OTHER_KEY), &wrong).await.assert_refused("INSUFFICIENT_AMOUNT");
 
