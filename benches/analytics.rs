@@ -208,7 +208,9 @@ async fn plans(connection: &mut PgConnection, now: UnixMs) {
     arguments.extend(window_and_days());
     explain(connection, "GET /analytics/transactions", SUM_PAYMENTS, arguments).await;
     let mut arguments = vec![owner(), payment(agents_from), Number(agents_from.0)];
-    arguments.extend(window_and_days());
+    let eights = days.whole(Log::Agents.longest_span_ms());
+    let bounds = [window.from, days.from, eights.from, eights.to, days.to, window.to];
+    arguments.extend(bounds.map(|at| Number(at.0)));
     arguments.extend([Text(Ranking::Stablecoins.as_str().to_owned()), Number(50), Number(0)]);
     explain(connection, "GET /analytics/top-agents", TOP_AGENTS, arguments).await;
     for (what, span_ms, from) in [
@@ -267,7 +269,8 @@ async fn main() {
     println!("\nbefore anything is summed up:");
     measure(&service, "/analytics/revenue?period=day", 5).await;
     roll_up(&books, Arc::clone(&clock)).await;
-    sqlx::query("ANALYZE").execute(&mut connection).await.unwrap();
+    // As PostgreSQL does by itself.
+    sqlx::query("VACUUM ANALYZE").execute(&mut connection).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     println!("\nsummed up:");
     routes(&service, now, times).await;

@@ -5,8 +5,8 @@ INSERT INTO rollups (name, rolled_until_ms) VALUES ('agents', 0);
 
 CREATE TABLE agent_sums (
     owner        TEXT   COLLATE "C" NOT NULL,
-    -- An hour or a UTC day.
-    span_ms      BIGINT NOT NULL CHECK (span_ms IN (3600000, 86400000)),
+    -- An hour, a UTC day, or eight of them.
+    span_ms      BIGINT NOT NULL CHECK (span_ms IN (3600000, 86400000, 691200000)),
     start_ms     BIGINT NOT NULL,
     agent_id     TEXT   COLLATE "C" NOT NULL REFERENCES agents (id),
     -- '' for mints that are no known currency: their payments are counted, their amounts are not.
@@ -15,7 +15,8 @@ CREATE TABLE agent_sums (
     -- As in payment_sums.
     amount_high  BIGINT NOT NULL CHECK (amount_high >= 0),
     amount_low   BIGINT NOT NULL CHECK (amount_low >= 0),
-    PRIMARY KEY (owner, span_ms, start_ms, agent_id, currency)
+    -- Read from the index alone: rows of hours and days lie mixed in the table.
+    PRIMARY KEY (owner, span_ms, start_ms, agent_id, currency) INCLUDE (payments, amount_high, amount_low)
 );
 
 -- What is looked through when a payment finds its owner.

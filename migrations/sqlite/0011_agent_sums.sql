@@ -5,8 +5,8 @@ INSERT INTO rollups (name, rolled_until_ms) VALUES ('agents', 0);
 
 CREATE TABLE agent_sums (
     owner        TEXT    NOT NULL,
-    -- An hour or a UTC day.
-    span_ms      INTEGER NOT NULL CHECK (span_ms IN (3600000, 86400000)),
+    -- An hour, a UTC day, or eight of them.
+    span_ms      INTEGER NOT NULL CHECK (span_ms IN (3600000, 86400000, 691200000)),
     start_ms     INTEGER NOT NULL,
     agent_id     TEXT    NOT NULL REFERENCES agents (id),
     -- '' for mints that are no known currency: their payments are counted, their amounts are not.

@@ -9,6 +9,8 @@ use crate::clock::UnixMs;
 
 pub const HOUR_MS: i64 = 3_600_000;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
+/// Counted from 1970 on.
+pub const EIGHT_DAYS_MS: i64 = 8 * DAY_MS;
 
 /// Days from 1 March of the year 0, where the cycles of leap years begin, to 1 January 1970.
 const EPOCH: i64 = 719_468;

@@ -78,8 +78,14 @@ impl Window {
     /// window's end.
     #[must_use]
     pub const fn whole_days(self) -> Self {
-        let from = self.from.0 + (-self.from.0).rem_euclid(DAY_MS);
-        let to = self.to.0 - self.to.0.rem_euclid(DAY_MS);
+        self.whole(DAY_MS)
+    }
+
+    /// The whole spans of that length in it, as with days.
+    #[must_use]
+    pub const fn whole(self, span_ms: i64) -> Self {
+        let from = self.from.0 + (-self.from.0).rem_euclid(span_ms);
+        let to = self.to.0 - self.to.0.rem_euclid(span_ms);
         if from < to {
             Self { from: UnixMs(from), to: UnixMs(to) }
         } else {
@@ -185,7 +191,7 @@ mod tests {
 
     use super::{Buckets, LAST_MS, MAX_BUCKETS, Window};
     use crate::{
-        analytics::{DAY_MS, HOUR_MS, Period},
+        analytics::{DAY_MS, EIGHT_DAYS_MS, HOUR_MS, Period},
         clock::UnixMs,
     };
 
@@ -285,6 +291,18 @@ mod tests {
             let at_the_end = if days.from == days.to { window.from.0 } else { days.to.0 };
             prop_assert!(window.to.0 - at_the_end < 2 * DAY_MS);
             prop_assert!(days.from == days.to || days.from.0 - window.from.0 < DAY_MS);
+        }
+
+        /// And so do longer spans the days.
+        #[test]
+        fn longer_spans_part_the_days(from in 0..2000_i64, hours in 1..2000_i64) {
+            let window = Window { from: UnixMs(from * HOUR_MS), to: UnixMs((from + hours) * HOUR_MS) };
+            let days = window.whole_days();
+            let long = days.whole(EIGHT_DAYS_MS);
+            prop_assert!(days.from <= long.from && long.from <= long.to && long.to <= days.to);
+            let whole = long.from.0 % EIGHT_DAYS_MS == 0 && long.to.0 % EIGHT_DAYS_MS == 0;
+            prop_assert!(long.from == long.to || whole);
+            prop_assert!(long.from != long.to || days.to.0 - days.from.0 < 2 * EIGHT_DAYS_MS);
         }
 
         /// A moment is in the one bucket whose span it is in, and in none outside.

@@ -11,7 +11,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AnalyticsStore, Log, Period, Rolled};
+use super::{AnalyticsStore, Log, Rolled};
 use crate::{
     clock::{Clock, UnixMs},
     shutdown::Shutdown,
@@ -81,10 +81,11 @@ impl Rollup {
     }
 
     /// Sums that reach past what is booked now would never hold it: this clock has been set back, or another instance's is
-    /// ahead. They are made anew from the day on.
+    /// ahead. They are made anew from the day on, or the days.
     async fn take_back(&self, until: UnixMs) -> Result<(), StoreError> {
         for log in Log::ALL {
-            if self.store.take_back(log, until + AHEAD, Period::Day.start_of(until)).await? {
+            let start = UnixMs(until.0 - until.0.rem_euclid(log.longest_span_ms()));
+            if self.store.take_back(log, until + AHEAD, start).await? {
                 tracing::warn!(
                     log = log.as_str(),
                     "the books were summed up to a time that is still to come: look after the clocks"

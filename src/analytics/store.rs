@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{AgentPage, EventPage, PaymentSum, Ranking, RevenueSum, Window};
+use super::{AgentPage, DAY_MS, EIGHT_DAYS_MS, EventPage, PaymentSum, Ranking, RevenueSum, Window};
 use crate::{clock::UnixMs, ids::EventId, store_error::StoreError};
 
 /// What is summed up, each by itself.
@@ -23,6 +23,15 @@ impl Log {
             Self::Payments => "payments",
             Self::Agents => "agents",
             Self::Events => "events",
+        }
+    }
+
+    /// The longest that it is summed up by. Of agents there may be many, so that a day of them is many sums.
+    #[must_use]
+    pub const fn longest_span_ms(self) -> i64 {
+        match self {
+            Self::Payments | Self::Events => DAY_MS,
+            Self::Agents => EIGHT_DAYS_MS,
         }
     }
 }
@@ -85,7 +94,7 @@ pub trait AnalyticsStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn note_ends(&self, limit: u32) -> Result<u64, StoreError>;
 
-    /// Where the sums reach beyond that time, in one database transaction: removes those from `to` on, where a UTC day begins,
+    /// Where the sums reach beyond that time, in one database transaction: removes those from `to` on, where a span begins,
     /// and lets them reach to there. What is newer is then counted where it stands again. Whether there was anything to do.
     ///
     /// # Errors

@@ -15,9 +15,9 @@ use crate::{
     store_error::StoreError,
 };
 
-/// What the owner's ($1) agents have spent from $4 to $7, of which $5 to $6 are whole days: a page of them, ranked by $8, and
-/// how many there are; without any on the page, that alone. The halves of an amount are made one number in two parts, by which
-/// they are ordered exactly.
+/// What the owner's ($1) agents have spent from $4 to $9, of which $5 to $8 are whole days, and of these $6 to $7 whole eights of
+/// them: a page of them, ranked by $10, and how many there are; without any on the page, that alone. The halves of an amount are
+/// made one number in two parts, by which they are ordered exactly.
 pub const TOP_AGENTS: &str = concat!(
     "WITH spent AS (SELECT agent_id, currency, ",
     totals!(),
@@ -29,23 +29,29 @@ pub const TOP_AGENTS: &str = concat!(
         WHERE owner = $1 AND span_ms = 86400000 AND start_ms >= $5 AND start_ms < $6 \
         UNION ALL \
         SELECT agent_id, currency, payments, amount_high, amount_low FROM agent_sums \
-        WHERE owner = $1 AND span_ms = 3600000 AND start_ms >= $6 AND start_ms < $7 \
+        WHERE owner = $1 AND span_ms = 691200000 AND start_ms >= $6 AND start_ms < $7 \
+        UNION ALL \
+        SELECT agent_id, currency, payments, amount_high, amount_low FROM agent_sums \
+        WHERE owner = $1 AND span_ms = 86400000 AND start_ms >= $7 AND start_ms < $8 \
+        UNION ALL \
+        SELECT agent_id, currency, payments, amount_high, amount_low FROM agent_sums \
+        WHERE owner = $1 AND span_ms = 3600000 AND start_ms >= $8 AND start_ms < $9 \
         UNION ALL \
         SELECT agent_id, currency, 1, amount_high, amount_low FROM (",
     unrolled!(),
-    ") unrolled WHERE counted_at >= $4 AND counted_at < $7 AND state = 'settled' AND agent_id IS NOT NULL\
+    ") unrolled WHERE counted_at >= $4 AND counted_at < $9 AND state = 'settled' AND agent_id IS NOT NULL\
     ) counted GROUP BY agent_id, currency), \
     ranked AS (\
         SELECT agent_id, CAST(sum(payments) AS BIGINT) AS payments, \
-            CAST(sum(CASE WHEN currency = $8 OR $8 = 'stablecoins' AND currency IN ('USDC', 'USDT', 'PYUSD') \
+            CAST(sum(CASE WHEN currency = $10 OR $10 = 'stablecoins' AND currency IN ('USDC', 'USDT', 'PYUSD') \
                 THEN amount_high ELSE 0 END) AS BIGINT) AS high, \
-            CAST(sum(CASE WHEN currency = $8 OR $8 = 'stablecoins' AND currency IN ('USDC', 'USDT', 'PYUSD') \
+            CAST(sum(CASE WHEN currency = $10 OR $10 = 'stablecoins' AND currency IN ('USDC', 'USDT', 'PYUSD') \
                 THEN amount_low ELSE 0 END) AS BIGINT) AS low \
         FROM spent GROUP BY agent_id), \
     page AS (\
         SELECT agent_id, row_number() OVER (\
             ORDER BY high + (low >> 32) DESC, (low & 4294967295) DESC, payments DESC, agent_id) AS place \
-        FROM ranked ORDER BY place LIMIT $9 OFFSET $10) \
+        FROM ranked ORDER BY place LIMIT $11 OFFSET $12) \
     SELECT counted.agents, a.id, a.name, a.public_key, a.reputation_score, a.transaction_count, a.deleted_at_ms, \
         spent.currency, spent.payments, spent.amount_high, spent.amount_low \
     FROM (SELECT count(*) AS agents FROM ranked) counted LEFT JOIN page ON true \

@@ -36,6 +36,9 @@ macro_rules! spans {
     () => {
         "CROSS JOIN (SELECT 3600000 AS span_ms UNION ALL SELECT 86400000) spans"
     };
+    (and eight days) => {
+        "CROSS JOIN (SELECT 3600000 AS span_ms UNION ALL SELECT 86400000 UNION ALL SELECT 691200000) spans"
+    };
 }
 
 macro_rules! into_payment_sums {
@@ -67,7 +70,7 @@ macro_rules! into_agent_sums {
                 CAST(sum(amount_high) AS BIGINT), CAST(sum(amount_low) AS BIGINT) FROM (",
             $($lines)*,
             ") ended ",
-            spans!(),
+            spans!(and eight days),
             " WHERE owner IS NOT NULL AND agent_id IS NOT NULL AND state = 'settled' \
             GROUP BY owner, span_ms, counted_at - counted_at % span_ms, agent_id, currency \
             ON CONFLICT (owner, span_ms, start_ms, agent_id, currency) DO UPDATE SET \

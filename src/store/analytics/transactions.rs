@@ -68,12 +68,15 @@ macro_rules! analytics_transactions {
         ) -> Result<Vec<RankedRow>, sqlx::Error> {
             let mut snapshot = connection.begin_with($read).await?;
             let (rolled, days) = (rolled_until(&mut snapshot, Log::Agents).await?, window.whole_days());
+            let eights = days.whole(Log::Agents.longest_span_ms());
             let rows = sqlx::query_as(analytics::TOP_AGENTS)
                 .bind(owner)
                 .bind(PaymentId::lowest_at(rolled).as_str())
                 .bind(rolled.0)
                 .bind(window.from.0)
                 .bind(days.from.0)
+                .bind(eights.from.0)
+                .bind(eights.to.0)
                 .bind(days.to.0)
                 .bind(window.to.0)
                 .bind(ranking.as_str())

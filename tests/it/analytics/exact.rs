@@ -124,8 +124,9 @@ impl World {
     }
 
     fn window(&mut self, unit_ms: i64) -> Window {
+        // From before on, since sums are of up to eight days.
         let units = 40 * DAY_MS / unit_ms;
-        let first = START.0 / unit_ms - 2;
+        let first = (START.0 - 9 * DAY_MS) / unit_ms;
         let from = first + i64::try_from(self.random.below(units.unsigned_abs())).unwrap();
         let length = 1 + i64::try_from(self.random.below(units.unsigned_abs())).unwrap();
         Window { from: UnixMs(from * unit_ms), to: UnixMs((from + length) * unit_ms) }

@@ -70,8 +70,12 @@ fn reads(list_all: &'static str) -> Vec<Read> {
         ),
         (
             TOP_AGENTS,
-            [vec![OWNER, FROM, TAIL], hours.clone(), vec![Text("stablecoins"), Number(50), Number(0)]]
-                .concat(),
+            [
+                vec![OWNER, FROM, TAIL],
+                [0, 10_000, 12_000, 16_000, 18_000, 20_000].map(Number).to_vec(),
+                vec![Text("stablecoins"), Number(50), Number(0)],
+            ]
+            .concat(),
             &[AGENT_SUMS, AGENTS, BY_OWNER, ENDED_BY_OWNER],
         ),
         (COUNT_EVENTS, [vec![OWNER, EVENT_FROM], hours].concat(), &[EVENT_SUMS, TYPES]),

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use pay402::{
-    analytics::{HOUR_MS, Log, Ranking, Rolled, Window},
+    analytics::{HOUR_MS, Log, Ranking, Rolled, TopAgent, Window},
     clock::UnixMs,
     money::Currency,
     store::Books,
@@ -39,7 +39,7 @@ async fn counted(books: &Books) -> [u64; 4] {
     [
         payments.unwrap().iter().map(|sum| sum.tally.payments).sum(),
         revenue.unwrap().iter().map(|sum| sum.tally.payments).sum(),
-        agents.unwrap().agents.iter().map(|agent| agent.payments()).sum(),
+        agents.unwrap().agents.iter().map(TopAgent::payments).sum(),
         events.map_or(0, |count| count.events),
     ]
 }
