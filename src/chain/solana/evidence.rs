@@ -1,8 +1,8 @@
 //! Making one finding of what all endpoints say became of some transactions.
 //!
 //! "Unknown" decides that a transaction never landed, so it is believed only when those who must know say so, and
-//! never for want of an answer. A success decides that a merchant was paid, so one endpoint is not believed against others
-//! that would know; and a failure has the buyer pay again.
+//! never for want of an answer. A success has the merchant deliver, and a failure has the buyer pay again: so with either one
+//! endpoint is not believed against another that would know.
 
 use std::ops::RangeInclusive;
 
@@ -72,19 +72,26 @@ fn finding(told: &[Evidence], index: usize) -> Option<SignatureStatus> {
     if contradicted {
         tracing::warn!(slot = surest.slot, "RPC endpoints contradict each other about a transaction");
     }
-    let doubted = surest.failure.is_none() && is_alone(told, status, surest.slot);
-    let commitment = if contradicted || doubted { Commitment::Processed } else { surest.commitment };
+    let commitment = if contradicted || is_alone(told, status, &surest) {
+        Commitment::Processed
+    } else {
+        surest.commitment
+    };
     Some(SignatureStatus { commitment, ..surest })
 }
 
-/// Whether one endpoint alone says that a transaction succeeded, and another one would know.
-fn is_alone(told: &[Evidence], status: impl Fn(&Evidence) -> Option<SignatureStatus>, slot: u64) -> bool {
+/// Whether one endpoint alone says how a transaction ended, and another one would know.
+fn is_alone(
+    told: &[Evidence],
+    status: impl Fn(&Evidence) -> Option<SignatureStatus>,
+    ending: &SignatureStatus,
+) -> bool {
     let (mut agree, mut doubt) = (0, false);
     for evidence in told {
         match status(evidence) {
-            Some(status) if status.failure.is_none() => agree += 1,
+            Some(status) if status.failure.is_some() == ending.failure.is_some() => agree += 1,
             Some(_) => doubt = true,
-            None => doubt |= evidence.would_know.contains(&slot),
+            None => doubt |= evidence.would_know.contains(&ending.slot),
         }
     }
     agree < 2 && doubt
@@ -150,9 +157,9 @@ mod tests {
                     it.commitment > Commitment::Processed && it.failure.is_some() != found.failure.is_some()
                 };
                 prop_assert!(!is_sure || !said.iter().any(|it| differs(&it)), "contradicted");
-                let agree = said.iter().filter(|it| it.failure.is_none()).count();
+                let agree = said.iter().filter(|it| it.failure.is_some() == found.failure.is_some()).count();
                 let doubt = told.iter().any(|it| it.statuses[index].is_none() && it.would_know.contains(&found.slot));
-                prop_assert!(!is_sure || found.failure.is_some() || agree > 1 || !doubt, "alone");
+                prop_assert!(!is_sure || agree > 1 || !doubt, "alone");
             }
         }
 
@@ -163,13 +170,14 @@ mod tests {
         }
     }
 
-    fn said(commitment: Commitment, failure: Option<&str>) -> Option<SignatureStatus> {
-        Some(SignatureStatus { slot: 1, commitment, failure: failure.map(str::to_owned) })
+    fn said(commitment: Commitment, failure: Option<&str>) -> SignatureStatus {
+        SignatureStatus { slot: 1, commitment, failure: failure.map(str::to_owned) }
     }
 
     #[test]
     fn a_contradiction_is_nothing_to_go_by_and_about_that_transaction_alone() {
-        let (landed, failed) = (said(Commitment::Finalized, None), said(Commitment::Finalized, Some("no")));
+        let landed = Some(said(Commitment::Finalized, None));
+        let failed = Some(said(Commitment::Finalized, Some("no")));
         let answers = [
             vec![landed.clone(), None, landed.clone()],
             vec![failed, None, landed.clone()],
@@ -186,19 +194,22 @@ mod tests {
         for (one, other, expected) in [
             (said(Finalized, Some("no")), said(Confirmed, None), Processed),
             (said(Finalized, None), said(Confirmed, Some("no")), Processed),
-            // It may have failed on a fork that is gone.
-            (said(Confirmed, Some("no")), said(Processed, None), Confirmed),
+            (said(Finalized, Some("no")), said(Processed, None), Processed),
+            (said(Finalized, Some("no")), said(Processed, Some("no")), Finalized),
             (said(Finalized, None), said(Processed, None), Finalized),
         ] {
-            let found = findings(&[evidence(SEEN, vec![one.clone()]), evidence(SEEN, vec![other.clone()])]);
+            let found = findings(&[
+                evidence(SEEN, vec![Some(one.clone())]),
+                evidence(SEEN, vec![Some(other.clone())]),
+            ]);
             assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{one:?} {other:?}");
         }
     }
 
     #[test]
     fn one_alone_is_believed_only_where_nobody_else_would_know() {
-        let success = evidence(SEEN, vec![said(Commitment::Finalized, None)]);
-        let failure = evidence(SEEN, vec![said(Commitment::Finalized, Some("no"))]);
+        let success = evidence(SEEN, vec![Some(said(Commitment::Finalized, None))]);
+        let failure = evidence(SEEN, vec![Some(said(Commitment::Finalized, Some("no")))]);
         let ignorant = |would_know| Evidence { would_know, ..evidence(SEEN, vec![None]) };
         for (told, expected) in [
             (vec![success.clone()], Commitment::Finalized),
@@ -206,7 +217,8 @@ mod tests {
             (vec![success.clone(), ignorant(2..=9)], Commitment::Finalized),
             (vec![success.clone(), ignorant(0..=0)], Commitment::Finalized),
             (vec![success.clone(), ignorant(0..=9), success], Commitment::Finalized),
-            (vec![failure, ignorant(0..=9)], Commitment::Finalized),
+            (vec![failure.clone(), ignorant(0..=9)], Commitment::Processed),
+            (vec![failure, ignorant(2..=9)], Commitment::Finalized),
         ] {
             assert_eq!(findings(&told)[0].as_ref().unwrap().commitment, expected, "{told:?}");
         }

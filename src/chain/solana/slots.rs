@@ -23,7 +23,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(20);
 struct Sighting {
     slot: u64,
     at: Instant,
-    /// When it last said a higher slot than before.
+    /// The highest one, and when it was first said. Methods differ in which slot they tell, by less than an endpoint may be
+    /// behind: going back and forth between those is not growing.
+    highest: u64,
     grew_at: Instant,
 }
 
@@ -43,8 +45,10 @@ impl Slots {
 
     pub fn saw(&self, endpoint: usize, slot: u64, now: Instant) {
         let sighting = &mut self.sightings()[endpoint];
-        let grew_at = sighting.filter(|before| slot <= before.slot).map_or(now, |before| before.grew_at);
-        *sighting = Some(Sighting { slot, at: now, grew_at });
+        let no_news = |before: &Sighting| slot <= before.highest && before.highest - slot <= MAX_LAG;
+        let (highest, grew_at) =
+            sighting.filter(no_news).map_or((slot, now), |before| (before.highest, before.grew_at));
+        *sighting = Some(Sighting { slot, at: now, highest, grew_at });
     }
 
     /// What the endpoints have said lately, without that of one of them, in ascending order.
@@ -118,11 +122,18 @@ mod tests {
     fn who_hears_of_no_new_slot_is_stuck() {
         let (slots, now) = (Slots::new(1), Instant::now());
         assert!(!slots.is_stuck(0, now));
-        slots.saw(0, 7, now);
+        slots.saw(0, 1_000, now);
+        slots.saw(0, 1_032, now);
         let later = now + STUCK_AFTER;
-        slots.saw(0, 6, later);
-        assert!(slots.is_stuck(0, later));
-        slots.saw(0, 8, later);
+        for slot in [1_000, 1_032, 1_001] {
+            slots.saw(0, slot, later);
+            assert!(slots.is_stuck(0, later), "{slot}");
+        }
+        slots.saw(0, 1_033, later);
         assert!(!slots.is_stuck(0, later));
+        // What it once made up is no reason to think so.
+        slots.saw(0, 1_000_000, later);
+        slots.saw(0, 1_034, later);
+        assert!(!slots.is_stuck(0, later + STUCK_AFTER / 2));
     }
 }

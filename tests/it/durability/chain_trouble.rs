@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pay402::sandbox::{Disconnect, Hold, SandboxNode, faults::ALWAYS};
+use pay402::sandbox::{Disconnect, Faults, Hold, SandboxNode, faults::ALWAYS};
 use serde_json::{Value, json};
 
 use super::{
@@ -231,7 +231,7 @@ async fn an_endpoint_that_makes_a_success_up_is_not_believed(backend: Backend) {
         let lying = async {
             stage.journalled(&payment).await;
             pending_after(&stage, &nodes[0], 6, &payment).await;
-            all().for_each(|faults| faults.clear());
+            all().for_each(Faults::clear);
         };
         let asked = async { tokio::join!(settle(&app.url, &payment), lying) };
         let (told, ()) = stage.while_slots_pass(asked).await;
