@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 # Real ones, made by the test: `proofs`, `x402`, `payments`, `nonces`, `agents`, `plans` and `subscriptions`; `deleted` are agents
-# and `removed` plans to be deleted, `cancelled` subscriptions to be cancelled.
+# and `removed` plans to be deleted, `cancelled` subscriptions to be cancelled, `revoked` and `rotated` API keys to be so.
 with open(os.environ["PAY402_KNOWN"]) as file:
     KNOWN = json.load(file)
 KEY = "Idempotency-Key"
@@ -96,6 +96,8 @@ schemathesis.hook.apply_to(path="/subscriptions/plans/{id}")(in_path("plans", "i
 schemathesis.hook.apply_to(path="/subscriptions/{id}")(in_path("subscriptions", "id"))
 schemathesis.hook.apply_to(path="/subscriptions/{id}/usage")(in_path("subscriptions", "id"))
 schemathesis.hook.apply_to(path="/subscriptions/{id}/cancel")(in_path("cancelled", "id"))
+schemathesis.hook.apply_to(path="/api-keys/{id}", method="DELETE")(in_path("revoked", "id"))
+schemathesis.hook.apply_to(path="/api-keys/{id}/rotate")(in_path("rotated", "id"))
 
 
 @schemathesis.hook

@@ -24,7 +24,7 @@ use super::document::document;
 use crate::harness::{
     Answer, KEY,
     process::ServiceProcess,
-    rounds,
+    rounds, with,
     x402::{Order, paid, settled, settling},
 };
 
@@ -66,7 +66,8 @@ impl Tried {
         Answer::of(self.request(path, body).header("x-api-key", KEY).send().await.unwrap()).await
     }
 
-    /// What nobody can make up: proofs that are good, one whose transaction nobody knows, and names of what is there.
+    /// What nobody can make up: proofs that are good, one whose transaction nobody knows, one that is forged, and names of
+    /// what is there.
     async fn known(&self) -> Value {
         let wallets = self.chain.wallets();
         let agent = Agent::new(wallets.agent.insecure_clone(), self.chain.rpc_url());
@@ -83,6 +84,7 @@ impl Tried {
         let one = Amount::from_atomic(1).unwrap();
         let unknown = Signature::from([7; 64]);
         proofs.insert(1, agent.prove(&unknown, one, Currency::Usdc, "unknown", self.clock.now()));
+        proofs.insert(2, with(proofs[0].clone(), "nonce", "forged"));
         let terms = json!({
             "amount": "1", "maxAmount": "2", "scheme": "range", "currency": "SOL", "resource": "/a", "metadata": {"a": 1},
         });
@@ -110,13 +112,15 @@ impl Tried {
         let subscription = json!({"planId": plans[0], "agentId": agents[0]});
         let subscriptions = make("/subscriptions", &subscription, 2).await;
         let cancelled = make("/subscriptions", &subscription, 4).await;
+        let key = json!({"name": "known"});
+        let (revoked, rotated) = (make("/api-keys", &key, 2).await, make("/api-keys", &key, 2).await);
         let order = Order::of(&self.chain);
         let anonymous = self.request("/settle", &paid(&self.chain, &order)).send().await.unwrap();
         let anonymous = settled(&Answer::of(anonymous).await, &order);
         let x402: Vec<Value> = (0..SETTLEMENTS).map(|_| paid(&self.chain, &Order::of(&self.chain))).collect();
         json!({
             "agents": agents, "deleted": deleted, "plans": plans, "removed": removed, "subscriptions": subscriptions,
-            "cancelled": cancelled,
+            "cancelled": cancelled, "revoked": revoked, "rotated": rotated,
             "x402": x402, "proofs": proofs, "nonces": [issued.body["nonce"]],
             "payments": [payment["id"], payment["transactionId"], anonymous.to_string()],
         })
