@@ -1,4 +1,4 @@
--- What was settled for a user's agents by the hour and the day, so that who spent the most is found without a walk through
+-- What was settled for a user's agents by the hour, the day and eight days, so that who spent the most is found without a walk through
 -- the books. Kept up by a name of its own in `rollups`: a version before this one, still running, moves the others on.
 
 INSERT INTO rollups (name, rolled_until_ms) VALUES ('agents', 0);
@@ -18,6 +18,3 @@ CREATE TABLE agent_sums (
     -- Read from the index alone: rows of hours and days lie mixed in the table.
     PRIMARY KEY (owner, span_ms, start_ms, agent_id, currency) INCLUDE (payments, amount_high, amount_low)
 );
-
--- What is looked through when a payment finds its owner.
-CREATE INDEX analytics_events_unowned ON analytics_events (payment_id) WHERE owner IS NULL;

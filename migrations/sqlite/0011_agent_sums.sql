@@ -1,4 +1,4 @@
--- What was settled for a user's agents by the hour and the day, so that who spent the most is found without a walk through
+-- What was settled for a user's agents by the hour, the day and eight days, so that who spent the most is found without a walk through
 -- the books. Kept up by a name of its own in `rollups`: a version before this one, still running, moves the others on.
 
 INSERT INTO rollups (name, rolled_until_ms) VALUES ('agents', 0);
@@ -17,6 +17,3 @@ CREATE TABLE agent_sums (
     amount_low   INTEGER NOT NULL CHECK (amount_low >= 0),
     PRIMARY KEY (owner, span_ms, start_ms, agent_id, currency)
 ) STRICT, WITHOUT ROWID;
-
--- What is looked through when a payment finds its owner.
-CREATE INDEX analytics_events_unowned ON analytics_events (payment_id) WHERE owner IS NULL;

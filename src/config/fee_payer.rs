@@ -105,7 +105,7 @@ mod tests {
         std::fs::write(file.path(), json(&second) + "\n").unwrap();
         let text = format!("{} , {}, {}", json(&first), file.path().display(), third.to_base58_string());
         let read = keys(&text).unwrap();
-        assert_eq!(read.advertised(), first.pubkey());
+        assert_eq!(read.addresses().next().unwrap(), first.pubkey());
         assert_eq!(read.addresses().collect::<Vec<_>>(), [first.pubkey(), second.pubkey(), third.pubkey()]);
     }
 

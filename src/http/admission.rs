@@ -13,6 +13,7 @@ use axum::{
 use super::{
     authentication::{authenticate, presents_key},
     error::{ApiError, INVALID_KEY},
+    idempotency::REPLAYED,
     router::AppState,
 };
 use crate::{
@@ -93,10 +94,11 @@ async fn handle(
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
+    // What was done just now is told in any case; what is kept can be asked for again.
     let changes = !request.method().is_safe();
     let mut response = next.run(request).await;
+    let changes = changes && !response.headers().contains_key(&REPLAYED.0);
     let room = state.load.answer_room(&party, has_key, response.body().size_hint().lower());
-    // What was done is told in any case.
     if let Some(room) = if changes { room.unwrap_or_default() } else { room? } {
         response.extensions_mut().insert(room);
     }
@@ -143,9 +145,9 @@ fn subject(caller: &Caller) -> Subject {
     Subject::key(&caller.key_id)
 }
 
-/// Names whose a request is, in words that a user and an address never share.
+/// Names whose a request is: a user, or an address behind a character that no user's name holds.
 pub(super) fn party(caller: Option<&Caller>, address: IpAddr) -> String {
-    caller.map_or_else(|| Subject::address(address).to_string(), |caller| format!("user:{}", caller.user))
+    caller.map_or_else(|| format!("\u{1}{}", Subject::address(address)), |caller| caller.user.clone())
 }
 
 fn tell(response: &mut Response, decision: &Decision) {

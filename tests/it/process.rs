@@ -55,10 +55,11 @@ fn the_lines_of_the_readme_work(printed: &[String]) {
     let output = command.env("WALLET", told("agent ")).output().unwrap();
     let answers: Vec<Value> =
         serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect();
-    assert_eq!(answers.len(), 3, "{}", text(&output));
+    assert_eq!(answers.len(), 4, "{}", text(&output));
     assert_eq!(answers[0]["usage"][0]["repeated"], false, "{answers:#?}");
     assert_eq!(answers[1]["today"]["left"], 99, "{answers:#?}");
     assert_eq!(answers[2]["cancelAtPeriodEnd"], true, "{answers:#?}");
+    assert_eq!(answers[3]["events"][0]["type"], "subscription.cancel_scheduled", "{answers:#?}");
 }
 
 #[test]

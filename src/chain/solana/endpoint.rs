@@ -16,7 +16,7 @@ use solana_rpc_client::nonblocking::rpc_client::RpcClient;
 use solana_rpc_client_api::{
     client_error::{Error as ClientError, ErrorKind},
     custom_error::{
-        JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE,
+        JSON_RPC_SERVER_ERROR_NODE_UNHEALTHY, JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE,
         JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE,
         JSON_RPC_SERVER_ERROR_TRANSACTION_SIGNATURE_VERIFICATION_FAILURE,
         JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION,
@@ -45,6 +45,9 @@ const MAX_SENDS: usize = 256;
 
 /// JSON-RPC's own code for parameters that are wrong.
 const INVALID_PARAMS: i64 = -32602;
+
+/// How long an endpoint may take to say whether it is well.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why one endpoint did not give an answer.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +198,18 @@ impl Endpoint {
         }
     }
 
+    /// Whether it says itself that it has yet to catch up with the chain. One that does not answer has not said so.
+    pub async fn is_catching_up(&self) -> bool {
+        let call = Call {
+            request: RpcRequest::GetHealth,
+            params: &Value::Null,
+            limit: HEALTH_TIMEOUT,
+            trial: false,
+        };
+        let answer = self.ask(call, |_: Value| Ok(Answer { value: (), slot: None })).await;
+        answer.is_err_and(|error| error.code() == Some(JSON_RPC_SERVER_ERROR_NODE_UNHEALTHY))
+    }
+
     fn with_health<T>(&self, act: impl FnOnce(&mut Health) -> T) -> T {
         act(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -222,9 +237,10 @@ impl Endpoint {
                 Ok(value)
             }
             Err(error) => {
-                let excused = error.is_about_the_request() || is_optional(call.request);
-                let fault = (!excused).then_some(Fault::NoAnswer);
-                self.judge(fault, call.trial, Instant::now());
+                if !is_optional(call.request) {
+                    let fault = (!error.is_about_the_request()).then_some(Fault::NoAnswer);
+                    self.judge(fault, call.trial, Instant::now());
+                }
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
                 Err(error)
@@ -250,9 +266,9 @@ impl Endpoint {
     }
 }
 
-/// Whether an endpoint that cannot answer this does no worse for it: providers leave these out.
+/// Whether an endpoint that cannot answer this does no worse for it, nor better: providers leave these out.
 const fn is_optional(request: RpcRequest) -> bool {
-    matches!(request, RpcRequest::GetFirstAvailableBlock | RpcRequest::GetBlockTime)
+    matches!(request, RpcRequest::GetFirstAvailableBlock | RpcRequest::GetBlockTime | RpcRequest::GetHealth)
 }
 
 /// The error without the endpoint's URL, which may hold an access token.

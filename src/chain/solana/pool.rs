@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, Stream, StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use solana_rpc_client_api::request::RpcRequest;
@@ -113,20 +113,23 @@ impl Pool {
         Err(attempts.into_failure())
     }
 
-    /// The answers of those besides one endpoint that can be expected to give one, and whose they are. Who has failed is
-    /// not waited for.
-    pub async fn besides<T: DeserializeOwned, R>(
-        &self,
+    /// The answers of those besides one endpoint that can be expected to give one, and whose they are, as they come. Who
+    /// has failed is not waited for.
+    pub fn besides<'a, T: DeserializeOwned + 'a, R: Send + 'a>(
+        &'a self,
         endpoint: usize,
         request: RpcRequest,
-        params: &Value,
+        params: &'a Value,
         limit: Duration,
-        read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
-    ) -> Vec<(usize, R)> {
+        read: impl Fn(T) -> Result<Answer<R>, &'static str> + Copy + Send + Sync + 'a,
+    ) -> impl Stream<Item = (usize, R)> + Unpin + Send + 'a {
         let (now, call) = (Instant::now(), Call { request, params, limit, trial: false });
-        let others = self.endpoints.iter().filter(|it| it.index() != endpoint && it.answers(now));
-        let asked = others.map(async |it| it.ask(call, &read).await.ok().map(|answer| (it.index(), answer)));
-        join_all(asked).await.into_iter().flatten().collect()
+        let others = self.endpoints.iter().filter(move |it| it.index() != endpoint && it.answers(now));
+        let asked = others.map(|it| {
+            let answer = it.ask(call, read);
+            async move { answer.await.ok().map(|answer| (it.index(), answer)) }.boxed()
+        });
+        asked.collect::<FuturesUnordered<_>>().filter_map(std::future::ready)
     }
 
     /// The answers of all endpoints that can be expected to give one, at least one: for what a single endpoint had better

@@ -71,12 +71,6 @@ impl FeePayers {
         Ok(Self { keys: keys.into() })
     }
 
-    /// The one that buyers are told of while it can pay.
-    #[must_use]
-    pub fn advertised(&self) -> Pubkey {
-        self.keys[0].pubkey()
-    }
-
     /// All of them, in the order they are advertised in.
     pub fn addresses(&self) -> impl Iterator<Item = Pubkey> {
         self.keys.iter().map(Keypair::pubkey)

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all};
 use serde_json::{Value, json};
 use solana_rpc_client_api::{request::RpcRequest, response::Response};
 use solana_signature::Signature;
@@ -97,8 +97,8 @@ impl SolanaRpc {
         Ok(Findings { statuses: first.statuses, since: None })
     }
 
-    /// What is known already stands where nobody else answers. Who answers and hears of no new slot knows of no new
-    /// transaction either, which speaks against none.
+    /// What is known already stands where nobody else answers. Who hears of no new slot, or says that it is catching up, knows
+    /// of no new transaction either, which speaks against none.
     async fn second_opinion(
         &self,
         asked: &[Signature],
@@ -108,15 +108,32 @@ impl SolanaRpc {
         let params = statuses_params(asked, false);
         let read = |answer| read_statuses(asked.len(), answer);
         let request = RpcRequest::GetSignatureStatuses;
-        let others = self.pool.besides(first, request, &params, SECOND_OPINION_TIMEOUT, read).await;
-        let told = std::iter::once((first, known)).chain(others);
-        let told: Vec<Evidence> = told
-            .map(|(endpoint, evidence)| {
-                let newest = if self.pool.is_stuck(endpoint) { evidence.slot } else { u64::MAX };
+        let mut others = self.pool.besides(first, request, &params, SECOND_OPINION_TIMEOUT, read);
+        let mut told = vec![(first, known)];
+        while let Some(answer) = others.next().await {
+            told.push(answer);
+            if are_agreed(&told) {
+                break;
+            }
+        }
+        findings(&self.as_far_as_they_know(told).await)
+    }
+
+    /// Who does not know what another one does is asked whether it is catching up.
+    async fn as_far_as_they_know(&self, told: Vec<(usize, Evidence)>) -> Vec<Evidence> {
+        let known = |index: usize| told.iter().any(|(_, evidence)| evidence.statuses[index].is_some());
+        let known: Vec<bool> = (0..told[0].1.statuses.len()).map(known).collect();
+        let asked = told.into_iter().map(|(endpoint, evidence)| {
+            let doubts = evidence.statuses.iter().zip(&known).any(|(own, known)| own.is_none() && *known);
+            let endpoint = &self.pool.endpoints()[endpoint];
+            async move {
+                let is_behind =
+                    self.pool.is_stuck(endpoint.index()) || doubts && endpoint.is_catching_up().await;
+                let newest = if is_behind { evidence.slot } else { u64::MAX };
                 Evidence { would_know: 0..=newest, ..evidence }
-            })
-            .collect();
-        findings(&told)
+            }
+        });
+        join_all(asked).await
     }
 
     /// Whether any endpoint keeps history, for all that they have said. Without one nobody can say that a payment has never
@@ -136,8 +153,7 @@ impl SolanaRpc {
             );
         } else if found.is_ok_and(|found| found.since.is_none()) {
             tracing::warn!(
-                "no RPC endpoint tells how far back its history reaches: payments that never landed stay pending after \
-                 an outage"
+                "no RPC endpoint tells how far back its history reaches: payments that never land stay pending"
             );
         }
     }
@@ -152,6 +168,18 @@ impl SolanaRpc {
         let told = self.pool.endpoints().iter().map(|it| told_by(it, &params, signatures.len(), seen));
         weigh(join_all(told).await, seen)
     }
+}
+
+/// Whether two say the same of every transaction, so that a third need not be waited for.
+fn are_agreed(told: &[(usize, Evidence)]) -> bool {
+    let [(_, first), others @ ..] = told else { return false };
+    let agree = |index: usize, said: &SignatureStatus| {
+        others.iter().filter_map(|(_, other)| other.statuses.get(index)?.as_ref()).any(|other| {
+            other.commitment > Commitment::Processed && other.failure.is_some() == said.failure.is_some()
+        })
+    };
+    let mut statuses = first.statuses.iter().enumerate();
+    statuses.all(|(index, status)| status.as_ref().is_some_and(|said| agree(index, said)))
 }
 
 /// What one endpoint knows with its history, and how far back that reaches.

@@ -34,6 +34,8 @@ pub struct Policy {
     pub lease: Duration,
     /// Between two looks at what is in flight.
     pub poll_every: Duration,
+    /// Between two searches of all history, which cost endpoints the most.
+    pub history_every: Duration,
     /// Between two sends of the same bytes.
     pub send_every: Duration,
     /// Between two questions for the last final block.
@@ -80,6 +82,7 @@ impl Policy {
             // outcome, and not that it is pending still.
             lease: Duration::from_secs(10),
             poll_every: Duration::from_millis(500),
+            history_every: Duration::from_secs(5),
             send_every: Duration::from_secs(2),
             finality_every: Duration::from_secs(2),
             take_over_every: Duration::from_secs(2),

@@ -51,8 +51,7 @@ impl Runner {
             }
             Effect::Abandon(number, claim) => {
                 // Where it was not reached, its lease runs out.
-                let held = stored("abandon", store.abandon(&claim)).await;
-                Event::Abandoned(number, held != Ok(false))
+                Event::Abandoned(number, stored("abandon", store.abandon(&claim)).await)
             }
             Effect::Send(message, transaction) => {
                 // Whatever it returns, the transaction may land.

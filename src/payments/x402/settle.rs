@@ -30,7 +30,7 @@ use crate::{
 /// What the fee payer is charged for each signature, in lamports.
 const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
 /// How long entering a payment under its merchant may hold up the answer.
-const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Whose SOL pays, whether there is enough of it, and who tells what landed.
 #[derive(Clone, Debug)]

@@ -90,7 +90,7 @@ async fn agents_are_told_with_what_they_spent(backend: Backend) {
     let (app, books) = (backend.app().await, backend.books().await);
     let hour = app.now().0 - app.now().0 % HOUR_MS;
     let nobody = json!({
-        "from": hour + HOUR_MS - 30 * DAY_MS, "to": hour + HOUR_MS, "rankedBy": "stablecoins", "agents": [],
+        "from": hour + HOUR_MS - 30 * DAY_MS, "to": hour + HOUR_MS, "rankedBy": "stablecoins", "livemode": false, "agents": [],
         "total": 0, "limit": 50, "offset": 0,
     });
     assert_eq!(top(&app, "").await, nobody);

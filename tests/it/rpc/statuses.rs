@@ -349,6 +349,42 @@ async fn a_success_stands_where_a_second_one_knows_it_or_no_other_answers() {
     }
 }
 
+/// A node that was started again knows of nothing new for as long as it has not caught up, and says so.
+#[tokio::test]
+async fn who_is_catching_up_speaks_against_nothing() {
+    for trouble in [Trouble::Lags, Trouble::Omits] {
+        let cluster = Cluster::start(2).await;
+        let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+        cluster.chain.sandbox.advance_slots(2);
+        trouble.befall(cluster.faults(1));
+        let commitment = async || {
+            let found = cluster.statuses(&[signature], Search::Recent).await.unwrap();
+            found[0].as_ref().unwrap().commitment
+        };
+        assert_eq!(commitment().await, Commitment::Processed, "{trouble:?}");
+        cluster.faults(1).error("getHealth", -32005, "Node is behind by 200 slots", ALWAYS);
+        // Its slot is behind the transaction's: whoever claims to be beyond it has to know it.
+        let expected = if trouble == Trouble::Lags { Commitment::Confirmed } else { Commitment::Processed };
+        assert_eq!(commitment().await, expected, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_two_agree_nobody_waits_for_a_third() {
+    let cluster = Cluster::start(3).await;
+    let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+    cluster.chain.sandbox.advance_slots(2);
+    cluster.faults(2).latency(METHOD, Duration::from_mins(5));
+    let found = cluster.statuses(&[signature], Search::Recent).await.unwrap();
+    assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Confirmed);
+    let failed = r#"rpc_endpoint_requests_total{endpoint="2",status="error"}"#;
+    assert_eq!(
+        cluster.sample(failed).unwrap_or_default(),
+        0.0,
+        "it was not waited for until it was given up"
+    );
+}
+
 /// One that knows no history before now, and so nothing of what is older: it answers as if there had been nothing.
 fn forgets(cluster: &Cluster, node: usize) {
     let first = cluster.chain.sandbox.slot() - 10;

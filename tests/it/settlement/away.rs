@@ -205,14 +205,16 @@ fn who_still_waits_at_the_end_is_told_what_is_known() {
 /// to be no good.
 #[test]
 fn a_refusal_counts_only_where_the_claim_was_kept() {
-    for held in [true, false] {
+    let (kept, lost, unknown) = (Ok(true), Ok(false), Err(Trouble::Unavailable));
+    for (held, answer) in [(kept, Some(Answer::Refused)), (lost, None), (unknown, Some(Answer::Unavailable))]
+    {
         let mut stage = Stage::new();
         let claim = stage.ask(1, MESSAGE);
         stage.step(Event::Claimed(RequestNumber(1), claim, Ok(Claimed::Fresh)));
         stage.step(Event::Prepared(RequestNumber(1), None));
         let effects = stage.step(Event::Abandoned(RequestNumber(1), held));
-        assert_eq!(answer_in(effects, 1), held.then_some(Answer::Refused));
+        assert_eq!(answer_in(effects, 1), answer);
         let again = claim_in(&stage.after(stage.policy.wait_every));
-        assert_eq!(again.is_some(), !held, "it looks again");
+        assert_eq!(again.is_some(), held == lost, "it looks again");
     }
 }

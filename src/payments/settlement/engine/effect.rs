@@ -73,8 +73,8 @@ pub enum Event {
     Prepared(RequestNumber, Option<Box<(PaymentId, NewSettlement)>>),
     LastValid(RequestNumber, Result<u64, Trouble>),
     Journalled(RequestNumber, Box<Journal>, Result<Journalled, Trouble>),
-    /// Whether the claim was there to be given up, or may have been.
-    Abandoned(RequestNumber, bool),
+    /// Whether the claim was there to be given up.
+    Abandoned(RequestNumber, Result<bool, Trouble>),
     Sent(MessageHash),
     Statuses(StatusRound, Vec<(MessageHash, Signature)>, Result<Findings, Trouble>),
     Finality(Result<Finality, Trouble>),

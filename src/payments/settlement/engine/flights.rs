@@ -16,8 +16,6 @@ use crate::{
 
 /// For how long a final block is believed in though nobody tells of a later one: somebody may have made it up.
 const FINALITY_LIFETIME: Duration = Duration::from_mins(1);
-/// For how long every node has at hand what landed, however little history it keeps: 300 blocks of 400 ms, and some less.
-const AT_HAND_FOR: Duration = Duration::from_secs(100);
 
 #[derive(Debug)]
 struct Flight {
@@ -67,11 +65,9 @@ impl Flight {
         is_old && watched >= policy.least_watch || watched >= policy.least_life
     }
 
-    /// Whether the chain would know it, had it landed; histories reach back to `since`, as far as is known.
-    fn would_be_known(&self, since: Option<UnixMs>, now: Now) -> bool {
-        let is_young =
-            now.wall <= self.state.journalled_at + AT_HAND_FOR && now.steady <= self.since + AT_HAND_FOR;
-        is_young || since.is_some_and(|since| since <= self.state.journalled_at)
+    /// Whether the chain would know it, had it landed: histories reach back to `since`, as far as is known.
+    fn would_be_known(&self, since: Option<UnixMs>) -> bool {
+        since.is_some_and(|since| since <= self.state.journalled_at)
     }
 }
 
@@ -155,12 +151,12 @@ impl Flights {
         policy: &Policy,
         now: Now,
     ) {
-        let pause = if found.is_some() { policy.poll_every } else { policy.retry_after };
-        let schedule = match round {
-            StatusRound::Recent => &mut self.recent,
-            StatusRound::Hinted => &mut self.hints,
-            StatusRound::History(_) => &mut self.history,
+        let (schedule, pause) = match round {
+            StatusRound::Recent => (&mut self.recent, policy.poll_every),
+            StatusRound::Hinted => (&mut self.hints, policy.poll_every),
+            StatusRound::History(_) => (&mut self.history, policy.history_every),
         };
+        let pause = if found.is_some() { pause } else { policy.retry_after.max(pause) };
         let goes_on = schedule.after.is_some() && found.is_some() || round == StatusRound::Hinted;
         schedule.next_at = if goes_on { now.steady } else { now.steady + pause };
         let Some(Findings { statuses, since }) = found else { return };
@@ -184,7 +180,7 @@ impl Flights {
         }
         let step = match (status, round) {
             (Some(status), _) => flight.state.clone().found(status, policy.bar),
-            (None, StatusRound::History(finality)) if flight.dead && flight.would_be_known(since, now) => {
+            (None, StatusRound::History(finality)) if flight.dead && flight.would_be_known(since) => {
                 flight.state.clone().not_found(finality)
             }
             // Not in the recent past that one node has at hand, or not in a history that is too short: that says nothing.

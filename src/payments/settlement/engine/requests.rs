@@ -290,18 +290,21 @@ impl Engine {
     pub(super) fn abandoned(
         &mut self,
         number: RequestNumber,
-        held: bool,
+        held: Result<bool, Trouble>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(request) = self.requests.get_mut(&number) else { return };
         let Stage::Abandoning(answer) = &request.stage else { return };
-        if *answer == Answer::Refused && !held {
-            // Whoever has had the claim since may have journalled it, and that it landed be what it was refused for.
-            request.stage = Stage::Waiting { again_at: now.steady + self.policy.wait_every };
-            return;
-        }
-        let answer = answer.clone();
+        // Whoever has had the claim since may have journalled it, and that it landed be what it was refused for.
+        let answer = match (answer, held) {
+            (Answer::Refused, Ok(false)) => {
+                request.stage = Stage::Waiting { again_at: now.steady + self.policy.wait_every };
+                return;
+            }
+            (Answer::Refused, Err(_)) => Answer::Unavailable,
+            (answer, _) => answer.clone(),
+        };
         self.answer(number, answer, effects);
     }
 

@@ -132,7 +132,7 @@ impl World {
             }
             Effect::Abandon(number, claim) => {
                 let held = self.model.abandon(&claim);
-                Event::Abandoned(number, held)
+                Event::Abandoned(number, Ok(held))
             }
             Effect::Journal(number, journal) => {
                 let outcome = self.model.journal(&journal);
@@ -193,7 +193,7 @@ const UNREACHED: Result<u64, Trouble> = Err(Trouble::Unavailable);
 fn failed(effect: Effect, trouble: Trouble) -> Event {
     match effect {
         Effect::Claim(number, claim) => Event::Claimed(number, claim, Err(trouble)),
-        Effect::Abandon(number, _) => Event::Abandoned(number, true),
+        Effect::Abandon(number, _) => Event::Abandoned(number, Err(trouble)),
         Effect::Journal(number, journal) => Event::Journalled(number, journal, Err(trouble)),
         Effect::Finish(message, _) => Event::Finished(message, Err(trouble)),
         Effect::Renew(messages) => Event::Renewed(messages, Err(trouble)),
