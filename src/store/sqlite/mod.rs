@@ -37,6 +37,11 @@ const READERS: u32 = 4;
 /// How long a request waits for a connection. With the wait for the lock it is shorter than the time a commit is given, so
 /// that a commit that never began is not taken for one that was cut off.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long opening may take while other instances are at it, and the pause between two tries.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
+/// The primary result code of [`sqlx::Error::Database`] where a lock is another's. The upper bytes tell more.
+const SQLITE_BUSY: i32 = 5;
 /// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock.
@@ -74,8 +79,9 @@ impl SqliteStore {
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
         };
-        let writer = pool(1).connect_with(options.clone()).await.map_err(unavailable)?;
+        let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
+        first_connection(&writer).await.map_err(unavailable)?;
         Ok(Self { writer, readers, metrics })
     }
 
@@ -154,6 +160,32 @@ impl Database for SqliteStore {
         if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!("the database did not close in time");
         }
+    }
+}
+
+/// Waits while other instances open the file. Turning a new one to its write-ahead log takes the file for oneself, and
+/// where several try at once SQLite does not wait: it fails all but one, whatever the busy timeout.
+async fn first_connection(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + OPEN_TIMEOUT;
+    loop {
+        match writer.acquire().await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(OPEN_PAUSE).await;
+            }
+            connected => return connected.map(drop),
+        }
+    }
+}
+
+/// Whether another connection was in the way, or the machine too busy to connect in time.
+fn is_busy(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(database) => {
+            let code = database.code().and_then(|code| code.parse::<i32>().ok());
+            code.is_some_and(|code| code & 0xFF == SQLITE_BUSY)
+        }
+        _ => false,
     }
 }
 

@@ -16,6 +16,17 @@ on_both!(
     a_database_of_the_level_before_is_upgraded_with_its_rows,
 );
 
+/// Only one of them can turn the new file to its write-ahead log, and SQLite fails the others without a wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_together_open_a_new_sqlite_file() {
+    for _ in 0..20 {
+        let new = Backend::sqlite();
+        for books in join_all((0..16).map(|_| new.open())).await {
+            books.database.migration_status().await.unwrap();
+        }
+    }
+}
+
 async fn instances_that_start_together_migrate_once(backend: Backend) {
     let opened: Vec<Books> = join_all((0..8).map(|_| backend.open())).await;
     let together = Arc::new(Barrier::new(opened.len()));
