@@ -13,7 +13,10 @@ use std::{
 use async_trait::async_trait;
 use deadpool_redis::redis::Script;
 
-use super::{Redis, ended::ended_key};
+use super::{
+    Redis,
+    ended::{ended_key, has_ended},
+};
 use crate::{
     clock::Clock,
     rate_limit::{Action, Decision, RateLimitStore, Subject, WINDOW},
@@ -107,7 +110,7 @@ impl RateLimitStore for RedisRateLimits {
             return self.memory.admit(subject, action, limit).await;
         };
         if outcome == ENDED {
-            return Decision::ended(limit);
+            return Decision::ended();
         }
         let (reset, retry_after) = (Duration::from_millis(reset_ms), Duration::from_millis(retry_ms));
         if outcome != ADMITTED {
@@ -119,6 +122,13 @@ impl RateLimitStore for RedisRateLimits {
         let own = self.memory.admit(subject, action, limit).await;
         // Others may have been admitted meanwhile, and Redis may know less than memory does.
         if own.admitted && shared.remaining <= own.remaining { shared } else { own }
+    }
+
+    async fn has_ended(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Key(name) => has_ended(&self.redis, name).await,
+            Subject::Address(_) => false,
+        }
     }
 
     fn standing_refusal(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Option<Decision> {

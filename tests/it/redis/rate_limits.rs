@@ -9,14 +9,12 @@ use std::{
 use deadpool_redis::redis;
 use futures_util::future::join_all;
 use pay402::{
-    api_keys::Herald,
-    clock::{Clock, ManualClock, SystemClock, UnixMs},
-    ids::ApiKeyId,
+    clock::{Clock, ManualClock, UnixMs},
     metrics::Metrics,
     rate_limit::{Action, Decision, RateLimitStore, Subject},
     store::{
         memory::MemoryRateLimits,
-        redis::{Limits, Redis, RedisHerald, RedisRateLimits},
+        redis::{Limits, Redis, RedisRateLimits},
     },
 };
 
@@ -345,34 +343,6 @@ async fn without_redis_memory_counts_on_from_where_it_was() {
     assert!(!store.admit(&client, ACTION, nonzero(10)).await.admitted, "memory has not forgotten");
     clock.advance(Duration::from_secs(61));
     assert!(store.admit(&client, ACTION, nonzero(10)).await.admitted);
-}
-
-/// From its end on, on every instance; no other key, nor an address of its name.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_has_ended_is_not_admitted() {
-    let scene = Scene::redis(2);
-    let redis = Redis::with_limits(&scene.server().url(), PATIENT, Arc::default()).unwrap();
-    let herald = RedisHerald::new(Arc::new(redis));
-    let id = |number| ApiKeyId::from_stored(format!("key_{number}"));
-    let ended = async |number: u32, instance| {
-        let decision =
-            scene.store(instance).admit(&Subject::key(&format!("key_{number}")), ACTION, nonzero(10)).await;
-        assert_eq!(decision.admitted, !decision.ended, "{decision:?}");
-        decision.ended
-    };
-    assert!(!ended(1, 0).await && !ended(1, 1).await);
-    let now = SystemClock.now();
-    herald.ended(&[id(1), id(2)], UnixMs(now.0 - 1)).await;
-    herald.ended(&[id(3)], now + Duration::from_hours(1)).await;
-    for instance in 0..2 {
-        assert!(ended(1, instance).await && ended(2, instance).await);
-        assert!(!ended(3, instance).await && !ended(4, instance).await);
-    }
-    // It is revoked before its overlap is over.
-    herald.ended(&[id(3)], UnixMs(now.0 - 1)).await;
-    assert!(ended(3, 0).await);
-    let left: i64 = scene.server().ask(redis::cmd("PTTL").arg("ended:key_1"));
-    assert!((1..=120_000).contains(&left), "{left} ms");
 }
 
 /// What one instance has admitted itself, it does not admit again because Redis has forgotten it.
