@@ -1,9 +1,10 @@
 //! The log.
 
 use tracing_subscriber::{
-    EnvFilter,
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt,
+    EnvFilter, Layer,
+    filter::{FilterExt, LevelFilter, Targets},
+    layer::{Filter, SubscriberExt},
+    registry,
     util::SubscriberInitExt,
 };
 
@@ -24,21 +25,23 @@ const ALWAYS: [(&str, LevelFilter); 9] = [
     ("litesvm", LevelFilter::OFF),
 ];
 
-/// What is never logged, whatever the operator asks for. A filter of its own: in theirs, whoever names a module of such a
-/// crate would be more exact, and win.
+/// What is logged: what the operator asks for, but for what never is. The latter is a filter of its own: in theirs, whoever
+/// names a module of such a crate would be more exact, and win. Both are one filter: of two, the laxer would say what is
+/// worth a look.
 #[must_use]
-pub fn always() -> Targets {
-    Targets::new().with_default(LevelFilter::TRACE).with_targets(ALWAYS)
+pub fn filter<S>(directives: &str) -> impl Filter<S> + use<S> {
+    let always = Targets::new().with_default(LevelFilter::TRACE).with_targets(ALWAYS);
+    EnvFilter::new(directives).and(always)
 }
 
 /// Sends the log to standard error, in the configured form, panics included. Later calls change nothing.
 pub fn init(config: &LogConfig) {
-    let filter = EnvFilter::new(&config.filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (filter, log) =
+        (filter(&config.filter), tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
     // Fails only when there is a subscriber already, as in tests.
     let set = match config.format {
-        LogFormat::Text => builder.with_target(false).finish().with(always()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().with(always()).try_init(),
+        LogFormat::Text => registry().with(log.with_target(false).with_filter(filter)).try_init(),
+        LogFormat::Json => registry().with(log.json().flatten_event(true).with_filter(filter)).try_init(),
     };
     if set.is_ok() {
         std::panic::set_hook(Box::new(log_panic));
@@ -51,4 +54,21 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string);
     let message = panic.payload().downcast_ref::<&'static str>();
     tracing::error!(at, message_in_code = message, "panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Subscriber;
+    use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, registry};
+
+    use super::filter;
+
+    /// What is less than the operator asks for is passed over without a look at any filter.
+    #[test]
+    fn what_is_not_logged_costs_nothing() {
+        for (directives, most) in [("warn", LevelFilter::WARN), ("info,pay402=debug", LevelFilter::DEBUG)] {
+            let log = registry().with(tracing_subscriber::fmt::layer().with_filter(filter(directives)));
+            assert_eq!(log.max_level_hint(), Some(most), "{directives}");
+        }
+    }
 }

@@ -94,6 +94,22 @@ impl Changes {
     fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
+
+    fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
+        let change = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        for key in keys {
+            // Of several ends the first stands.
+            self.ended.entry_by_ref(key).and_upsert_with(|told| {
+                let at = told.map_or(at, |told| told.into_value().at.min(at));
+                Ended { at, change }
+            });
+        }
+    }
+
+    /// Whether the key has ended by a change that came after those that `changes` counts.
+    fn has_ended(&self, key: &ApiKeyId, changes: u64, now: UnixMs) -> bool {
+        self.ended.get(key).is_some_and(|ended| ended.change > changes && ended.at <= now)
+    }
 }
 
 /// The place of one key.
@@ -149,11 +165,7 @@ impl Remembered {
 
     /// Has these keys end at this moment, also where their rows cannot be read anew.
     pub fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
-        let changes = &self.reader.changes;
-        let change = changes.count.fetch_add(1, Ordering::SeqCst) + 1;
-        for key in keys {
-            changes.ended.insert(key.clone(), Ended { at, change });
-        }
+        self.reader.changes.ended(keys, at);
     }
 
     /// The record of a key whose tag is good; `None` if it opens nothing.
@@ -249,19 +261,15 @@ impl Reader {
         let stands = |found: &&Found| is_within(found.at, now, STANDS_FOR);
         let found = seen.found.as_ref().filter(stands).ok_or(KeyCheckError::Away)?;
         let opens = |row: &&Arc<StoredKey>| {
-            found.matches == Some(true) && self.opens(row, now) && !self.has_ended(&row.record.id, found, now)
+            found.matches == Some(true)
+                && self.opens(row, now)
+                && !self.changes.has_ended(&row.record.id, found.changes, now)
         };
         Ok(found.row.as_ref().filter(opens).map(|row| row.record.clone()))
     }
 
     fn opens(&self, row: &StoredKey, now: UnixMs) -> bool {
         row.record.environment == self.environment && row.record.standing(now) == Standing::Active
-    }
-
-    /// Whether this instance ended it after the row was read.
-    fn has_ended(&self, key: &ApiKeyId, found: &Found, now: UnixMs) -> bool {
-        let ended = self.changes.ended.get(key);
-        ended.is_some_and(|ended| ended.change > found.changes && ended.at <= now)
     }
 
     /// Reads the row and keeps what it found.
@@ -340,4 +348,24 @@ impl Found {
 /// Whether `at` is less than `span` ago. What seems to lie ahead is not: the clock was set back since.
 fn is_within(at: UnixMs, now: UnixMs, span: Duration) -> bool {
     at <= now && now < at + span
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Changes;
+    use crate::{clock::UnixMs, ids::ApiKeyId};
+
+    #[test]
+    fn a_key_ends_when_the_first_of_its_ends_has_come() {
+        let changes = Changes::new();
+        let [revoked, rotated] = ["key_1", "key_2"].map(|id| ApiKeyId::from_stored(id.to_owned()));
+        for (key, ends) in [(&revoked, [10, 3600]), (&rotated, [3600, 10])] {
+            for at in ends {
+                changes.ended(std::slice::from_ref(key), UnixMs(at));
+            }
+            assert!(!changes.has_ended(key, 0, UnixMs(9)));
+            assert!(changes.has_ended(key, 0, UnixMs(10)), "{ends:?}");
+        }
+        assert!(!changes.has_ended(&revoked, changes.count(), UnixMs(3600)), "its row was read since");
+    }
 }

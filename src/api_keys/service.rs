@@ -347,7 +347,8 @@ impl ApiKeys {
             authenticator.ended(keys, at);
         }
         if let Some(herald) = self.herald.as_ref().filter(|_| !keys.is_empty()) {
-            herald.ended(keys, at).await;
+            let after = u64::try_from(at.0 - self.clock.now().0).unwrap_or(0);
+            herald.ended(keys, Duration::from_millis(after)).await;
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     authentication::{authenticate, presents_key},
     error::{ApiError, INVALID_KEY},
     idempotency::REPLAYED,
+    load::ThereOnce,
     router::AppState,
 };
 use crate::{
@@ -98,6 +99,9 @@ async fn handle(
     let changes = !request.method().is_safe();
     let mut response = next.run(request).await;
     let changes = changes && !response.headers().contains_key(&REPLAYED.0);
+    if response.extensions().get::<ThereOnce>().is_some() {
+        return Ok(response);
+    }
     let room = state.load.answer_room(&party, has_key, response.body().size_hint().lower());
     if let Some(room) = if changes { room.unwrap_or_default() } else { room? } {
         response.extensions_mut().insert(room);

@@ -120,6 +120,10 @@ impl Room {
     }
 }
 
+/// Marks an answer whose body is there once for all who ask, and takes no room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ThereOnce;
+
 /// The room that one answer takes. The connection holds it for as long as it holds the answer.
 #[derive(Clone, Debug)]
 pub(super) struct AnswerRoom(#[expect(dead_code, reason = "held, and given back when dropped")] Arc<Share>);

@@ -151,8 +151,9 @@ impl Decision {
     }
 
     #[must_use]
-    pub const fn ended(limit: NonZeroU32) -> Self {
-        Self { ended: true, ..Self::refused(limit, Duration::ZERO, Duration::ZERO) }
+    pub const fn ended() -> Self {
+        let (reset, retry_after) = (Duration::ZERO, Duration::ZERO);
+        Self { admitted: false, limit: 0, remaining: 0, reset, retry_after, ended: true }
     }
 
     /// Whole seconds, rounded up: once they have passed, it is so.
@@ -180,10 +181,12 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts a request. `None` where there is no limit.
+    /// Counts a request. `None` where there is no limit, unless the subject has ended.
     pub async fn admit(&self, subject: &Subject, action: Action) -> Option<Decision> {
-        let limit = self.limits.of(action)?;
-        Some(self.store.admit(subject, action, limit).await)
+        match self.limits.of(action) {
+            Some(limit) => Some(self.store.admit(subject, action, limit).await),
+            None => self.store.has_ended(subject).await.then(Decision::ended),
+        }
     }
 
     /// A refusal that still holds. Counts nothing.

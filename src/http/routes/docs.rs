@@ -6,13 +6,15 @@ use std::{
 };
 
 use axum::{
-    body::Bytes,
-    http::{HeaderName, HeaderValue, header},
+    Extension,
+    http::{HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
 };
 use utoipa_swagger_ui::Config;
 
-use crate::http::{error::ApiError, extract::PathName, headers::PAGE_CONTENT_POLICY, openapi::openapi_json};
+use crate::http::{
+    error::ApiError, extract::PathName, headers::PAGE_CONTENT_POLICY, load::ThereOnce, openapi::openapi_json,
+};
 
 /// Whatever this page is shown with comes from this service: no validator of somebody else's is asked.
 static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
@@ -28,8 +30,8 @@ static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     tag = "Operations",
     responses((status = 200, description = "OpenAPI 3.1.", body = Object)),
 )]
-pub(in crate::http) async fn openapi() -> ([(HeaderName, &'static str); 1], &'static str) {
-    ([(header::CONTENT_TYPE, "application/json")], openapi_json())
+pub(in crate::http) async fn openapi() -> impl IntoResponse {
+    (Extension(ThereOnce), [(header::CONTENT_TYPE, "application/json")], openapi_json())
 }
 
 pub(in crate::http) async fn docs() -> Redirect {
@@ -51,10 +53,10 @@ fn file(name: &str) -> Result<Response, ApiError> {
         ApiError::internal()
     })?;
     let file = file.ok_or_else(|| ApiError::not_found("this file"))?;
-    let bytes = match file.bytes {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => Bytes::from(bytes),
-    };
     let content_type = HeaderValue::try_from(file.content_type).map_err(|_| ApiError::internal())?;
-    Ok(([(header::CONTENT_TYPE, content_type), PAGE_CONTENT_POLICY], bytes).into_response())
+    let headers = [(header::CONTENT_TYPE, content_type), PAGE_CONTENT_POLICY];
+    Ok(match file.bytes {
+        Cow::Borrowed(bytes) => (Extension(ThereOnce), headers, bytes).into_response(),
+        Cow::Owned(bytes) => (headers, bytes).into_response(),
+    })
 }

@@ -91,6 +91,11 @@ impl RateLimitStore for MemoryRateLimits {
         })
     }
 
+    /// There is nobody who could tell.
+    async fn has_ended(&self, _: &Subject) -> bool {
+        false
+    }
+
     fn standing_refusal(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Option<Decision> {
         let windows = self.locked(subject);
         let refusal = windows.get(&(subject.clone(), action))?.refusal?;

@@ -11,28 +11,48 @@ use async_trait::async_trait;
 use deadpool_redis::redis::Script;
 
 use super::Redis;
-use crate::{api_keys::Herald, clock::UnixMs, ids::ApiKeyId};
+use crate::{api_keys::Herald, ids::ApiKeyId};
 
-/// How long it is told after a key has ended: longer than a row stands that was read before.
+/// How long it is told: longer than a row stands that was read before. Those read later say themselves when the key ends.
 const TOLD_FOR: Duration = Duration::from_mins(2);
 
-/// Keys: what [`ended_key`] gives. Arguments: when they end, and how long it is told after that, in milliseconds.
+/// Keys: what [`ended_key`] gives. Arguments: in how many milliseconds they end, and how long it is told, in milliseconds.
+///
+/// What is told is the time by Redis' own clock, and 0 for a key that has ended whatever any clock says. Of several ends of
+/// a key the first stands.
 static END: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local at = tonumber(ARGV[1])
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        "local ends = 0
+        if ARGV[1] ~= '0' then
+            local time = redis.call('TIME')
+            ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+        end
         for _, key in ipairs(KEYS) do
-            redis.call('SET', key, ARGV[1])
-            redis.call('PEXPIREAT', key, math.max(at, now) + ARGV[2])
+            local told = tonumber(redis.call('GET', key))
+            redis.call('SET', key, math.min(ends, told or ends), 'PX', ARGV[2])
         end
         return 0",
+    )
+});
+
+/// Key: what [`ended_key`] gives. Answers whether it has ended.
+static HAS_ENDED: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local ends = tonumber(redis.call('GET', KEYS[1]))
+        if not ends then return 0 end
+        local time = redis.call('TIME')
+        return ends <= time[1] * 1000 + math.floor(time[2] / 1000) and 1 or 0",
     )
 });
 
 /// Where it is told when a key ends.
 pub(super) fn ended_key(id: &str) -> String {
     format!("ended:{id}")
+}
+
+/// Whether somebody has told that a key has ended. Nobody has, where Redis does not answer.
+pub(super) async fn has_ended(redis: &Redis, id: &str) -> bool {
+    redis.tell("key_ended", &HAS_ENDED.key(ended_key(id))).await.unwrap_or(false)
 }
 
 #[derive(Debug)]
@@ -47,8 +67,8 @@ impl RedisHerald {
 
 #[async_trait]
 impl Herald for RedisHerald {
-    async fn ended(&self, keys: &[ApiKeyId], at: UnixMs) {
-        let mut script = END.arg(at.0);
+    async fn ended(&self, keys: &[ApiKeyId], after: Duration) {
+        let mut script = END.arg(after.as_millis());
         script.arg(TOLD_FOR.as_millis());
         for key in keys {
             script.key(ended_key(key.as_str()));

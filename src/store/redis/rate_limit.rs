@@ -13,7 +13,10 @@ use std::{
 use async_trait::async_trait;
 use deadpool_redis::redis::Script;
 
-use super::{Redis, ended::ended_key};
+use super::{
+    Redis,
+    ended::{ended_key, has_ended},
+};
 use crate::{
     clock::Clock,
     rate_limit::{Action, Decision, RateLimitStore, Subject, WINDOW},
@@ -74,6 +77,9 @@ static ADMIT: LazyLock<Script> = LazyLock::new(|| {
 const ADMITTED: u8 = 1;
 const ENDED: u8 = 2;
 
+/// How much later a request may be out of the one count than of the other: Redis and memory have seconds of their own.
+const APART: Duration = Duration::from_secs(1);
+
 /// Counts that the instances on one Redis share.
 #[derive(Debug)]
 pub struct RedisRateLimits {
@@ -86,14 +92,8 @@ impl RedisRateLimits {
     pub fn new(redis: Arc<Redis>, clock: Arc<dyn Clock>) -> Self {
         Self { redis, memory: MemoryRateLimits::new(clock) }
     }
-}
 
-#[async_trait]
-impl RateLimitStore for RedisRateLimits {
-    async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
-        if !action.is_shared() {
-            return self.memory.admit(subject, action, limit).await;
-        }
+    async fn decide(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
         if let Some(refusal) = self.memory.refusal(subject, action, limit) {
             return refusal;
         }
@@ -107,7 +107,7 @@ impl RateLimitStore for RedisRateLimits {
             return self.memory.admit(subject, action, limit).await;
         };
         if outcome == ENDED {
-            return Decision::ended(limit);
+            return Decision::ended();
         }
         let (reset, retry_after) = (Duration::from_millis(reset_ms), Duration::from_millis(retry_ms));
         if outcome != ADMITTED {
@@ -120,8 +120,35 @@ impl RateLimitStore for RedisRateLimits {
         // Others may have been admitted meanwhile, and Redis may know less than memory does.
         if own.admitted && shared.remaining <= own.remaining { shared } else { own }
     }
+}
+
+#[async_trait]
+impl RateLimitStore for RedisRateLimits {
+    async fn admit(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Decision {
+        if action.is_shared() {
+            told(self.decide(subject, action, limit).await)
+        } else {
+            self.memory.admit(subject, action, limit).await
+        }
+    }
+
+    async fn has_ended(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Key(name) => has_ended(&self.redis, name).await,
+            Subject::Address(_) => false,
+        }
+    }
 
     fn standing_refusal(&self, subject: &Subject, action: Action, limit: NonZeroU32) -> Option<Decision> {
-        self.memory.standing_refusal(subject, action, limit)
+        let refusal = self.memory.standing_refusal(subject, action, limit)?;
+        Some(if action.is_shared() { told(refusal) } else { refusal })
     }
+}
+
+/// Whoever is refused waits for both counts, whichever it was; once the whole quota is there, it is so in both.
+fn told(decision: Decision) -> Decision {
+    if decision.retry_after.is_zero() {
+        return decision;
+    }
+    Decision { retry_after: decision.reset.min(decision.retry_after + APART), ..decision }
 }

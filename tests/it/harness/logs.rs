@@ -4,7 +4,13 @@
 use std::{cell::RefCell, io, process::abort, sync::Once};
 
 use pay402::telemetry;
-use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    registry,
+    util::SubscriberInitExt,
+};
 
 use super::secrets;
 
@@ -15,13 +21,8 @@ const DIRECTIVES: &str = "debug,pay402=trace";
 pub fn watch() {
     static SET: Once = Once::new();
     SET.call_once(|| {
-        tracing_subscriber::fmt()
-            .json()
-            .with_env_filter(DIRECTIVES)
-            .with_writer(Scan)
-            .finish()
-            .with(telemetry::always())
-            .init();
+        let log = fmt::layer().json().with_writer(Scan);
+        registry().with(log.with_filter(telemetry::filter(DIRECTIVES))).init();
     });
 }
 

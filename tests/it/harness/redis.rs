@@ -94,7 +94,12 @@ impl RedisServer {
         if self.process.is_some() {
             self.stop();
         }
-        assert!(self.run(), "redis-server does not start again on port {}", self.port);
+        // Meanwhile the system may have given its port to somebody's connection.
+        let deadline = Instant::now() + PATIENCE;
+        while !self.run() {
+            assert!(Instant::now() < deadline, "redis-server does not start again on port {}", self.port);
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Whether it runs now.

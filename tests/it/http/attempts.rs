@@ -5,9 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use pay402::{money::Currency, sandbox::Hold};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
-use crate::harness::{Answer, KEY, OTHER_KEY, TestApp, with};
+use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, wire::PATIENCE, with};
 
 /// More than there is room for, whosever it is.
 const MANY: usize = 300;
@@ -43,8 +46,10 @@ fn turned_away(answers: &[Answer]) -> usize {
 
 /// Returns once somebody was turned away: there is no room left.
 async fn room_is_full(app: &TestApp) {
+    let deadline = Instant::now() + PATIENCE;
     while app.count(r#"errors_total{code="OVERLOADED",type="server"}"#).await == 0 {
-        tokio::task::yield_now().await;
+        assert!(Instant::now() < deadline, "nobody is turned away");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -119,9 +124,10 @@ async fn twins_of_strangers_do_not_fill_the_room() {
 /// meanwhile. `once`: under an `Idempotency-Key` each.
 async fn one_of_many(once: bool, key: Option<&'static str>, another: Option<&'static str>) {
     let app = TestApp::with(|environment, _| environment.with("TRUSTED_PROXIES", "127.0.0.1")).await;
-    let paid = app.pay_merchant();
-    let post = |number: usize, key: Option<&str>, address: &str| {
-        let request = app.http.post(app.path("/verify")).json(&app.proof(&paid, &format!("n{number}")));
+    let [paid, others] = [1, 2].map(|units| app.pay(&app.merchant(), units, Currency::Usdc));
+    app.verify(&app.proof(&others, "used")).await.assert_valid();
+    let post = |paid: &Paid, number: usize, key: Option<&str>, address: &str| {
+        let request = app.http.post(app.path("/verify")).json(&app.proof(paid, &format!("n{number}")));
         let request = request.header("x-forwarded-for", address);
         let request = if once { request.header("idempotency-key", format!("k{number}")) } else { request };
         match key {
@@ -129,15 +135,15 @@ async fn one_of_many(once: bool, key: Option<&'static str>, another: Option<&'st
             None => request,
         }
     };
-    let faults = app.chain.sandbox.faults();
-    faults.latency("getTransaction", Duration::from_secs(3));
-    let flood = (0..FLOOD).map(|number| tokio::spawn(post(number, key, "203.0.113.1").send()));
+    // One waits for the chain, and the others for that one. Of another's the books know enough.
+    let held = app.chain.sandbox.faults().hold("getTransaction", Hold::Before, u32::MAX);
+    let flood = (0..FLOOD).map(|number| tokio::spawn(post(&paid, number, key, "203.0.113.1").send()));
     let flood: Vec<_> = flood.collect();
-    while faults.calls("getTransaction") == 0 {
-        tokio::task::yield_now().await;
-    }
-    let answer = Answer::of(post(FLOOD, another, "203.0.113.3").send().await.unwrap()).await;
-    assert_ne!(answer.code(), "OVERLOADED", "{answer:?}");
+    held.arrived(1).await;
+    room_is_full(&app).await;
+    let answer = Answer::of(post(&others, FLOOD, another, "203.0.113.3").send().await.unwrap()).await;
+    answer.assert_refused("REPLAY_ATTACK");
+    held.release();
     let mut answers = Vec::new();
     for sent in flood {
         answers.push(Answer::of(sent.await.unwrap().unwrap()).await);

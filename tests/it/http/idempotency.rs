@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pay402::{housekeeping::Housekeeping, metrics::Metrics, store::sqlite::SqliteStore};
+use pay402::{housekeeping::Housekeeping, metrics::Metrics, sandbox::Hold, store::sqlite::SqliteStore};
 use serde_json::{Value, json};
 use solana_signature::Signature;
 
@@ -69,13 +69,13 @@ async fn another_request_under_the_same_key_is_a_conflict() {
 async fn a_twin_that_is_still_running() {
     let app = TestApp::start().await;
     let proof = app.proof(&app.pay_merchant(), "n");
-    let faults = app.chain.sandbox.faults();
-    faults.latency("getTransaction", Duration::from_secs(3));
+    let held = app.chain.sandbox.faults().hold("getTransaction", Hold::Before, 1);
     let (first, twins) = tokio::join!(post(&app, "/verify", Some(KEY), "once", &proof), async {
-        while faults.calls("getTransaction") == 0 {
-            tokio::task::yield_now().await;
-        }
-        futures_util::future::join_all((0..8).map(|_| post(&app, "/verify", Some(KEY), "once", &proof))).await
+        held.arrived(1).await;
+        let twins = (0..8).map(|_| post(&app, "/verify", Some(KEY), "once", &proof));
+        let twins = futures_util::future::join_all(twins).await;
+        held.release();
+        twins
     });
     first.assert_valid();
     for twin in twins {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{
@@ -146,6 +146,74 @@ async fn answers_that_nobody_reads() {
     while list("").await.status == 503 {
         assert!(Instant::now() < deadline, "the room is not given back");
         sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Of the answers that one caller has not read, so much is kept.
+const SHARE: u64 = 16 * 1024 * 1024;
+
+/// A client that takes no more than the start of an answer until it is read.
+fn deaf() -> reqwest::Client {
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    client.http2_initial_stream_window_size(1024).build().unwrap()
+}
+
+/// An answer given again takes room like any other, since it can be asked for once more; what was done just now is told in
+/// any case.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_given_again_that_nobody_reads() {
+    let app = TestApp::start().await;
+    let made = async |path: &str, body: Value| {
+        let answer = app.post(path, Some(KEY), &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["id"].clone()
+    };
+    let plan = made("/plans", json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"})).await;
+    let agent = made("/agents", json!({"name": "n", "publicKey": app.agent_address()})).await;
+    let subscription = made("/subscriptions", json!({"planId": plan, "agentId": agent})).await;
+    let one = json!({"subscriptionId": subscription, "quantity": 1, "metadata": {"a": "x".repeat(4000)}});
+    let body = json!({"usage": vec![one; 100]});
+    let client = deaf();
+    let ask = async |once: &str| {
+        let request = client.post(app.path("/usage")).header("idempotency-key", once);
+        request.header("x-api-key", KEY).json(&body).send().await.unwrap()
+    };
+    let again = |answer: &reqwest::Response| answer.headers().contains_key("idempotent-replayed");
+    let mut unread = vec![ask("once").await];
+    assert!(unread[0].status() == 201 && !again(&unread[0]));
+    let refused = loop {
+        let answer = ask("once").await;
+        if answer.status() != 201 {
+            break Answer::of(answer).await;
+        }
+        assert!(again(&answer), "{answer:?}");
+        unread.push(answer);
+        let kept: u64 = unread.iter().map(|answer| answer.content_length().unwrap()).sum();
+        assert!(kept <= SHARE, "{} answers are kept", unread.len());
+    };
+    assert_eq!((refused.status, refused.code()), (503, "OVERLOADED"), "{refused:?}");
+    let another = ask("another").await;
+    assert!(another.status() == 201 && !again(&another), "{another:?}");
+    drop((unread, another));
+    let deadline = Instant::now() + PATIENCE;
+    while ask("once").await.status() != 201 {
+        assert!(Instant::now() < deadline, "the room is not given back");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What is the same for all is there once, however many do not read it: it takes no room that strangers need.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_nobody_reads_take_no_room() {
+    let app = TestApp::start().await;
+    for path in ["/docs/swagger-ui-bundle.js", "/openapi.json"] {
+        let (client, mut unread, mut bytes) = (deaf(), Vec::new(), 0);
+        while bytes <= SHARE {
+            let answer = client.get(app.path(path)).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path} after {bytes} bytes");
+            bytes += answer.content_length().unwrap();
+            unread.push(answer);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Claims and counts in Redis: the same as in memory to whoever calls, and never in the way.
 
 mod conformance;
+mod ended;
 mod faults;
 mod keys;
 mod rate_limits;
