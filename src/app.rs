@@ -442,10 +442,10 @@ impl ReadinessCheck for SolanaCheck {
 
     async fn check(&self) -> Readiness {
         match timeout(READINESS_TIMEOUT, self.0.slot()).await {
-            Ok(Ok(_)) if !self.0.keeps_history() => Readiness::Degraded(
-                "no RPC endpoint keeps transaction history: payments that never land stay pending".to_owned(),
-            ),
-            Ok(Ok(_)) => Readiness::Ready("the RPC endpoint answers"),
+            Ok(Ok(_)) => match self.0.lack_of_history() {
+                Some(lack) => Readiness::Degraded(lack.to_owned()),
+                None => Readiness::Ready("the RPC endpoint answers"),
+            },
             Ok(Err(_)) => Readiness::Down("no RPC endpoint answers".to_owned()),
             Err(_) => Readiness::Down("no RPC endpoint answers in time".to_owned()),
         }

@@ -45,7 +45,7 @@ impl Parts<'_> {
         let (history, until) = (rpc.clone(), shutdown.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = history.look_for_history() => {}
+                () = history.watch_history() => {}
                 () = until.begun() => {}
             }
         });

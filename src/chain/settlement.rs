@@ -3,6 +3,8 @@
 //! Nothing here is taken for an answer that is none: whatever a send returns, the transaction may land, and it has not
 //! landed only when the chain, asked with its history, does not know it after the last block it could have landed in.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use solana_signature::Signature;
 
@@ -51,8 +53,9 @@ pub enum Search {
     /// In the recent past that nodes keep at hand: at one endpoint, at the others as well for what would end a settlement,
     /// and now and then for what is not known.
     Recent,
-    /// In all history, at every endpoint; only endpoints that have seen this slot count.
-    History { seen: u64 },
+    /// In all history, at every endpoint; only endpoints that have seen this slot count. None of the transactions was signed
+    /// longer ago than `age`: whoever names a slot of before that is not believed for others' histories being too short.
+    History { seen: u64, age: Duration },
 }
 
 /// Role of the chain in a settlement.

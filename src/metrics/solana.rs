@@ -14,6 +14,7 @@ pub struct SolanaMetrics {
     up: IntGaugeVec,
     slot: IntGaugeVec,
     lag: IntGaugeVec,
+    outcomes_in_doubt: IntCounterVec,
     websocket_up: IntGaugeVec,
     websocket_hints: IntCounter,
     balance: IntGaugeVec,
@@ -42,6 +43,12 @@ impl SolanaMetrics {
             up: endpoint("rpc_endpoint_up", "Whether the endpoint is asked first: 1, or 0 while put behind"),
             slot: endpoint("rpc_endpoint_slot", "The newest slot of the endpoint's last answer"),
             lag: endpoint("rpc_endpoint_lag_slots", "How far that was behind the other endpoints"),
+            outcomes_in_doubt: counter(
+                registry,
+                "rpc_outcomes_in_doubt_total",
+                "Looks at a settlement whose outcome was told and not believed",
+                &["reason"],
+            ),
             websocket_up: gauges(
                 registry,
                 "solana_websocket_up",
@@ -79,6 +86,11 @@ impl SolanaMetrics {
     pub fn endpoint_slot(&self, endpoint: &str, slot: u64, lag: u64) {
         self.slot.with_label_values(&[endpoint]).set(saturated(slot));
         self.lag.with_label_values(&[endpoint]).set(saturated(lag));
+    }
+
+    /// The outcome of a transaction was told and not believed, for this reason.
+    pub fn outcome_in_doubt(&self, reason: &str) {
+        self.outcomes_in_doubt.with_label_values(&[reason]).inc();
     }
 
     pub fn websocket_up(&self, up: bool) {

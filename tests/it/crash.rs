@@ -17,7 +17,7 @@ use solana_message::{Message, VersionedMessage};
 use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
 
-use crate::harness::{Answer, postgres::PostgresServer, process::ServiceProcess, rounds};
+use crate::harness::{Answer, postgres::PostgresServer, process::ServiceProcess, rounds, x402::PATIENCE};
 
 /// Payments in flight when the process dies.
 const PER_ROUND: usize = 24;
@@ -88,7 +88,7 @@ async fn kill_under_load(
         }
         // What was not answered may or may not be in the books: asked again, it is accepted or a replay.
         for (nonce, proof) in &proofs {
-            let answer = post(&service.url, proof).await.unwrap();
+            let answer = decided(&service.url, proof).await;
             if answer.status == 200 {
                 assert!(accepted.insert(nonce.clone()), "{nonce} was accepted twice");
             } else {
@@ -106,6 +106,20 @@ async fn post(url: &str, proof: &Value) -> Option<Answer> {
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let response = client.post(format!("{url}/verify")).json(proof).send().await.ok()?;
     Answer::whole(response).await
+}
+
+/// Asks until it is decided: what the dead process had begun may hold the database up for a moment.
+async fn decided(url: &str, proof: &Value) -> Answer {
+    let asking = async {
+        loop {
+            let answer = post(url, proof).await.unwrap();
+            if answer.status != 503 {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("it is decided")
 }
 
 /// Everything that was paid is there once: all nonces, and no transaction twice.

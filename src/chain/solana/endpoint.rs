@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -128,6 +125,17 @@ pub(super) struct Call<'a> {
     pub trial: bool,
 }
 
+/// What an endpoint keeps of history, the most last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum History {
+    None,
+    /// Some, and it does not tell since when.
+    Untold,
+    /// It tells since when, or has not been asked.
+    #[default]
+    Told,
+}
+
 pub(super) struct Endpoint {
     index: usize,
     /// Its place in the list; never its URL.
@@ -136,8 +144,7 @@ pub(super) struct Endpoint {
     client: RpcClient,
     health: Mutex<Health>,
     sends: Semaphore,
-    /// Whether it has said that it keeps no history.
-    forgetful: AtomicBool,
+    history: Mutex<History>,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
 }
@@ -159,8 +166,8 @@ impl Endpoint {
         let label = index.to_string();
         metrics.solana.endpoint_up(&label, true);
         let (health, sends) = (Mutex::default(), Semaphore::new(MAX_SENDS));
-        let forgetful = AtomicBool::new(false);
-        Self { index, label, network, client, health, sends, forgetful, slots, metrics }
+        let history = Mutex::default();
+        Self { index, label, network, client, health, sends, history, slots, metrics }
     }
 
     pub const fn index(&self) -> usize {
@@ -184,18 +191,28 @@ impl Endpoint {
         self.sends.try_acquire().ok()
     }
 
-    /// Whether it keeps history, for all that it has said.
-    pub fn keeps_history(&self) -> bool {
-        !self.forgetful.load(Ordering::Relaxed)
+    /// What it keeps of history, for all that it has said.
+    pub fn history(&self) -> History {
+        *self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_history(&self, history: History) {
+        *self.history.lock().unwrap_or_else(PoisonError::into_inner) = history;
     }
 
     /// Notes what an answer of its history says of that.
     pub fn has_history<R>(&self, answer: &Result<R, CallError>) {
         let code = answer.as_ref().err().map(CallError::code);
-        let says_none = code == Some(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE));
-        if answer.is_ok() || says_none {
-            self.forgetful.store(says_none, Ordering::Relaxed);
+        if code == Some(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE)) {
+            self.set_history(History::None);
+        } else if answer.is_ok() && self.history() == History::None {
+            self.set_history(History::Told);
         }
+    }
+
+    /// Notes whether it has told since when it keeps history.
+    pub fn tells_beginning(&self, tells: bool) {
+        self.set_history(if tells { History::Told } else { History::Untold });
     }
 
     /// Whether it says itself that it has yet to catch up with the chain. One that does not answer has not said so.
@@ -233,7 +250,9 @@ impl Endpoint {
         match answer {
             Ok(Answer { value, slot }) => {
                 let lags = slot.is_some_and(|slot| self.lags(slot));
-                self.judge(lags.then_some(Fault::Lag), call.trial, Instant::now());
+                if !is_optional(call.request) {
+                    self.judge(lags.then_some(Fault::Lag), call.trial, Instant::now());
+                }
                 Ok(value)
             }
             Err(error) => {
@@ -266,9 +285,15 @@ impl Endpoint {
     }
 }
 
-/// Whether an endpoint that cannot answer this does no worse for it, nor better: providers leave these out.
+/// Whether an endpoint does neither better nor worse for how it answers this: providers leave these out.
 const fn is_optional(request: RpcRequest) -> bool {
-    matches!(request, RpcRequest::GetFirstAvailableBlock | RpcRequest::GetBlockTime | RpcRequest::GetHealth)
+    matches!(
+        request,
+        RpcRequest::GetFirstAvailableBlock
+            | RpcRequest::GetBlocksWithLimit
+            | RpcRequest::GetBlockTime
+            | RpcRequest::GetHealth
+    )
 }
 
 /// The error without the endpoint's URL, which may hold an access token.

@@ -29,11 +29,32 @@ pub(super) struct Evidence {
     pub since: Option<UnixMs>,
 }
 
-/// One finding of each signature. Without a single answer as of `seen` or later, there is none.
+/// Why an outcome that somebody tells is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// One endpoint alone tells it, and another one would know.
+    Alone,
+    /// Endpoints tell different ones.
+    Contradicted,
+}
+
+/// What all say together.
+pub(super) struct Weighed {
+    pub findings: Findings,
+    /// The outcomes that are held back, by their signatures' places.
+    pub doubts: Vec<(usize, Doubt)>,
+}
+
+/// One finding of each signature, none of which can have landed before the slot `earliest`. Without a single answer as of
+/// `seen` or later, there is none.
 ///
 /// # Errors
 /// When no endpoint that has seen the slot answered.
-pub(super) fn weigh(answers: Vec<Result<Evidence, CallError>>, seen: u64) -> Result<Findings, ChainError> {
+pub(super) fn weigh(
+    answers: Vec<Result<Evidence, CallError>>,
+    seen: u64,
+    earliest: u64,
+) -> Result<Weighed, ChainError> {
     let mut failure = ChainError::BadResponse("no RPC endpoint has seen the slot that was asked for");
     let mut told = Vec::new();
     for answer in answers {
@@ -48,50 +69,59 @@ pub(super) fn weigh(answers: Vec<Result<Evidence, CallError>>, seen: u64) -> Res
     }
     // Where one knows nothing, nobody does: so the one that looks back the furthest says it.
     let since = has_seen().filter_map(|evidence| evidence.since).min();
-    Ok(Findings { statuses: findings(&told), since })
+    let mut weighed = findings(&told, earliest);
+    weighed.findings.since = since;
+    Ok(weighed)
 }
 
 /// A status by anybody stands against those who know none, and the more certain one against the others. Where that would
 /// end a settlement and is not beyond doubt, the transaction is in some block, and no more is known than that.
-pub(super) fn findings(told: &[Evidence]) -> Vec<Option<SignatureStatus>> {
+pub(super) fn findings(told: &[Evidence], earliest: u64) -> Weighed {
     let asked = told.iter().map(|evidence| evidence.statuses.len()).max().unwrap_or(0);
-    (0..asked).map(|index| finding(told, index)).collect()
+    let (mut statuses, mut doubts) = (Vec::with_capacity(asked), Vec::new());
+    for index in 0..asked {
+        let found = finding(told, index, earliest);
+        doubts.extend(found.as_ref().and_then(|(_, doubt)| doubt.map(|doubt| (index, doubt))));
+        statuses.push(found.map(|(status, _)| status));
+    }
+    Weighed { findings: Findings { statuses, since: None }, doubts }
 }
 
-fn finding(told: &[Evidence], index: usize) -> Option<SignatureStatus> {
+fn finding(told: &[Evidence], index: usize, earliest: u64) -> Option<(SignatureStatus, Option<Doubt>)> {
     let status = |evidence: &Evidence| evidence.statuses.get(index).cloned().flatten();
     let said = || told.iter().filter_map(status);
     // The first of the most certain ones.
     let surest = said().rev().max_by_key(|status| status.commitment)?;
     if surest.commitment == Commitment::Processed {
-        return Some(surest);
+        return Some((surest, None));
     }
     let contradicted = said()
         .filter(|status| status.commitment > Commitment::Processed)
         .any(|status| status.failure.is_some() != surest.failure.is_some());
-    if contradicted {
-        tracing::warn!(slot = surest.slot, "RPC endpoints contradict each other about a transaction");
-    }
-    let commitment = if contradicted || is_alone(told, status, &surest) {
-        Commitment::Processed
+    let doubt = if contradicted {
+        Some(Doubt::Contradicted)
     } else {
-        surest.commitment
+        is_alone(told, status, &surest, earliest).then_some(Doubt::Alone)
     };
-    Some(SignatureStatus { commitment, ..surest })
+    let commitment = if doubt.is_some() { Commitment::Processed } else { surest.commitment };
+    Some((SignatureStatus { commitment, ..surest }, doubt))
 }
 
-/// Whether one endpoint alone says how a transaction ended, and another one would know.
+/// Whether one endpoint alone says how a transaction ended, and another one would know. A slot in which it cannot have
+/// landed does not get around those whose history does not reach back to there.
 fn is_alone(
     told: &[Evidence],
     status: impl Fn(&Evidence) -> Option<SignatureStatus>,
     ending: &SignatureStatus,
+    earliest: u64,
 ) -> bool {
+    let slot = ending.slot.max(earliest);
     let (mut agree, mut doubt) = (0, false);
     for evidence in told {
         match status(evidence) {
             Some(status) if status.failure.is_some() == ending.failure.is_some() => agree += 1,
             Some(_) => doubt = true,
-            None => doubt |= evidence.would_know.contains(&ending.slot),
+            None => doubt |= evidence.would_know.contains(&slot),
         }
     }
     agree < 2 && doubt
@@ -101,7 +131,7 @@ fn is_alone(
 mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
-    use super::{Evidence, findings, weigh};
+    use super::{Doubt, Evidence, Weighed, findings, weigh};
     use crate::{
         chain::{
             settlement::{Commitment, SignatureStatus},
@@ -136,29 +166,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn unknown_is_never_said_for_want_of_an_answer(answers in vec(answer(), 0..5)) {
+        fn unknown_is_never_said_for_want_of_an_answer(answers in vec(answer(), 0..5), earliest in 0..200_u64) {
             let found = weigh(
                 answers.iter().cloned().map(|answer| answer.ok_or(CallError::TimedOut)).collect(),
                 SEEN,
+                earliest,
             );
             let told: Vec<&Evidence> = answers.iter().flatten().collect();
-            let Ok(found) = found else { return Ok(()) };
+            let Ok(Weighed { findings: found, doubts }) = found else { return Ok(()) };
             prop_assert!(told.iter().any(|evidence| evidence.slot >= SEEN));
             for (index, found) in found.statuses.iter().enumerate() {
                 let said: Vec<_> = told.iter().filter_map(|it| it.statuses[index].as_ref()).collect();
                 prop_assert_eq!(found.is_none(), said.is_empty());
+                let is_doubted = doubts.iter().any(|(doubted, _)| *doubted == index);
                 let Some(found) = found else { continue };
                 let surest = said.iter().map(|it| it.commitment).max();
                 let best = said.iter().filter(|it| Some(it.commitment) == surest);
                 prop_assert!(best.clone().any(|it| (&it.failure, it.slot) == (&found.failure, found.slot)));
                 let is_sure = found.commitment > Commitment::Processed;
+                prop_assert_eq!(is_doubted, Some(found.commitment) != surest);
                 prop_assert!(!is_sure || Some(found.commitment) == surest);
                 let differs = |it: &&&SignatureStatus| {
                     it.commitment > Commitment::Processed && it.failure.is_some() != found.failure.is_some()
                 };
                 prop_assert!(!is_sure || !said.iter().any(|it| differs(&it)), "contradicted");
                 let agree = said.iter().filter(|it| it.failure.is_some() == found.failure.is_some()).count();
-                let doubt = told.iter().any(|it| it.statuses[index].is_none() && it.would_know.contains(&found.slot));
+                let doubt = told.iter().any(|it| it.statuses[index].is_none() && it.would_know.contains(&found.slot.max(earliest)));
                 prop_assert!(!is_sure || agree > 1 || !doubt, "alone");
             }
         }
@@ -166,8 +199,13 @@ mod tests {
         #[test]
         fn endpoints_that_have_not_seen_the_slot_are_not_enough(statuses in vec(option::of(status()), 2)) {
             let behind = evidence(SEEN - 1, statuses);
-            prop_assert!(weigh(vec![Ok(behind), Err(CallError::TimedOut)], SEEN).is_err());
+            prop_assert!(weigh(vec![Ok(behind), Err(CallError::TimedOut)], SEEN, 0).is_err());
         }
+    }
+
+    /// Of the first signature.
+    fn commitment(told: &[Evidence], earliest: u64) -> Commitment {
+        findings(told, earliest).findings.statuses[0].as_ref().unwrap().commitment
     }
 
     fn said(commitment: Commitment, failure: Option<&str>) -> SignatureStatus {
@@ -183,9 +221,11 @@ mod tests {
             vec![failed, None, landed.clone()],
             vec![landed.clone(), None, None],
         ];
-        let found = weigh(answers.map(|statuses| Ok(evidence(SEEN, statuses))).into(), SEEN).unwrap();
+        let answers = answers.map(|statuses| Ok(evidence(SEEN, statuses)));
+        let Weighed { findings: found, doubts } = weigh(answers.into(), SEEN, 0).unwrap();
         assert_eq!(found.statuses[0].as_ref().unwrap().commitment, Commitment::Processed);
         assert_eq!(found.statuses[1..], [None, landed]);
+        assert_eq!(doubts, [(0, Doubt::Contradicted)]);
     }
 
     #[test]
@@ -198,11 +238,8 @@ mod tests {
             (said(Finalized, Some("no")), said(Processed, Some("no")), Finalized),
             (said(Finalized, None), said(Processed, None), Finalized),
         ] {
-            let found = findings(&[
-                evidence(SEEN, vec![Some(one.clone())]),
-                evidence(SEEN, vec![Some(other.clone())]),
-            ]);
-            assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{one:?} {other:?}");
+            let told = [&one, &other].map(|said| evidence(SEEN, vec![Some(said.clone())]));
+            assert_eq!(commitment(&told, 0), expected, "{one:?} {other:?}");
         }
     }
 
@@ -220,7 +257,22 @@ mod tests {
             (vec![failure.clone(), ignorant(0..=9)], Commitment::Processed),
             (vec![failure, ignorant(2..=9)], Commitment::Finalized),
         ] {
-            assert_eq!(findings(&told)[0].as_ref().unwrap().commitment, expected, "{told:?}");
+            assert_eq!(commitment(&told, 0), expected, "{told:?}");
+            let is_doubted = findings(&told, 0).doubts == [(0, Doubt::Alone)];
+            assert_eq!(is_doubted, expected == Commitment::Processed);
+        }
+    }
+
+    /// Whoever makes a success up may name a slot of which nobody else knows anything any more.
+    #[test]
+    fn a_slot_before_it_can_have_landed_is_not_what_others_are_asked_about() {
+        let success = evidence(SEEN, vec![Some(said(Commitment::Finalized, None))]);
+        let pruned = Evidence { would_know: 50..=u64::MAX, ..evidence(SEEN, vec![None]) };
+        for (earliest, expected) in
+            [(0, Commitment::Finalized), (49, Commitment::Finalized), (50, Commitment::Processed)]
+        {
+            let told = [success.clone(), pruned.clone()];
+            assert_eq!(commitment(&told, earliest), expected, "{earliest}");
         }
     }
 
@@ -234,6 +286,6 @@ mod tests {
             // It has not seen the slot.
             reaching(SEEN - 1, Some(UnixMs(3))),
         ];
-        assert_eq!(weigh(answers, SEEN).unwrap().since, Some(UnixMs(5)));
+        assert_eq!(weigh(answers, SEEN, 0).unwrap().findings.since, Some(UnixMs(5)));
     }
 }

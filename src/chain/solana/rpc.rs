@@ -36,13 +36,15 @@ pub struct SolanaRpc {
     pub(super) pool: Arc<Pool>,
     /// How often it was looked at what became of recent transactions.
     pub(super) looks: Arc<AtomicU64>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl SolanaRpc {
     /// A read asks each of `urls` at most once, one after the other, until one answers.
     #[must_use]
     pub fn new(network: Network, urls: &[String], metrics: &Arc<Metrics>) -> Self {
-        Self { network, pool: Arc::new(Pool::new(network, urls, metrics)), looks: Arc::default() }
+        let pool = Arc::new(Pool::new(network, urls, metrics));
+        Self { network, pool, looks: Arc::default(), metrics: Arc::clone(metrics) }
     }
 
     async fn transaction_from(&self, attempt: &Attempt, signature: &Signature) -> Result<Lookup, CallError> {

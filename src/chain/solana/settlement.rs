@@ -59,7 +59,10 @@ async fn send_to(endpoint: Arc<Endpoint>, encoded: String, signature: Signature)
         let same = answer.parse() == Ok(signature);
         if same { Ok(Answer { value: (), slot: None }) } else { Err("the signature of another transaction") }
     };
-    let _permit = endpoint.send_permit().ok_or(CallError::Busy)?;
+    let Some(_permit) = endpoint.send_permit() else {
+        tracing::debug!(endpoint = endpoint.index(), "too many transactions wait for this RPC endpoint");
+        return Err(CallError::Busy);
+    };
     match endpoint.ask(call, read).await {
         Err(error) if says_already_processed(&error) => Ok(()),
         answer => answer,
@@ -134,7 +137,7 @@ impl SettlementChain for SolanaRpc {
         }
         match search {
             Search::Recent => self.recent_statuses(signatures).await,
-            Search::History { seen } => self.search_history(signatures, seen).await,
+            Search::History { seen, age } => self.search_history(signatures, seen, age).await,
         }
     }
 }

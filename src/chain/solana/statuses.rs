@@ -9,15 +9,17 @@ use std::{
 };
 
 use futures_util::{StreamExt, future::join_all};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use solana_rpc_client_api::{request::RpcRequest, response::Response};
 use solana_signature::Signature;
 use solana_transaction_status_client_types::{TransactionConfirmationStatus, TransactionStatus};
+use tokio::time::sleep;
 
 use super::{
     SolanaRpc,
-    endpoint::{Answer, Call, CallError, Endpoint},
-    evidence::{Evidence, findings, weigh},
+    endpoint::{Answer, Call, CallError, Endpoint, History},
+    evidence::{Doubt, Evidence, Weighed, findings, weigh},
 };
 use crate::{
     chain::{
@@ -37,6 +39,16 @@ const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 const BEGINNING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How far the chain's clock and this machine's may be apart.
 const CLOCKS_APART: Duration = Duration::from_mins(10);
+/// A slot takes no less: half of what it takes today.
+const MIN_SLOT_MS: u128 = 200;
+/// How many slots an endpoint is held to know of that does not tell where its history begins: a day's.
+const KNOWN_SLOTS: u64 = 216_000;
+/// By this slot every chain has had a block after its first one.
+const BEGUN_BY: u64 = 1_000;
+/// How often the endpoints are asked about their histories.
+const WATCH_EVERY: Duration = Duration::from_mins(10);
+/// How often while what they have said is not enough.
+const WATCH_LACK_EVERY: Duration = Duration::from_mins(1);
 
 fn statuses_params(signatures: &[Signature], history: bool) -> Value {
     let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
@@ -90,7 +102,9 @@ impl SolanaRpc {
             let asked: Vec<Signature> = indices.iter().map(|it| signatures[*it]).collect();
             let known = indices.iter().map(|it| first.statuses[*it].clone()).collect();
             let known = Evidence { statuses: known, ..first.clone() };
-            for (it, status) in indices.into_iter().zip(self.second_opinion(&asked, index, known).await) {
+            let told = self.second_opinion(&asked, index, known).await;
+            self.note_doubts(&asked, &told.doubts);
+            for (it, status) in indices.into_iter().zip(told.findings.statuses) {
                 first.statuses[it] = status;
             }
         }
@@ -99,12 +113,7 @@ impl SolanaRpc {
 
     /// What is known already stands where nobody else answers. Who hears of no new slot, or says that it is catching up, knows
     /// of no new transaction either, which speaks against none.
-    async fn second_opinion(
-        &self,
-        asked: &[Signature],
-        first: usize,
-        known: Evidence,
-    ) -> Vec<Option<SignatureStatus>> {
+    async fn second_opinion(&self, asked: &[Signature], first: usize, known: Evidence) -> Weighed {
         let params = statuses_params(asked, false);
         let read = |answer| read_statuses(asked.len(), answer);
         let request = RpcRequest::GetSignatureStatuses;
@@ -116,7 +125,25 @@ impl SolanaRpc {
                 break;
             }
         }
-        findings(&self.as_far_as_they_know(told).await)
+        // All would know everything of the recent past, whichever slot it is said to be in.
+        findings(&self.as_far_as_they_know(told).await, 0)
+    }
+
+    /// Tells of the outcomes that are held back.
+    fn note_doubts(&self, asked: &[Signature], doubts: &[(usize, Doubt)]) {
+        for (index, doubt) in doubts {
+            let signature = &asked[*index];
+            self.metrics.solana.outcome_in_doubt(match doubt {
+                Doubt::Alone => "alone",
+                Doubt::Contradicted => "contradicted",
+            });
+            match doubt {
+                Doubt::Alone => tracing::debug!(%signature, "one RPC endpoint alone tells an outcome"),
+                Doubt::Contradicted => {
+                    tracing::warn!(%signature, "RPC endpoints contradict each other about a transaction");
+                }
+            }
+        }
     }
 
     /// Who does not know what another one does is asked whether it is catching up.
@@ -136,38 +163,63 @@ impl SolanaRpc {
         join_all(asked).await
     }
 
-    /// Whether any endpoint keeps history, for all that they have said. Without one nobody can say that a payment has never
-    /// landed.
+    /// Why payments that never land stay pending, for all that the endpoints have said of their histories.
     #[must_use]
-    pub fn keeps_history(&self) -> bool {
-        self.pool.endpoints().iter().any(|endpoint| endpoint.keeps_history())
+    pub fn lack_of_history(&self) -> Option<&'static str> {
+        match self.pool.endpoints().iter().map(|endpoint| endpoint.history()).max()? {
+            History::None => {
+                Some("no RPC endpoint keeps transaction history: payments that never land stay pending")
+            }
+            History::Untold => Some(
+                "no RPC endpoint tells how far back its history reaches: payments that never land stay pending",
+            ),
+            History::Told => None,
+        }
     }
 
     /// Has the endpoints say whether they keep history, and how much.
     pub async fn look_for_history(&self) {
-        // No transaction has it.
-        let found = self.search_history(&[Signature::default()], 0).await;
-        if !self.keeps_history() {
-            tracing::warn!(
-                "no RPC endpoint keeps transaction history: payments that never land stay pending"
-            );
-        } else if found.is_ok_and(|found| found.since.is_none()) {
-            tracing::warn!(
-                "no RPC endpoint tells how far back its history reaches: payments that never land stay pending"
-            );
+        // No transaction has it. What is found is noted with the endpoints.
+        let _ = self.search_history(&[Signature::default()], 0, Duration::ZERO).await;
+    }
+
+    /// Has them say so again and again, and the log say what has changed.
+    pub async fn watch_history(&self) {
+        let mut known = None;
+        loop {
+            self.look_for_history().await;
+            let lack = self.lack_of_history();
+            match lack {
+                Some(lack) if known != Some(lack) => tracing::warn!("{lack}"),
+                None if known.is_some() => {
+                    tracing::info!("an RPC endpoint tells again how far back its history reaches");
+                }
+                _ => {}
+            }
+            known = lack;
+            sleep(if lack.is_some() { WATCH_LACK_EVERY } else { WATCH_EVERY }).await;
         }
     }
 
-    /// What all endpoints know, with their histories.
+    /// What all endpoints know, with their histories. None of the transactions was signed longer ago than `age`.
     pub(super) async fn search_history(
         &self,
         signatures: &[Signature],
         seen: u64,
+        age: Duration,
     ) -> Result<Findings, ChainError> {
         let params = statuses_params(signatures, true);
         let told = self.pool.endpoints().iter().map(|it| told_by(it, &params, signatures.len(), seen));
-        weigh(join_all(told).await, seen)
+        let weighed = weigh(join_all(told).await, seen, earliest_slot(seen, age))?;
+        self.note_doubts(signatures, &weighed.doubts);
+        Ok(weighed.findings)
     }
+}
+
+/// What is that old when `seen` has been seen has not landed before this slot.
+fn earliest_slot(seen: u64, age: Duration) -> u64 {
+    let slots = age.saturating_add(CLOCKS_APART).as_millis() / MIN_SLOT_MS;
+    seen.saturating_sub(u64::try_from(slots).unwrap_or(u64::MAX))
 }
 
 /// Whether two say the same of every transaction, so that a third need not be waited for.
@@ -196,33 +248,45 @@ async fn told_by(
     let mut evidence = answer?;
     // What is sought has landed by then, or never.
     let newest = if evidence.slot >= seen { u64::MAX } else { evidence.slot };
-    evidence.would_know = 0..=newest;
     if evidence.statuses.iter().any(Option::is_none) {
         // Asked afterwards: meanwhile a history gets shorter, and never longer.
-        if let Ok((slot, since)) = beginning(endpoint).await {
-            evidence.would_know = slot..=newest;
-            evidence.since = Some(since);
-        }
+        let (first, since) =
+            beginning(endpoint).await.unwrap_or((evidence.slot.saturating_sub(KNOWN_SLOTS), None));
+        endpoint.tells_beginning(since.is_some());
+        evidence.would_know = first..=newest;
+        evidence.since = since;
     }
     Ok(evidence)
 }
 
-/// The first slot of an endpoint's history, and from when on what landed is in it.
-async fn beginning(endpoint: &Arc<Endpoint>) -> Result<(u64, UnixMs), CallError> {
-    let limit = BEGINNING_TIMEOUT;
-    let (request, params) = (RpcRequest::GetFirstAvailableBlock, Value::Null);
-    let call = Call { request, params: &params, limit, trial: false };
-    let slot = endpoint.ask(call, |slot: u64| Ok(Answer { value: slot, slot: None })).await?;
-    if slot == 0 {
-        return Ok((0, UnixMs(0)));
+/// The first slot of an endpoint's history, and from when on what landed is in it, where it can tell.
+async fn beginning(endpoint: &Arc<Endpoint>) -> Result<(u64, Option<UnixMs>), CallError> {
+    let none = Value::Null;
+    let mut first = ask_beginning(endpoint, RpcRequest::GetFirstAvailableBlock, &none, Ok::<u64, _>).await?;
+    if first == 0 {
+        // Just started from a snapshot, a node says this as well: it has no two final blocks to tell of yet.
+        let read = |blocks: Vec<u64>| blocks.first().copied().ok_or("no block at all");
+        first = ask_beginning(endpoint, RpcRequest::GetBlocksWithLimit, &json!([1, 1]), read).await?;
+        if first <= BEGUN_BY {
+            return Ok((0, Some(UnixMs(0))));
+        }
     }
-    let (request, params) = (RpcRequest::GetBlockTime, json!([slot]));
-    let call = Call { request, params: &params, limit, trial: false };
     let read = |seconds: i64| {
         let time = seconds.checked_mul(1000).filter(|time| *time > 0).ok_or("a block of no known time")?;
-        Ok(Answer { value: UnixMs(time) + CLOCKS_APART, slot: None })
+        Ok(UnixMs(time) + CLOCKS_APART)
     };
-    Ok((slot, endpoint.ask(call, read).await?))
+    let since = ask_beginning(endpoint, RpcRequest::GetBlockTime, &json!([first]), read).await;
+    Ok((first, since.ok()))
+}
+
+async fn ask_beginning<T: DeserializeOwned, R>(
+    endpoint: &Endpoint,
+    request: RpcRequest,
+    params: &Value,
+    read: impl FnOnce(T) -> Result<R, &'static str> + Send,
+) -> Result<R, CallError> {
+    let call = Call { request, params, limit: BEGINNING_TIMEOUT, trial: false };
+    endpoint.ask(call, |answer| Ok(Answer { value: read(answer)?, slot: None })).await
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Runner {
         let signatures: Vec<Signature> = of.iter().map(|(_, signature)| *signature).collect();
         let search = match round {
             StatusRound::Recent | StatusRound::Hinted => Search::Recent,
-            StatusRound::History(finality) => Search::History { seen: finality.slot },
+            StatusRound::History(finality, age) => Search::History { seen: finality.slot, age },
         };
         let statuses = asked("statuses", self.chain.statuses(&signatures, search)).await;
         // An answer of another length is no answer to this question.

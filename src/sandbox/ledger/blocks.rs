@@ -16,7 +16,7 @@ const MAX_BLOCKS: usize = 8_192;
 
 /// Slots without a block before the first one remembered. Height trails slot on every real cluster, so a client that
 /// mistakes one for the other must fail here too.
-const SKIPPED_SLOTS: u64 = 64;
+pub const SKIPPED_SLOTS: u64 = 64;
 
 /// Time between two blocks made up at the start.
 const GENESIS_SLOT_MS: i64 = 400;

@@ -23,7 +23,7 @@ use solana_program_runtime::invoke_context::BuiltinFunctionRegisterer;
 use solana_pubkey::Pubkey;
 use solana_slot_hashes::SlotHashes;
 
-pub use blocks::{Block, MAX_BLOCKHASH_AGE, height};
+pub use blocks::{Block, MAX_BLOCKHASH_AGE, SKIPPED_SLOTS, height};
 pub use execution::{MAX_TRANSACTION_BYTES, check_shape, is_signed};
 pub use history::{History, Landed};
 pub use simulation::Simulated;

@@ -6,7 +6,7 @@ use solana_clock::Slot;
 use solana_commitment_config::CommitmentLevel;
 use solana_rpc_client_api::{
     config::{
-        RpcEncodingConfigWrapper, RpcSignatureStatusConfig, RpcSignaturesForAddressConfig,
+        RpcContextConfig, RpcEncodingConfigWrapper, RpcSignatureStatusConfig, RpcSignaturesForAddressConfig,
         RpcTransactionConfig,
     },
     custom_error::RpcCustomError,
@@ -21,7 +21,7 @@ use solana_transaction_status::{
 use super::params;
 use crate::sandbox::{
     chain::Chain,
-    ledger::{FINALITY_SLOTS, Landed, Ledger},
+    ledger::{FINALITY_SLOTS, Landed, Ledger, SKIPPED_SLOTS},
 };
 
 /// Signatures `getSignatureStatuses` takes.
@@ -29,6 +29,9 @@ const MAX_STATUSES: usize = 256;
 
 /// Most `getSignaturesForAddress` returns, and what it returns unasked.
 const MAX_SIGNATURES: usize = 1_000;
+
+/// Most `getBlocksWithLimit` returns.
+const MAX_BLOCKS: usize = 500_000;
 
 /// Slots for which a node knows statuses without searching its history.
 const STATUS_CACHE_SLOTS: u64 = 300;
@@ -76,6 +79,19 @@ pub fn get_signature_statuses(chain: &Chain, params: Params) -> Result<Value, Er
 pub fn get_first_available_block(chain: &Chain, params: Params) -> Result<Value, Error> {
     params.expect_no_params()?;
     Ok(json!(chain.ledger().history().first_slot()))
+}
+
+/// Blocks from a slot on: every slot has one, but for those before the first block and those that were forgotten.
+pub fn get_blocks_with_limit(chain: &Chain, params: Params) -> Result<Value, Error> {
+    let (from, limit, config): (Slot, usize, Option<RpcContextConfig>) = params::read::<_, 3>(params)?;
+    if limit > MAX_BLOCKS {
+        return Err(Error::invalid_params(format!("Limit too large; max {MAX_BLOCKS}")));
+    }
+    let config = config.unwrap_or_default();
+    let ledger = chain.ledger();
+    let newest = params::settled_slot(chain, &ledger, config.commitment, config.min_context_slot)?;
+    let first = from.max(ledger.history().first_slot()).max(SKIPPED_SLOTS);
+    Ok(json!((first..=newest).take(limit).collect::<Vec<_>>()))
 }
 
 pub fn get_transaction(chain: &Chain, params: Params) -> Result<Value, Error> {

@@ -53,6 +53,7 @@ const METHODS: &[(&str, Method)] = &[
     ("getBalance", accounts::get_balance),
     ("getBlockHeight", cluster::get_block_height),
     ("getBlockTime", cluster::get_block_time),
+    ("getBlocksWithLimit", history::get_blocks_with_limit),
     ("getEpochInfo", cluster::get_epoch_info),
     ("getFeeForMessage", simulate::get_fee_for_message),
     ("getFirstAvailableBlock", history::get_first_available_block),

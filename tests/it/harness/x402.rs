@@ -186,10 +186,11 @@ pub fn settled(answer: &Answer, order: &Order) -> Signature {
     transaction.parse().unwrap()
 }
 
-/// A chain whose slots pass by themselves, 20 times as fast as on mainnet, by the system's clock.
+/// A chain whose slots pass by themselves, four times as fast as on mainnet, by the system's clock: a payment's blockhash has
+/// to live for as long as a busy machine may take to send it.
 pub async fn running_chain() -> Sandbox {
     let config = SandboxConfig {
-        slot_time: Some(Duration::from_millis(20)),
+        slot_time: Some(Duration::from_millis(100)),
         ..SandboxConfig::new(Arc::new(SystemClock))
     };
     let chain = Sandbox::start(config).await.unwrap();
@@ -204,11 +205,12 @@ pub async fn post(url: &str, path: &str, body: &Value) -> Answer {
     Answer::of(sent.unwrap()).await
 }
 
-/// Has slots pass, some 25 times as fast as on mainnet, for as long as something takes.
+/// Has slots pass for as long as something takes: some fast, so that what has landed is confirmed soon, and then at a pace at
+/// which a payment's blockhash lives for as long as a busy machine may take to send it.
 pub async fn while_slots_pass<T>(sandbox: &Sandbox, work: impl Future<Output = T>) -> T {
     let passing = async {
-        loop {
-            sleep(Duration::from_millis(15)).await;
+        for slots in 0.. {
+            sleep(Duration::from_millis(if slots < 40 { 15 } else { 200 })).await;
             sandbox.advance_slots(1);
         }
     };

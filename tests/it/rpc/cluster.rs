@@ -1,6 +1,6 @@
 //! One chain, several RPC nodes with faults of their own, and the service's client over all of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pay402::{
     chain::{
@@ -25,6 +25,11 @@ pub struct Cluster {
     others: Vec<SandboxNode>,
     pub rpc: SolanaRpc,
     pub metrics: Arc<Metrics>,
+}
+
+/// In all history, for transactions of whatever age.
+pub fn history(seen: u64) -> Search {
+    Search::History { seen, age: Duration::MAX }
 }
 
 impl Cluster {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pay402::{
-    chain::{Chain, ChainError, accounts::AccountReader},
+    chain::{Chain, ChainError, accounts::AccountReader, settlement::Search},
     sandbox::{
         Disconnect,
         faults::{ALWAYS, ANY},
@@ -11,7 +11,7 @@ use pay402::{
 };
 use serde_json::json;
 
-use super::cluster::{Cluster, DEAD};
+use super::cluster::{Cluster, DEAD, history};
 
 #[tokio::test]
 async fn the_first_endpoint_is_asked_while_it_does_well() {
@@ -83,6 +83,50 @@ async fn a_little_lag_is_none() {
     cluster.faults(0).lag(20);
     cluster.rpc.slot().await.unwrap();
     assert_eq!(cluster.sample(r#"rpc_endpoint_up{endpoint="0"}"#), Some(1.0));
+}
+
+/// Providers leave out what only tells how far back they know, or whether they are well: that says nothing about whoever is
+/// in front, and does not excuse one that lags.
+#[tokio::test]
+async fn what_an_endpoint_need_not_answer_is_neither_for_nor_against_it() {
+    for (lag, up) in [(0, 1.0), (60, 0.0)] {
+        let cluster = Cluster::start(2).await;
+        cluster.chain.sandbox.advance_slots(2_000);
+        let landed = [cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap()];
+        cluster.chain.sandbox.advance_slots(2);
+        let faults = cluster.faults(0);
+        for method in ["getFirstAvailableBlock", "getBlocksWithLimit", "getBlockTime", "getHealth"] {
+            for code in [None, Some(-32601), Some(-32602)] {
+                let looks = async |search| cluster.statuses(&landed, search).await.unwrap();
+                // The other one has answered, so that there is something to lag behind.
+                looks(history(0)).await;
+                faults.lag(lag);
+                // It has to be asked all there is: it does not know what the other one does.
+                faults.lie(
+                    "getSignatureStatuses",
+                    Box::new(|mut answer| {
+                        answer["value"] = json!([null]);
+                        answer
+                    }),
+                );
+                faults.lie("getBlocksWithLimit", Box::new(|_| json!([1_500])));
+                if let Some(code) = code {
+                    faults.error(method, code, "no such thing here", ALWAYS);
+                }
+                let asked = faults.calls(method);
+                looks(history(0)).await;
+                let mut left = 16;
+                while method == "getHealth" && faults.calls(method) == asked && left > 0 {
+                    looks(Search::Recent).await;
+                    left -= 1;
+                }
+                assert!(faults.calls(method) > asked, "{method}");
+                let sample = cluster.sample(r#"rpc_endpoint_up{endpoint="0"}"#);
+                assert_eq!(sample, Some(up), "{method} {code:?}");
+                faults.clear();
+            }
+        }
+    }
 }
 
 /// What an endpoint says that makes no sense is its failure, and the next one is asked.

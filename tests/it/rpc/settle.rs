@@ -17,7 +17,7 @@ use solana_signer::Signer;
 use solana_transaction::versioned::VersionedTransaction;
 use spl_token_2022_interface::instruction::transfer_checked;
 
-use super::cluster::{Cluster, DEAD};
+use super::cluster::{Cluster, DEAD, history};
 use crate::sandbox::setup::token_account;
 
 /// What two signatures cost, in lamports.
@@ -66,7 +66,7 @@ async fn a_payment_lands_once_and_is_known_to_have_landed() {
     sandbox.advance_slots(FINALITY_SLOTS + 150);
     let finality = cluster.rpc.finality().await.unwrap();
     assert!(finality.block_height > last, "now or never");
-    let search = Search::History { seen: finality.slot };
+    let search = history(finality.slot);
     let found = cluster.rpc.statuses(&signed.signatures[..1], search).await.unwrap();
     let status = found.statuses[0].as_ref().unwrap();
     assert_eq!((status.commitment, &status.failure), (Commitment::Finalized, &None));

@@ -13,7 +13,7 @@ use pay402::{
 use serde_json::{Value, json};
 use solana_signature::Signature;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, history};
 use crate::{harness::TestApp, sandbox::setup::start};
 
 const METHOD: &str = "getSignatureStatuses";
@@ -33,7 +33,7 @@ async fn statuses_come_in_their_order_with_their_commitment() {
         [(0, Commitment::Processed), (1, Commitment::Confirmed), (FINALITY_SLOTS, Commitment::Finalized)]
     {
         cluster.chain.sandbox.advance_slots(advance);
-        for search in [Search::Recent, Search::History { seen: slot }] {
+        for search in [Search::Recent, history(slot)] {
             let statuses = cluster.statuses(&signatures, search).await.unwrap();
             let [None, Some(status)] = &statuses[..] else { panic!("{statuses:?}") };
             assert_eq!((status.slot, status.commitment, &status.failure), (slot, commitment, &None));
@@ -60,7 +60,7 @@ async fn what_is_long_past_is_found_in_the_history() {
     let seen = cluster.rpc.finality().await.unwrap().slot;
     let found = cluster.statuses(&[signature], Search::Recent).await.unwrap();
     assert_eq!(found, [None], "the recent past forgets");
-    let found = cluster.statuses(&[signature], Search::History { seen }).await.unwrap();
+    let found = cluster.statuses(&[signature], history(seen)).await.unwrap();
     assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Finalized);
     assert_eq!(cluster.calls(METHOD), [2, 1], "the history is asked for everywhere");
 }
@@ -144,7 +144,7 @@ async fn no_combination_of_faults_loses_a_landed_transaction() {
             cluster.faults(node).clear();
             trouble.befall(cluster.faults(node));
         }
-        let search = Search::History { seen };
+        let search = history(seen);
         let found = cluster.statuses(&[landed, unknown()], search).await;
         let has = |trouble| troubles.contains(&trouble);
         match found {
@@ -163,7 +163,7 @@ async fn no_combination_of_faults_loses_a_landed_transaction() {
 async fn endpoints_that_hang_do_not_count() {
     let cluster = Cluster::start(2).await;
     let landed = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
-    let search = Search::History { seen: cluster.chain.sandbox.slot() };
+    let search = history(cluster.chain.sandbox.slot());
     cluster.faults(0).latency(ANY, Duration::from_mins(5));
     let found = cluster.statuses(&[landed], search).await.unwrap();
     assert!(found[0].is_some());
@@ -179,7 +179,7 @@ async fn the_surer_status_wins() {
     cluster.chain.sandbox.advance_slots(40);
     for lagging in [0, 1] {
         cluster.faults(lagging).lag(30);
-        let found = cluster.statuses(&[signature], Search::History { seen: 0 }).await.unwrap();
+        let found = cluster.statuses(&[signature], history(0)).await.unwrap();
         assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Finalized);
         cluster.faults(lagging).clear();
     }
@@ -315,7 +315,7 @@ async fn an_endpoint_alone_is_not_believed_that_a_payment_succeeded() {
                 let commitment = found[0].as_ref().map(|status| status.commitment);
                 assert!(commitment.is_none_or(|it| it == Commitment::Processed), "{liar} of {nodes}");
             }
-            let search = Search::History { seen: cluster.rpc.finality().await.unwrap().slot };
+            let search = history(cluster.rpc.finality().await.unwrap().slot);
             let found = cluster.statuses(&[unknown()], search).await.unwrap();
             assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed, "{liar} of {nodes}");
         }
@@ -388,9 +388,8 @@ async fn where_two_agree_nobody_waits_for_a_third() {
     );
 }
 
-/// One that knows no history before now, and so nothing of what is older: it answers as if there had been nothing.
-fn forgets(cluster: &Cluster, node: usize) {
-    let first = cluster.chain.sandbox.slot() - 10;
+/// One that knows no history before this slot, and so nothing of what is older: it answers as if there had been nothing.
+fn forgets(cluster: &Cluster, node: usize, first: u64) {
     let faults = cluster.faults(node);
     faults.lie("getFirstAvailableBlock", Box::new(move |_| json!(first)));
     faults.lie(METHOD, Box::new(knows_nothing));
@@ -403,11 +402,12 @@ async fn a_history_is_known_to_reach_back_only_so_far() {
     let landed_at = cluster.chain.clock.now();
     cluster.chain.clock.advance(Duration::from_hours(72));
     cluster.chain.sandbox.advance_slots(400);
-    let search = Search::History { seen: cluster.rpc.finality().await.unwrap().slot };
+    let search = history(cluster.rpc.finality().await.unwrap().slot);
 
     let whole = cluster.rpc.statuses(&[unknown()], search).await.unwrap();
     assert_eq!((&whole.statuses[..], whole.since), (&[None][..], Some(UnixMs(0))), "since genesis");
-    forgets(&cluster, 0);
+    let first = cluster.chain.sandbox.slot() - 10;
+    forgets(&cluster, 0, first);
     let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
     assert_eq!(
         found.statuses[0].as_ref().unwrap().commitment,
@@ -415,7 +415,7 @@ async fn a_history_is_known_to_reach_back_only_so_far() {
         "the other one knows it"
     );
 
-    forgets(&cluster, 1);
+    forgets(&cluster, 1, first);
     let found = cluster.rpc.statuses(&[landed], search).await.unwrap();
     assert_eq!(found.statuses, [None]);
     assert!(found.since.unwrap() > landed_at, "nobody would know it: {found:?}");
@@ -429,17 +429,131 @@ async fn a_history_is_known_to_reach_back_only_so_far() {
     assert_eq!(cluster.sample(r#"rpc_endpoint_up{endpoint="0"}"#), Some(1.0));
 }
 
-/// Where no endpoint keeps history, nobody can say that a payment never landed: the operator hears of that at the start.
+/// In slots.
+const A_DAY: u64 = 216_000;
+
+/// One that has pruned what landed long ago, and does not tell so, stands against nothing of then.
+#[tokio::test]
+async fn who_does_not_tell_how_far_back_it_knows_holds_up_nothing_of_long_ago() {
+    for untold in ["getBlockTime", "getFirstAvailableBlock"] {
+        let cluster = Cluster::start(2).await;
+        let landed = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+        cluster.chain.sandbox.advance_slots(FINALITY_SLOTS + 100);
+        forgets(&cluster, 1, cluster.chain.sandbox.slot() - 10);
+        cluster.faults(1).error(untold, -32601, "Method not found", ALWAYS);
+        let found = async || {
+            let found = cluster.statuses(&[landed], history(0)).await.unwrap();
+            found[0].as_ref().unwrap().commitment
+        };
+        let is_told = untold == "getBlockTime";
+        let expected = if is_told { Commitment::Finalized } else { Commitment::Processed };
+        assert_eq!(found().await, expected, "{untold}: it is held to know of today");
+        cluster.faults(1).lie(
+            METHOD,
+            Box::new(|mut answer| {
+                answer["context"]["slot"] = json!(answer["context"]["slot"].as_u64().unwrap() + A_DAY);
+                knows_nothing(answer)
+            }),
+        );
+        assert_eq!(found().await, Commitment::Finalized, "{untold}");
+    }
+}
+
+/// A node that was started from a snapshot says 0 as well, for as long as there are not two blocks that it could name.
+#[tokio::test]
+async fn who_has_no_blocks_yet_is_not_believed_to_know_them_all() {
+    let cluster = Cluster::start(1).await;
+    let (sandbox, faults) = (&cluster.chain.sandbox, cluster.faults(0));
+    sandbox.advance_slots(2_000);
+    let search = history(cluster.rpc.finality().await.unwrap().slot);
+    let since = async || cluster.rpc.statuses(&[unknown()], search).await.unwrap().since;
+    assert_eq!(since().await, Some(UnixMs(0)));
+    let snapshot = sandbox.slot() - 10;
+    faults.lie("getBlocksWithLimit", Box::new(move |_| json!([snapshot])));
+    assert!(
+        since().await.is_some_and(|since| since > cluster.chain.clock.now()),
+        "by the clocks' difference"
+    );
+    faults.lie("getBlocksWithLimit", Box::new(|_| json!([])));
+    assert_eq!(since().await, None);
+    faults.error("getBlocksWithLimit", -32601, "Method not found", ALWAYS);
+    assert_eq!(since().await, None);
+}
+
+/// Of a payment of just now, no slot of long ago is a reason to believe one alone.
+#[tokio::test]
+async fn a_liar_does_not_get_around_the_others_by_a_slot_that_they_have_pruned() {
+    let cluster = Cluster::start(2).await;
+    cluster.chain.sandbox.advance_slots(6_000);
+    cluster.faults(0).lie(
+        METHOD,
+        Box::new(|answer| {
+            let mut answer = succeeds(answer);
+            answer["value"][0]["slot"] = json!(70);
+            answer
+        }),
+    );
+    forgets(&cluster, 1, 500);
+    let seen = cluster.rpc.finality().await.unwrap().slot;
+    for (age, expected) in
+        [(Duration::from_mins(3), Commitment::Processed), (Duration::from_hours(72), Commitment::Finalized)]
+    {
+        let found = cluster.statuses(&[unknown()], Search::History { seen, age }).await.unwrap();
+        assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{age:?}");
+    }
+}
+
+/// What one alone says is counted, and what is contradicted.
+#[tokio::test]
+async fn outcomes_that_are_held_back_are_counted() {
+    type Lie = fn(Value) -> Value;
+    let lies: [(Lie, &str); 2] = [(knows_nothing, "alone"), (fails, "contradicted")];
+    for (lie, reason) in lies {
+        let cluster = Cluster::start(2).await;
+        let series = format!(r#"rpc_outcomes_in_doubt_total{{reason="{reason}"}}"#);
+        let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+        cluster.chain.sandbox.advance_slots(2);
+        cluster.statuses(&[signature], Search::Recent).await.unwrap();
+        assert_eq!(cluster.sample(&series), None);
+        cluster.faults(1).lie(METHOD, Box::new(lie));
+        for (search, count) in [(Search::Recent, 1.0), (history(0), 2.0)] {
+            cluster.statuses(&[signature], search).await.unwrap();
+            assert_eq!(cluster.sample(&series), Some(count));
+        }
+    }
+}
+
+/// What is said once is not said for ever.
+#[tokio::test]
+async fn whoever_keeps_history_again_is_noticed() {
+    let cluster = Cluster::start(1).await;
+    for (method, lack) in [(METHOD, "keeps"), ("getFirstAvailableBlock", "tells")] {
+        cluster.faults(0).error(method, -32011, "history is not available", ALWAYS);
+        cluster.rpc.look_for_history().await;
+        let told = cluster.rpc.lack_of_history().unwrap();
+        assert!(told.contains(lack), "{told}");
+        cluster.faults(0).clear();
+        cluster.rpc.look_for_history().await;
+        assert_eq!(cluster.rpc.lack_of_history(), None);
+    }
+}
+
+/// Where nobody can say that a payment never landed, the operator hears of it at the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_history_the_service_says_so() {
-    for (nodes, expected) in [(1, "degraded"), (2, "up")] {
+    for (nodes, method, expected) in [
+        (1, METHOD, "degraded"),
+        (2, METHOD, "up"),
+        (1, "getFirstAvailableBlock", "degraded"),
+        (2, "getFirstAvailableBlock", "up"),
+    ] {
         let chain = start().await;
         let other = chain.sandbox.add_node().await.unwrap();
-        chain.sandbox.faults().error(METHOD, -32011, "history is not available", ALWAYS);
+        chain.sandbox.faults().error(method, -32011, "history is not available", ALWAYS);
         let urls = [chain.sandbox.rpc_url(), other.rpc_url()][..nodes].join(",");
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let app = TestApp::settling_on(chain, folder, &[("SOLANA_RPC_URL", &urls)]).await;
-        while nodes > 1 && other.faults().calls(METHOD) == 0 {
+        while nodes > 1 && other.faults().calls("getFirstAvailableBlock") == 0 {
             tokio::task::yield_now().await;
         }
         loop {

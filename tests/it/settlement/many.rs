@@ -189,6 +189,23 @@ fn nothing_is_given_up_before_its_time() {
     }
 }
 
+/// Whoever names a slot of before they were signed is not believed.
+#[test]
+fn a_search_of_the_history_tells_how_old_its_payments_can_be() {
+    let mut stage = Stage::new(Policy::new(Caps::default()));
+    let ages = [Duration::from_mins(5), Duration::from_hours(1), Duration::from_mins(3)];
+    let journalled = |(number, age)| InFlight { journalled_at: START - age, ..flight(number) };
+    stage.step(Event::TakenOver(Ok((0..).zip(ages).map(journalled).collect())));
+    // The question for the last final block of then is given up, and one of now is asked.
+    stage.after(stage.policy().effect_patience);
+    let effects = stage.step(Event::Finality(Ok(Finality { slot: 10_000, block_height: 10_000 })));
+    let asked = effects.iter().find_map(|effect| match effect {
+        Effect::Statuses(StatusRound::History(_, age), asked) => Some((*age, asked.len())),
+        _ => None,
+    });
+    assert_eq!(asked, Some((ages[1] + stage.steady, 3)));
+}
+
 #[test]
 fn a_clock_that_was_set_back_holds_nothing_up_for_ever() {
     let policy = Policy::new(Caps::default());

@@ -1,6 +1,6 @@
 //! What the engine is told and what it says.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use solana_signature::Signature;
 
@@ -33,8 +33,8 @@ pub enum StatusRound {
     Recent,
     /// Those about which something was heard.
     Hinted,
-    /// Those whose last block is final, with history up to here.
-    History(Finality),
+    /// Those whose last block is final, with history up to here. None was journalled longer ago than this.
+    History(Finality, Duration),
 }
 
 /// What the engine wants done. Each is answered by the [`Event`] of its name, whenever, or never.

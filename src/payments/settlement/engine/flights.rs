@@ -65,6 +65,14 @@ impl Flight {
         is_old && watched >= policy.least_watch || watched >= policy.least_life
     }
 
+    /// How long ago it was journalled, at most: by the wall's clock, or for as long as it is in flight here, where the wall's
+    /// was set back.
+    fn age(&self, now: Now) -> Duration {
+        let millis = now.wall.0.saturating_sub(self.state.journalled_at.0);
+        let age = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+        age.max(now.steady.saturating_sub(self.since))
+    }
+
     /// Whether the chain would know it, had it landed: histories reach back to `since`, as far as is known.
     fn would_be_known(&self, since: Option<UnixMs>) -> bool {
         since.is_some_and(|since| since <= self.state.journalled_at)
@@ -154,7 +162,7 @@ impl Flights {
         let (schedule, pause) = match round {
             StatusRound::Recent => (&mut self.recent, policy.poll_every),
             StatusRound::Hinted => (&mut self.hints, policy.poll_every),
-            StatusRound::History(_) => (&mut self.history, policy.history_every),
+            StatusRound::History(..) => (&mut self.history, policy.history_every),
         };
         let pause = if found.is_some() { pause } else { policy.retry_after.max(pause) };
         let goes_on = schedule.after.is_some() && found.is_some() || round == StatusRound::Hinted;
@@ -180,7 +188,7 @@ impl Flights {
         }
         let step = match (status, round) {
             (Some(status), _) => flight.state.clone().found(status, policy.bar),
-            (None, StatusRound::History(finality)) if flight.dead && flight.would_be_known(since) => {
+            (None, StatusRound::History(finality, _)) if flight.dead && flight.would_be_known(since) => {
                 flight.state.clone().not_found(finality)
             }
             // Not in the recent past that one node has at hand, or not in a history that is too short: that says nothing.
@@ -328,7 +336,9 @@ impl Flights {
             let asked = next_batch(&self.all, &mut self.history, policy.status_batch, |flight| flight.dead);
             if !asked.is_empty() {
                 self.history.next_at = given_up_at;
-                effects.push(Effect::Statuses(StatusRound::History(finality), asked));
+                let ages = asked.iter().filter_map(|(message, _)| Some(self.all.get(message)?.age(now)));
+                let age = ages.max().unwrap_or_default();
+                effects.push(Effect::Statuses(StatusRound::History(finality, age), asked));
             }
         }
     }

@@ -44,7 +44,7 @@ impl World {
             }
             Effect::Statuses(round, asked) => {
                 let statuses = asked.iter().map(|(_, signature)| match round {
-                    StatusRound::History(finality) => {
+                    StatusRound::History(finality, _) => {
                         self.chain.history(signature, finality.slot, &mut self.random, self.calm)
                     }
                     _ => self.chain.recent(signature, &mut self.random, self.calm),
