@@ -29,6 +29,8 @@ use sqlx::{PgConnection, Row};
 #[expect(dead_code, reason = "the tests do more with it")]
 #[path = "../tests/it/harness/logs.rs"]
 mod logs;
+#[path = "../tests/it/harness/port.rs"]
+mod port;
 #[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../tests/it/harness/postgres.rs"]
 mod postgres;

@@ -1,6 +1,7 @@
 //! The real service on a sandbox chain, both on one clock that moves only when a test says so.
 
 pub mod logs;
+pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis;
