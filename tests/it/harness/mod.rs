@@ -311,3 +311,10 @@ pub fn with(mut proof: Value, member: &str, value: impl Into<Value>) -> Value {
 pub fn rounds(default: usize) -> usize {
     std::env::var("PAY402_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
+
+/// What chance begins with: `PAY402_TEST_SEED`, else always the same, so that a run fails for what has changed. To hunt for
+/// more, give it other ones.
+#[expect(clippy::disallowed_methods, reason = "the tests' own knob")]
+pub fn seed() -> u64 {
+    std::env::var("PAY402_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(402)
+}
