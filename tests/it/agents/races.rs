@@ -23,7 +23,7 @@ use crate::{
         agents::{event, registered},
         on_both, payment,
     },
-    harness::{Answer, KEY, process::ServiceProcess, rounds, seed},
+    harness::{Answer, KEY, away_from_midnight, process::ServiceProcess, rounds, seed},
     settlement::random::Random,
 };
 
@@ -178,6 +178,7 @@ async fn post(url: &str, path: &str, body: &Value) -> Option<Answer> {
 
 /// Two instances on PostgreSQL, one on SQLite. One is killed (-9) in the middle of each round.
 async fn a_killed_service_keeps_count(backend: Backend) {
+    away_from_midnight();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let config = SandboxConfig { slot_time: None, ..SandboxConfig::new(Arc::clone(&clock)) };
     let chain = Sandbox::start(config).await.unwrap();

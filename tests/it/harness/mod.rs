@@ -9,11 +9,11 @@ pub mod secrets;
 pub mod wire;
 pub mod x402;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
 use pay402::{
     app::App,
-    clock::{Clock, UnixMs},
+    clock::{Clock, SystemClock, UnixMs},
     config::{Config, Environment},
     money::{Currency, decimal_text},
     sandbox::agent::transfer,
@@ -317,4 +317,16 @@ pub fn rounds(default: usize) -> usize {
 #[expect(clippy::disallowed_methods, reason = "the tests' own knob")]
 pub fn seed() -> u64 {
     std::env::var("PAY402_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(402)
+}
+
+/// Waits for midnight, UTC, where it is near: a service that is a process of its own counts by the system's days, and what
+/// it counted must be of the same day at the end of the test.
+pub fn away_from_midnight() {
+    const NEAR: Duration = Duration::from_mins(2);
+    const DAY: Duration = Duration::from_hours(24);
+    let passed = u64::try_from(SystemClock.now().0).unwrap() % u64::try_from(DAY.as_millis()).unwrap();
+    let left = DAY.saturating_sub(Duration::from_millis(passed));
+    if left < NEAR {
+        thread::sleep(left);
+    }
 }
