@@ -202,8 +202,20 @@ impl PostgresServer {
 }
 
 impl Drop for PostgresServer {
+    /// At once, but not killed: the system would keep the shared memory of each server that was, and has room for some
+    /// thousands of them.
     fn drop(&mut self) {
-        self.kill9();
+        self.resume();
+        if let Some(process) = &mut self.process {
+            signal("QUIT", &[process.id()]);
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while matches!(process.try_wait(), Ok(None)) {
+                if std::time::Instant::now() > deadline {
+                    return self.kill9();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 
