@@ -14,7 +14,8 @@ use std::{
 };
 
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rollup, Window},
+    analytics::{Log, Ranking, Rollup, Window},
+    calendar::{DAY_MS, HOUR_MS},
     clock::{Clock, SystemClock, UnixMs},
     ids::{EventId, PaymentId},
     metrics::Metrics,

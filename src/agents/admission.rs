@@ -1,7 +1,7 @@
 //! Whether an agent may make a payment: the one place that holds a payment against limits and services.
 
-use super::{Agent, DaySpending, Overspending, SpendingUnit, UtcDay};
-use crate::money::Amount;
+use super::{Agent, DaySpending, Overspending, SpendingUnit};
+use crate::{calendar::Day, money::Amount};
 
 /// What an agent is about to pay, or has paid and wants to have counted.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +26,7 @@ impl Agent {
     ///
     /// # Errors
     /// What is in the way.
-    pub fn admit(
-        &self,
-        purchase: &Purchase<'_>,
-        so_far: DaySpending,
-        day: UtcDay,
-    ) -> Result<(), NotAdmitted> {
+    pub fn admit(&self, purchase: &Purchase<'_>, so_far: DaySpending, day: Day) -> Result<(), NotAdmitted> {
         if self.allowed_services.as_ref().is_some_and(|services| !services.allow(purchase.resource)) {
             return Err(NotAdmitted::Service);
         }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use pay402::{
-    analytics::{HOUR_MS, Log, Ranking, Rolled, Rollup, SETTLED_AFTER, Window},
+    analytics::{Log, Ranking, Rolled, Rollup, SETTLED_AFTER, Window},
+    calendar::HOUR_MS,
     clock::{Clock, ManualClock, UnixMs},
     ids::{PlanId, SubscriptionId},
     money::{Amount, Currency},

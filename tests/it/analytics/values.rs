@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use pay402::{
-    analytics::{DAY_MS, Log, Ranking, Rolled, SETTLED_AFTER, Window},
+    analytics::{Log, Ranking, Rolled, SETTLED_AFTER, Window},
+    calendar::DAY_MS,
     clock::{Clock, UnixMs},
     ids::EventId,
     money::{Amount, Currency},

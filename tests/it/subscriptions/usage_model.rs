@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use pay402::{
     agents::Agent,
+    calendar::Day,
     clock::UnixMs,
     ids::{OsEntropy, PlanId, SubscriptionId, UsageId},
     money::{Amount, Currency},
     payments::{Payment, RecordOutcome},
     plans::{Limits, Plan},
     store::Books,
-    subscriptions::{Anchor, Begun, Day, NewSubscription},
+    subscriptions::{Anchor, Begun, NewSubscription},
     usage::{NewUsage, Outcome, Refused, Window},
 };
 use solana_pubkey::Pubkey;
