@@ -118,7 +118,7 @@ macro_rules! consequential_transactions {
             }
             let ids: BTreeSet<(&SubscriptionId, &str)> = payments.iter().filter_map(named).collect();
             for (id, owner) in ids {
-                subscriptions::hold(connection, owner, id.as_str()).await?;
+                subscriptions::lock(connection, owner, id.as_str()).await?;
             }
             Ok(Concerned { agents })
         }
@@ -164,7 +164,7 @@ macro_rules! consequential_transactions {
                 return Ok(Ok(None));
             }
             let Some((id, owner)) = named(payment) else { return Ok(Err(Objection::SubscriptionGone)) };
-            let held = match subscriptions::hold(connection, owner, id.as_str()).await? {
+            let held = match subscriptions::find(connection, owner, id.as_str()).await? {
                 Some(held) => held.map_err(|error| sqlx::Error::Decode(error.into()))?,
                 None => return Ok(Err(Objection::SubscriptionGone)),
             };

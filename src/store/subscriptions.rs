@@ -34,6 +34,9 @@ macro_rules! subscribed {
     };
 }
 
+pub(super) const NAME_SUBSCRIPTION: &str =
+    "SELECT s.id FROM subscriptions s WHERE s.id = $1 AND s.owner = $2";
+
 pub const FIND_SUBSCRIPTION: &str = subscribed!("WHERE s.id = $1 AND s.owner = $2");
 
 pub const LIST_SUBSCRIPTIONS: &str = subscribed!("WHERE s.owner = $1 ORDER BY s.id DESC LIMIT $2 OFFSET $3");
@@ -236,19 +239,40 @@ macro_rules! subscription_transactions {
             Ok((rows, total))
         }
 
-        /// The owner's subscription as it was left, held until the transaction ends.
-        pub(in $crate::store) async fn hold(
+        /// The owner's subscription is held until the transaction ends.
+        pub(in $crate::store) async fn lock(
+            connection: &mut $connection,
+            owner: &str,
+            id: &str,
+        ) -> Result<(), sqlx::Error> {
+            let lock = [subscriptions::NAME_SUBSCRIPTION, $lock].concat();
+            let lock = sqlx::query(sqlx::AssertSqlSafe(lock)).bind(id).bind(owner);
+            lock.execute(connection).await.map(drop)
+        }
+
+        /// The owner's subscription as it was left.
+        pub(in $crate::store) async fn find(
             connection: &mut $connection,
             owner: &str,
             id: &str,
         ) -> Result<Option<Result<Subscribed, StoreError>>, sqlx::Error> {
-            let lock = [subscriptions::FIND_SUBSCRIPTION, $lock].concat();
-            let row: Option<SubscribedRow> = sqlx::query_as(sqlx::AssertSqlSafe(lock))
+            let row: Option<SubscribedRow> = sqlx::query_as(subscriptions::FIND_SUBSCRIPTION)
                 .bind(id)
                 .bind(owner)
                 .fetch_optional(connection)
                 .await?;
             Ok(row.map(Subscribed::try_from))
+        }
+
+        /// As it was left, and held until the transaction ends. Read once it is held: a statement that has waited for a row
+        /// sees that row as it is now, and all else as it was before.
+        pub(in $crate::store) async fn hold(
+            connection: &mut $connection,
+            owner: &str,
+            id: &str,
+        ) -> Result<Option<Result<Subscribed, StoreError>>, sqlx::Error> {
+            lock(&mut *connection, owner, id).await?;
+            find(connection, owner, id).await
         }
 
         pub(in $crate::store) async fn cancel(
