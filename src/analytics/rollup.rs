@@ -5,9 +5,9 @@
 //! instances at the same step one finds it done. After a downtime, or with a database that was never summed up, they
 //! catch up; until then what is not summed up is counted where it stands, which is as exact and takes longer.
 //!
-//! A line that is committed longer after its time than that is passed by. Three kinds are not: subscriptions that are due hold
-//! the summing up of events, a payment that finds its owner late is added where it finds it, and where a clock was wrong the
-//! sums are taken back.
+//! A line that is committed longer after its time than that is passed by. Three kinds are not: subscriptions that are due and
+//! make sense hold the summing up of events, a payment that finds its owner late is added where it finds it, and where a clock
+//! was wrong the sums are taken back.
 
 use std::{sync::Arc, time::Duration};
 

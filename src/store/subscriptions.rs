@@ -75,7 +75,7 @@ pub(super) const NOTE_PAID: &str = "\
 /// A subscription and what its plan says now.
 #[derive(FromRow)]
 pub(super) struct SubscribedRow {
-    id: String,
+    pub(super) id: String,
     owner: String,
     plan_id: String,
     agent_id: String,
@@ -87,7 +87,7 @@ pub(super) struct SubscribedRow {
     cancel_at_period_end: bool,
     period_price: i64,
     paid_until_ms: i64,
-    due_at_ms: Option<i64>,
+    pub(super) due_at_ms: Option<i64>,
     ended_at_ms: Option<i64>,
     metadata: Option<String>,
     created_at_ms: i64,
@@ -341,6 +341,7 @@ macro_rules! subscription_transactions {
         ) -> Result<Seen, sqlx::Error> {
             let mut seen = Seen::default();
             for row in rows {
+                let id = row.id.clone();
                 match Subscribed::try_from(row) {
                     Ok(due) => {
                         let advanced = due.subscription.advance(now, due.price.amount);
@@ -350,6 +351,7 @@ macro_rules! subscription_transactions {
                     Err(error) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
+                            id,
                             "a subscription is left alone"
                         );
                         seen.left_alone += 1;
