@@ -14,7 +14,8 @@ use std::{
 };
 
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rollup, Window},
+    analytics::{Log, Ranking, Rollup, Window},
+    calendar::{DAY_MS, HOUR_MS},
     clock::{Clock, SystemClock, UnixMs},
     ids::{EventId, PaymentId},
     metrics::Metrics,
@@ -29,6 +30,8 @@ use sqlx::{PgConnection, Row};
 #[expect(dead_code, reason = "the tests do more with it")]
 #[path = "../tests/it/harness/logs.rs"]
 mod logs;
+#[path = "../tests/it/harness/port.rs"]
+mod port;
 #[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../tests/it/harness/postgres.rs"]
 mod postgres;

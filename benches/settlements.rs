@@ -34,6 +34,8 @@ use solana_signature::Signature;
 #[expect(dead_code, reason = "the tests do more with it")]
 #[path = "../tests/it/harness/logs.rs"]
 mod logs;
+#[path = "../tests/it/harness/port.rs"]
+mod port;
 #[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../tests/it/harness/postgres.rs"]
 mod postgres;

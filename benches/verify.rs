@@ -32,6 +32,8 @@ use tempfile::TempDir;
 #[expect(dead_code, reason = "the tests do more with it")]
 #[path = "../tests/it/harness/logs.rs"]
 mod logs;
+#[path = "../tests/it/harness/port.rs"]
+mod port;
 #[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../tests/it/harness/postgres.rs"]
 mod postgres;

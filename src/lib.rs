@@ -59,13 +59,13 @@
 //!
 //! # Rooms
 //!
-//! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`analytics`], [`api_keys`],
-//! [`rate_limit`], [`chain`]) hold models, rules and the traits of what they
-//! need; they see no HTTP, no SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the
-//! domains, [`app`] puts it all together, [`cli`] runs it. [`clock`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the
-//! ground all stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the
-//! wire's types say of themselves is the OpenAPI document (`http::openapi`). `tests/it/architecture.rs` lists which room may
-//! use which.
+//! Domains ([`payments`], [`requirements`], [`agents`], [`plans`], [`subscriptions`], [`usage`], [`analytics`],
+//! [`api_keys`], [`rate_limit`], [`chain`]) hold models, rules and the traits of what they need; they see no HTTP, no
+//! SQL. [`store`] and `chain::solana` implement those traits, [`http`] calls the domains, [`app`] puts it all together,
+//! [`cli`] runs it. [`clock`], [`calendar`], [`ids`], [`money`], [`input`], [`schema`] and [`shares`] are the ground all
+//! stand on: time and randomness are arguments, amounts are whole atomic units. What the handlers and the wire's types
+//! say of themselves is the OpenAPI document (`http::openapi`). `tests/it/architecture.rs` lists which room may use
+//! which.
 //!
 //! `sandbox` is a whole Solana chain for trying and testing: the service talks to it through the client that it talks
 //! to mainnet with.
@@ -74,6 +74,7 @@ pub mod agents;
 pub mod analytics;
 pub mod api_keys;
 pub mod app;
+pub mod calendar;
 pub mod chain;
 pub mod cli;
 pub mod client_address;

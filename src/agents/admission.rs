@@ -1,7 +1,7 @@
 //! Whether an agent may make a payment: the one place that holds a payment against limits and services.
 
-use super::{Agent, DaySpending, Overspending, SpendingUnit, UtcDay};
-use crate::money::Amount;
+use super::{Agent, DaySpending, Overspending, SpendingUnit};
+use crate::{calendar::Day, money::Amount};
 
 /// What an agent is about to pay, or has paid and wants to have counted.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +26,19 @@ impl Agent {
     ///
     /// # Errors
     /// What is in the way.
-    pub fn admit(
-        &self,
-        purchase: &Purchase<'_>,
-        so_far: DaySpending,
-        day: UtcDay,
-    ) -> Result<(), NotAdmitted> {
-        if self.allowed_services.as_ref().is_some_and(|services| !services.allow(purchase.resource)) {
+    pub fn admit(&self, purchase: &Purchase<'_>, so_far: DaySpending, day: Day) -> Result<(), NotAdmitted> {
+        if let Some(services) = &self.allowed_services
+            && !services.allow(purchase.resource)
+        {
+            // Told where it may be the reason, not whenever the agent is read.
+            let unreadable = services.unreadable();
+            if unreadable > 0 {
+                tracing::warn!(
+                    agent = self.id.as_str(),
+                    unreadable,
+                    "a payment is refused to an agent some of whose services this version cannot read"
+                );
+            }
             return Err(NotAdmitted::Service);
         }
         let amount = purchase.amount.atomic();

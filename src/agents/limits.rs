@@ -1,11 +1,6 @@
 //! What an agent may spend: of stablecoins together, and of SOL, each a day and at once.
 
-use std::time::Duration;
-
-use crate::{clock::UnixMs, money::Currency};
-
-/// Milliseconds of a UTC day.
-const DAY_MS: i64 = 86_400_000;
+use crate::{calendar::Day, clock::UnixMs, money::Currency};
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,23 +46,6 @@ impl SpendingUnit {
             Self::Stable => "USDC, USDT and PYUSD together",
             Self::Sol => "SOL",
         }
-    }
-}
-
-/// A UTC day, in days since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UtcDay(pub i64);
-
-impl UtcDay {
-    #[must_use]
-    pub const fn of(at: UnixMs) -> Self {
-        Self(at.0.div_euclid(DAY_MS))
-    }
-
-    /// Its end, which is when the next one begins.
-    #[must_use]
-    pub fn end(self) -> UnixMs {
-        UnixMs(self.0.saturating_mul(DAY_MS)) + Duration::from_hours(24)
     }
 }
 
@@ -155,7 +133,7 @@ impl Limits {
         unit: Option<SpendingUnit>,
         amount: u64,
         so_far: DaySpending,
-        day: UtcDay,
+        day: Day,
     ) -> Result<(), Overspending> {
         let Some(unit) = unit else {
             return if self.is_none() { Ok(()) } else { Err(Overspending::UnknownToken) };
@@ -167,7 +145,7 @@ impl Limits {
         let Some(daily) = limits.daily else { return Ok(()) };
         let left = daily.saturating_sub(so_far.total());
         if amount > left {
-            return Err(Overspending::Daily { unit, daily, left, resets_at: day.end() });
+            return Err(Overspending::Daily { unit, daily, left, resets_at: day.next().start() });
         }
         Ok(())
     }
@@ -177,8 +155,8 @@ impl Limits {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{DaySpending, Limits, Overspending, SpendingUnit, UnitLimits, UtcDay};
-    use crate::clock::UnixMs;
+    use super::{DaySpending, Limits, Overspending, SpendingUnit, UnitLimits};
+    use crate::calendar::Day;
 
     const STABLE: Option<SpendingUnit> = Some(SpendingUnit::Stable);
     const SOL: Option<SpendingUnit> = Some(SpendingUnit::Sol);
@@ -192,7 +170,7 @@ mod tests {
         let limits = Limits::default();
         for unit in [STABLE, SOL, None] {
             let day = DaySpending { spent: u64::MAX, reserved: u64::MAX };
-            assert_eq!(limits.check(unit, u64::MAX, day, UtcDay(1)), Ok(()));
+            assert_eq!(limits.check(unit, u64::MAX, day, Day(1)), Ok(()));
         }
         assert_eq!(limits.left(SpendingUnit::Sol, DaySpending::default()), None);
     }
@@ -201,22 +179,14 @@ mod tests {
     fn sol_needs_a_limit_of_its_own_once_there_are_any() {
         let limits = limited(None, Some(5));
         let nothing = DaySpending::default();
-        assert_eq!(limits.check(SOL, 1, nothing, UtcDay(1)), Err(Overspending::NoSol));
+        assert_eq!(limits.check(SOL, 1, nothing, Day(1)), Err(Overspending::NoSol));
         assert_eq!(limits.left(SpendingUnit::Sol, nothing), Some(0));
-        assert_eq!(limits.check(None, 1, nothing, UtcDay(1)), Err(Overspending::UnknownToken));
+        assert_eq!(limits.check(None, 1, nothing, Day(1)), Err(Overspending::UnknownToken));
         let sol = UnitLimits { daily: Some(1), per_transaction: None };
         let both = Limits { sol, ..limits };
-        assert_eq!(both.check(SOL, 1, nothing, UtcDay(1)), Ok(()));
+        assert_eq!(both.check(SOL, 1, nothing, Day(1)), Ok(()));
         let only_sol = Limits { sol, ..Limits::default() };
-        assert_eq!(only_sol.check(STABLE, u64::MAX, nothing, UtcDay(1)), Ok(()));
-    }
-
-    #[test]
-    fn the_day_ends_at_midnight_utc() {
-        assert_eq!(UtcDay::of(UnixMs(86_399_999)), UtcDay(0));
-        assert_eq!(UtcDay::of(UnixMs(86_400_000)), UtcDay(1));
-        assert_eq!(UtcDay::of(UnixMs(-1)), UtcDay(-1));
-        assert_eq!(UtcDay(0).end(), UnixMs(86_400_000));
+        assert_eq!(only_sol.check(STABLE, u64::MAX, nothing, Day(1)), Ok(()));
     }
 
     proptest! {
@@ -226,7 +196,7 @@ mod tests {
             let limits = limited(Some(daily.into()), most.map(u64::from));
             let day = DaySpending { spent: spent.into(), reserved: reserved.into() };
             let left = limits.left(SpendingUnit::Stable, day).unwrap();
-            let passes = limits.check(STABLE, amount.into(), day, UtcDay(9)).is_ok();
+            let passes = limits.check(STABLE, amount.into(), day, Day(9)).is_ok();
             prop_assert_eq!(passes, u64::from(amount) <= left && most.is_none_or(|most| amount <= most));
             if passes {
                 prop_assert!(day.total() + u64::from(amount) <= u64::from(daily));

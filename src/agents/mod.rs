@@ -13,7 +13,7 @@ mod store;
 mod wire;
 
 pub use admission::{NotAdmitted, Purchase};
-pub use limits::{DaySpending, Limits, Overspending, SpendingUnit, UnitLimits, UtcDay};
+pub use limits::{DaySpending, Limits, Overspending, SpendingUnit, UnitLimits};
 pub use model::{Agent, MAX_REPUTATION, Reputation, TrustLevel};
 pub use services::{AllowedServices, MAX_SERVICES, ServicePattern};
 pub use store::{AgentPage, AgentStore, Created, Failure, Held, Hold, Spending, Updated};

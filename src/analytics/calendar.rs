@@ -5,17 +5,13 @@ use std::str::FromStr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::clock::UnixMs;
+use crate::{
+    calendar::{DAY_MS, Day, HOUR_MS, Month},
+    clock::UnixMs,
+};
 
-pub const HOUR_MS: i64 = 3_600_000;
-pub const DAY_MS: i64 = 24 * HOUR_MS;
 /// Counted from 1970 on.
 pub const EIGHT_DAYS_MS: i64 = 8 * DAY_MS;
-
-/// Days from 1 March of the year 0, where the cycles of leap years begin, to 1 January 1970.
-const EPOCH: i64 = 719_468;
-/// Days of 400 years, after which the calendar repeats itself.
-const CYCLE: i64 = 146_097;
 
 /// What a series has a point for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -78,25 +74,25 @@ impl Period {
     /// When the one that `at` falls into begins.
     #[must_use]
     pub fn start_of(self, at: UnixMs) -> UnixMs {
-        let day = at.0.div_euclid(DAY_MS);
-        UnixMs(match self {
-            Self::Hour => at.0 - at.0.rem_euclid(HOUR_MS),
-            Self::Day => day * DAY_MS,
+        let day = Day::of(at);
+        match self {
+            Self::Hour => UnixMs(at.0 - at.0.rem_euclid(HOUR_MS)),
+            Self::Day => day.start(),
             // 1 January 1970 was a Thursday.
-            Self::Week => (day - (day + 3).rem_euclid(7)) * DAY_MS,
-            Self::Month => first_day(month_of(day)) * DAY_MS,
-        })
+            Self::Week => Day(day.0 - (day.0 + 3).rem_euclid(7)).start(),
+            Self::Month => Month::and_day(day).0.start().start(),
+        }
     }
 
     /// When the one begins that is `count` later than the one that begins at `start`; earlier, where `count` is negative.
     #[must_use]
     pub fn later(self, start: UnixMs, count: i64) -> UnixMs {
-        UnixMs(match self {
-            Self::Hour => start.0 + count * HOUR_MS,
-            Self::Day => start.0 + count * DAY_MS,
-            Self::Week => start.0 + count * 7 * DAY_MS,
-            Self::Month => first_day(month_of(start.0.div_euclid(DAY_MS)) + count) * DAY_MS,
-        })
+        match self {
+            Self::Hour => UnixMs(start.0 + count * HOUR_MS),
+            Self::Day => UnixMs(start.0 + count * DAY_MS),
+            Self::Week => UnixMs(start.0 + count * 7 * DAY_MS),
+            Self::Month => Month::and_day(Day::of(start)).0.later(count).start().start(),
+        }
     }
 
     /// `at`, where one begins then, else when the next one begins.
@@ -107,28 +103,15 @@ impl Period {
     }
 }
 
-/// The month that a day since 1970 falls into, counted from March of the year 0.
-const fn month_of(day: i64) -> i64 {
-    let (cycle, day) = ((day + EPOCH).div_euclid(CYCLE), (day + EPOCH).rem_euclid(CYCLE));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    // From March on, five months have 153 days, whichever they are.
-    (cycle * 400 + year) * 12 + (5 * of_year + 2) / 153
-}
-
-/// The first day of a month, since 1970.
-const fn first_day(month: i64) -> i64 {
-    let (year, month) = (month.div_euclid(12), month.rem_euclid(12));
-    let (cycle, year) = (year.div_euclid(400), year.rem_euclid(400));
-    cycle * CYCLE + 365 * year + year / 4 - year / 100 + (153 * month + 2) / 5 - EPOCH
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{DAY_MS, HOUR_MS, Period};
-    use crate::clock::UnixMs;
+    use super::Period;
+    use crate::{
+        calendar::{DAY_MS, HOUR_MS},
+        clock::UnixMs,
+    };
 
     fn days(year: i64, month: usize) -> i64 {
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);

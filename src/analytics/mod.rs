@@ -19,7 +19,7 @@ mod store;
 mod summary;
 
 pub use agents::{AgentPage, Ranking, Spent, TopAgent, UnknownRanking};
-pub use calendar::{DAY_MS, EIGHT_DAYS_MS, HOUR_MS, Period};
+pub use calendar::{EIGHT_DAYS_MS, Period};
 pub use model::{Event, EventPage, PaymentSum, RevenueSum, Tally, TypeCount};
 pub use query::{Buckets, MAX_BUCKETS, Window};
 pub use revenue::{CurrencyRevenue, Point, Revenue};

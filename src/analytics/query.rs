@@ -1,7 +1,7 @@
 //! Which time is asked about.
 
-use super::calendar::{DAY_MS, Period, UnknownPeriod};
-use crate::{clock::UnixMs, input::FieldErrors};
+use super::calendar::{Period, UnknownPeriod};
+use crate::{calendar::DAY_MS, clock::UnixMs, input::FieldErrors};
 
 /// How many points a series has, at most.
 pub const MAX_BUCKETS: usize = 1000;
@@ -191,7 +191,8 @@ mod tests {
 
     use super::{Buckets, LAST_MS, MAX_BUCKETS, Window};
     use crate::{
-        analytics::{DAY_MS, EIGHT_DAYS_MS, HOUR_MS, Period},
+        analytics::{EIGHT_DAYS_MS, Period},
+        calendar::{DAY_MS, HOUR_MS},
         clock::UnixMs,
     };
 

@@ -5,9 +5,9 @@
 //! instances at the same step one finds it done. After a downtime, or with a database that was never summed up, they
 //! catch up; until then what is not summed up is counted where it stands, which is as exact and takes longer.
 //!
-//! A line that is committed longer after its time than that is passed by. Three kinds are not: subscriptions that are due hold
-//! the summing up of events, a payment that finds its owner late is added where it finds it, and where a clock was wrong the
-//! sums are taken back.
+//! A line that is committed longer after its time than that is passed by. Three kinds are not: subscriptions that are due and
+//! make sense hold the summing up of events, a payment that finds its owner late is added where it finds it, and where a clock
+//! was wrong the sums are taken back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -62,35 +62,38 @@ impl Rollup {
         });
     }
 
-    /// One round; whether everything is summed up that can be.
+    /// One round; whether everything is summed up that can be. A log that fails keeps no other one from being summed up.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn round(&self) -> Result<bool, StoreError> {
         let until = self.clock.now() - SETTLED_AFTER;
-        self.take_back(until).await?;
         if !self.note_ends().await? {
             // What has no end yet is not summed up: the sums must not pass it by.
             return Ok(false);
         }
-        let mut all = true;
+        let mut all = Ok(true);
         for log in Log::ALL {
-            all &= self.catch_up(log, until).await?;
+            let done = self.sum_up(log, until).await;
+            all = all.and_then(|all| Ok(all & done?));
         }
-        Ok(all)
+        all
+    }
+
+    async fn sum_up(&self, log: Log, until: UnixMs) -> Result<bool, StoreError> {
+        self.take_back(log, until).await?;
+        self.catch_up(log, until).await
     }
 
     /// Sums that reach past what is booked now would never hold it: this clock has been set back, or another instance's is
     /// ahead. They are made anew from the day on, or the days.
-    async fn take_back(&self, until: UnixMs) -> Result<(), StoreError> {
-        for log in Log::ALL {
-            let start = UnixMs(until.0 - until.0.rem_euclid(log.longest_span_ms()));
-            if self.store.take_back(log, until + AHEAD, start).await? {
-                tracing::warn!(
-                    log = log.as_str(),
-                    "the books were summed up to a time that is still to come: look after the clocks"
-                );
-            }
+    async fn take_back(&self, log: Log, until: UnixMs) -> Result<(), StoreError> {
+        let start = UnixMs(until.0 - until.0.rem_euclid(log.longest_span_ms()));
+        if self.store.take_back(log, until + AHEAD, start).await? {
+            tracing::warn!(
+                log = log.as_str(),
+                "the books were summed up to a time that is still to come: look after the clocks"
+            );
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{AgentPage, DAY_MS, EIGHT_DAYS_MS, EventPage, PaymentSum, Ranking, RevenueSum, Window};
-use crate::{clock::UnixMs, ids::EventId, store_error::StoreError};
+use super::{AgentPage, EIGHT_DAYS_MS, EventPage, PaymentSum, Ranking, RevenueSum, Window};
+use crate::{calendar::DAY_MS, clock::UnixMs, ids::EventId, store_error::StoreError};
 
 /// What is summed up, each by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

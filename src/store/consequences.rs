@@ -31,7 +31,8 @@ macro_rules! consequential_transactions {
         use $subscriptions as subscriptions;
 
         use $crate::{
-            agents::{Agent, SpendingUnit, UtcDay},
+            agents::{Agent, SpendingUnit},
+            calendar::Day,
             ids::{AgentId, SubscriptionId},
             payments::{Objection, Payment, RecordOutcome},
             store::{consequences::purchase, decisions::NO_MESSAGE, rows::used, sql},
@@ -117,7 +118,7 @@ macro_rules! consequential_transactions {
             }
             let ids: BTreeSet<(&SubscriptionId, &str)> = payments.iter().filter_map(named).collect();
             for (id, owner) in ids {
-                subscriptions::hold(connection, owner, id.as_str()).await?;
+                subscriptions::lock(connection, owner, id.as_str()).await?;
             }
             Ok(Concerned { agents })
         }
@@ -145,7 +146,7 @@ macro_rules! consequential_transactions {
             let Some(agent) = concerned.agents.get(id) else { return Ok(Err(Objection::AgentGone)) };
             let (unit, at) = (SpendingUnit::of(payment.currency), payment.verified_at);
             let so_far = so_far(connection, id, unit, at, NO_MESSAGE).await?;
-            let admitted = agent.admit(&purchase(payment), so_far, UtcDay::of(at));
+            let admitted = agent.admit(&purchase(payment), so_far, Day::of(at));
             let spent = so_far.spent.saturating_add(payment.amount.atomic());
             Ok(admitted.map(|()| Some((id.clone(), unit, spent))).map_err(Objection::Agent))
         }
@@ -163,7 +164,7 @@ macro_rules! consequential_transactions {
                 return Ok(Ok(None));
             }
             let Some((id, owner)) = named(payment) else { return Ok(Err(Objection::SubscriptionGone)) };
-            let held = match subscriptions::hold(connection, owner, id.as_str()).await? {
+            let held = match subscriptions::find(connection, owner, id.as_str()).await? {
                 Some(held) => held.map_err(|error| sqlx::Error::Decode(error.into()))?,
                 None => return Ok(Err(Objection::SubscriptionGone)),
             };
@@ -186,7 +187,7 @@ macro_rules! consequential_transactions {
             plan: Plan,
         ) -> Result<(), sqlx::Error> {
             if let Some((agent, unit, spent)) = plan.spent {
-                capture(connection, &agent, unit, UtcDay::of(payment.verified_at), spent).await?;
+                capture(connection, &agent, unit, Day::of(payment.verified_at), spent).await?;
             }
             if let Some((advanced, period)) = plan.paid {
                 subscriptions::write(connection, &advanced, Some(&payment.id)).await?;

@@ -56,7 +56,8 @@ macro_rules! agent_decisions {
         use sqlx::Connection;
 
         use $crate::{
-            agents::{Agent, DaySpending, Held, Hold, NotAdmitted, Purchase, SpendingUnit, UtcDay},
+            agents::{Agent, DaySpending, Held, Hold, NotAdmitted, Purchase, SpendingUnit},
+            calendar::Day,
             clock::UnixMs,
             ids::AgentId,
             payments::settlement::Ending,
@@ -105,7 +106,7 @@ macro_rules! agent_decisions {
         ) -> Result<DaySpending, sqlx::Error> {
             let (spent, held): (i64, i64) = sqlx::query_as(SO_FAR)
                 .bind(agent.as_str())
-                .bind(UtcDay::of(at).0)
+                .bind(Day::of(at).0)
                 .bind(unit.as_str())
                 .bind(at.0)
                 .bind(message)
@@ -120,7 +121,7 @@ macro_rules! agent_decisions {
             connection: &mut $connection,
             agent: &AgentId,
             unit: SpendingUnit,
-            day: UtcDay,
+            day: Day,
             spent: u64,
         ) -> Result<(), sqlx::Error> {
             sqlx::query(SPEND)
@@ -178,7 +179,7 @@ macro_rules! agent_decisions {
             };
             let purchase =
                 Purchase { unit: wanted.unit, amount: wanted.amount, resource: wanted.resource.as_deref() };
-            let day = UtcDay::of(wanted.at);
+            let day = Day::of(wanted.at);
             if let Err(refused) = agent.admit(&purchase, so_far, day) {
                 return Ok(Err(refused));
             }
@@ -224,7 +225,7 @@ macro_rules! agent_decisions {
                 sqlx::query(HOLD)
                     .bind(message)
                     .bind(agent.as_str())
-                    .bind(UtcDay::of(UnixMs(payment.verified_at_ms)).0)
+                    .bind(Day::of(UnixMs(payment.verified_at_ms)).0)
                     .bind(unit.as_str())
                     .bind(payment.amount)
                     .bind(None::<i64>)
@@ -252,7 +253,7 @@ macro_rules! agent_decisions {
                 .await?;
             let held = held.and_then(|(day, unit, amount)| {
                 let unit = SpendingUnit::ALL.into_iter().find(|one| one.as_str() == unit)?;
-                Some((UtcDay(day), unit, u64::try_from(amount).ok()?))
+                Some((Day(day), unit, u64::try_from(amount).ok()?))
             });
             match (ending, held) {
                 (Ending::Settled { .. }, Some((day, unit, amount))) => {

@@ -8,6 +8,7 @@ pub(super) use transactions::settlement_transactions;
 
 use super::rows::{amount, column, corrupt};
 use crate::{
+    calendar::Day,
     clock::UnixMs,
     ids::{AgentId, PaymentId},
     money::Currency,
@@ -19,9 +20,6 @@ use crate::{
 
 pub(super) const SETTLEMENTS: &str = "settlements";
 pub(super) const SPONSORED_LAMPORTS: &str = "sponsored_lamports";
-
-/// Milliseconds of a UTC day.
-const DAY_MS: i64 = 86_400_000;
 
 macro_rules! record_columns {
     () => {
@@ -124,7 +122,7 @@ pub const FORGET_CLAIMS: &str = "\
 
 /// The UTC day, in days since the epoch.
 pub(super) const fn day(at: UnixMs) -> i64 {
-    at.0.div_euclid(DAY_MS)
+    Day::of(at).0
 }
 
 /// What a key's fees are kept under, or everyone's.

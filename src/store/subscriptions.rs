@@ -34,6 +34,9 @@ macro_rules! subscribed {
     };
 }
 
+pub(super) const NAME_SUBSCRIPTION: &str =
+    "SELECT s.id FROM subscriptions s WHERE s.id = $1 AND s.owner = $2";
+
 pub const FIND_SUBSCRIPTION: &str = subscribed!("WHERE s.id = $1 AND s.owner = $2");
 
 pub const LIST_SUBSCRIPTIONS: &str = subscribed!("WHERE s.owner = $1 ORDER BY s.id DESC LIMIT $2 OFFSET $3");
@@ -72,7 +75,7 @@ pub(super) const NOTE_PAID: &str = "\
 /// A subscription and what its plan says now.
 #[derive(FromRow)]
 pub(super) struct SubscribedRow {
-    id: String,
+    pub(super) id: String,
     owner: String,
     plan_id: String,
     agent_id: String,
@@ -84,7 +87,7 @@ pub(super) struct SubscribedRow {
     cancel_at_period_end: bool,
     period_price: i64,
     paid_until_ms: i64,
-    due_at_ms: Option<i64>,
+    pub(super) due_at_ms: Option<i64>,
     ended_at_ms: Option<i64>,
     metadata: Option<String>,
     created_at_ms: i64,
@@ -236,19 +239,40 @@ macro_rules! subscription_transactions {
             Ok((rows, total))
         }
 
-        /// The owner's subscription as it was left, held until the transaction ends.
-        pub(in $crate::store) async fn hold(
+        /// The owner's subscription is held until the transaction ends.
+        pub(in $crate::store) async fn lock(
+            connection: &mut $connection,
+            owner: &str,
+            id: &str,
+        ) -> Result<(), sqlx::Error> {
+            let lock = [subscriptions::NAME_SUBSCRIPTION, $lock].concat();
+            let lock = sqlx::query(sqlx::AssertSqlSafe(lock)).bind(id).bind(owner);
+            lock.execute(connection).await.map(drop)
+        }
+
+        /// The owner's subscription as it was left.
+        pub(in $crate::store) async fn find(
             connection: &mut $connection,
             owner: &str,
             id: &str,
         ) -> Result<Option<Result<Subscribed, StoreError>>, sqlx::Error> {
-            let lock = [subscriptions::FIND_SUBSCRIPTION, $lock].concat();
-            let row: Option<SubscribedRow> = sqlx::query_as(sqlx::AssertSqlSafe(lock))
+            let row: Option<SubscribedRow> = sqlx::query_as(subscriptions::FIND_SUBSCRIPTION)
                 .bind(id)
                 .bind(owner)
                 .fetch_optional(connection)
                 .await?;
             Ok(row.map(Subscribed::try_from))
+        }
+
+        /// As it was left, and held until the transaction ends. Read once it is held: a statement that has waited for a row
+        /// sees that row as it is now, and all else as it was before.
+        pub(in $crate::store) async fn hold(
+            connection: &mut $connection,
+            owner: &str,
+            id: &str,
+        ) -> Result<Option<Result<Subscribed, StoreError>>, sqlx::Error> {
+            lock(&mut *connection, owner, id).await?;
+            find(connection, owner, id).await
         }
 
         pub(in $crate::store) async fn cancel(
@@ -317,6 +341,7 @@ macro_rules! subscription_transactions {
         ) -> Result<Seen, sqlx::Error> {
             let mut seen = Seen::default();
             for row in rows {
+                let id = row.id.clone();
                 match Subscribed::try_from(row) {
                     Ok(due) => {
                         let advanced = due.subscription.advance(now, due.price.amount);
@@ -326,6 +351,7 @@ macro_rules! subscription_transactions {
                     Err(error) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
+                            id,
                             "a subscription is left alone"
                         );
                         seen.left_alone += 1;

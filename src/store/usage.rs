@@ -4,10 +4,10 @@ use sqlx::FromRow;
 
 use super::rows::corrupt;
 use crate::{
+    calendar::Day,
     clock::UnixMs,
     ids::{SubscriptionId, UsageId},
     store_error::StoreError,
-    subscriptions::Day,
     usage::{DayCount, ResourceSum, UsagePage, UsageRecord},
 };
 
@@ -143,11 +143,12 @@ macro_rules! usage_transactions {
         use $subscriptions as subscriptions;
 
         use $crate::{
+            calendar::Day,
             clock::UnixMs,
             ids::SubscriptionId,
             store::usage::{self, DayRow, ResourceRow, UsageRow, count, day_counts},
             store_error::StoreError,
-            subscriptions::{Day, Period},
+            subscriptions::Period,
             usage::{Counted, Held, NewUsage, Outcome, Refused, UsageRecord},
         };
 

@@ -11,7 +11,7 @@ mod subscription;
 mod wire;
 pub mod worker;
 
-pub use calendar::{Anchor, Day, Period};
+pub use calendar::{Anchor, Period};
 pub use state::{Advanced, GRACE, Happening, MAX_PERIODS_AHEAD, Money, PaidPeriod, Told, Unpayable, When};
 pub use store::{Begun, Seen, SubscriptionPage, SubscriptionStore};
 pub use subscription::{NewSubscription, Price, Standing, Subscribed, Subscription};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{NewUsage, Refused, UsageRecord};
 use crate::{
+    calendar::Day,
     clock::UnixMs,
     plans::Limits,
-    subscriptions::{Advanced, Day, Period, Standing, Subscribed},
+    subscriptions::{Advanced, Period, Standing, Subscribed},
 };
 
 /// What a limit is for.
@@ -190,12 +191,12 @@ impl Held {
 mod tests {
     use super::{DayCount, Meter, OverLimit, Window};
     use crate::{
+        calendar::{DAY_MS, Day},
         clock::UnixMs,
         plans::Limits,
-        subscriptions::{Day, Period},
+        subscriptions::Period,
     };
 
-    const DAY_MS: i64 = 86_400_000;
     const PERIOD: Period = Period { start: UnixMs(10 * DAY_MS + 5), end: UnixMs(40 * DAY_MS + 5) };
 
     fn meter(per_month: Option<u64>, per_day: Option<u64>) -> Meter {

@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     api_keys::Caller,
+    calendar::Day,
     clock::{Clock, UnixMs},
     ids::Entropy,
     input::FieldErrors,
     store_error::StoreError,
-    subscriptions::{Day, Period, SubscriptionStore},
+    subscriptions::{Period, SubscriptionStore},
 };
 
 /// Why nothing was counted, or nothing can be reported.

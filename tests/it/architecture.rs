@@ -10,6 +10,7 @@ use std::{
 const DOORS: &[(&str, &[&str])] = &[
     ("open_files", &[]),
     ("clock", &[]),
+    ("calendar", &["clock"]),
     ("ids", &["clock"]),
     ("money", &[]),
     ("metrics", &["money"]),
@@ -24,13 +25,14 @@ const DOORS: &[(&str, &[&str])] = &[
         "api_keys",
         &["chain", "clock", "ids", "input", "metrics", "schema", "server_secrets", "shares", "store_error"],
     ),
-    ("agents", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
+    ("agents", &["api_keys", "calendar", "clock", "ids", "input", "money", "schema", "store_error"]),
     ("requirements", &["api_keys", "clock", "ids", "input", "money", "schema", "store_error"]),
     (
         "payments",
         &[
             "agents",
             "api_keys",
+            "calendar",
             "chain",
             "clock",
             "ids",
@@ -50,6 +52,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "agents",
             "api_keys",
+            "calendar",
             "clock",
             "ids",
             "input",
@@ -64,6 +67,7 @@ const DOORS: &[(&str, &[&str])] = &[
         "usage",
         &[
             "api_keys",
+            "calendar",
             "clock",
             "ids",
             "input",
@@ -74,7 +78,10 @@ const DOORS: &[(&str, &[&str])] = &[
             "subscriptions",
         ],
     ),
-    ("analytics", &["agents", "clock", "ids", "input", "money", "payments", "shutdown", "store_error"]),
+    (
+        "analytics",
+        &["agents", "calendar", "clock", "ids", "input", "money", "payments", "shutdown", "store_error"],
+    ),
     ("idempotency", &["clock", "store_error"]),
     ("client_address", &[]),
     ("rate_limit", &["clock"]),
@@ -84,6 +91,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "agents",
             "analytics",
             "api_keys",
+            "calendar",
             "chain",
             "clock",
             "idempotency",
@@ -107,6 +115,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "agents",
             "analytics",
             "api_keys",
+            "calendar",
             "chain",
             "client_address",
             "clock",

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::process::{Running, ServiceProcess, pay402};
+use crate::harness::{
+    away_from_midnight,
+    process::{Running, ServiceProcess, pay402},
+};
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -15,6 +18,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn the_demo_plays_to_its_end() {
+    away_from_midnight();
     let folder = tempfile::tempdir().unwrap();
     let output = pay402(folder.path()).arg("demo").output().unwrap();
     let told = text(&output);
@@ -64,6 +68,7 @@ fn the_lines_of_the_readme_work(printed: &[String]) {
 
 #[test]
 fn the_sandbox_prints_lines_that_work() {
+    away_from_midnight();
     let folder = tempfile::tempdir().unwrap();
     let mut sandbox = Running(
         pay402(folder.path())

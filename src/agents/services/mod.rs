@@ -56,6 +56,12 @@ impl AllowedServices {
         self.0.iter().map(|pattern| pattern.text.as_str())
     }
 
+    /// How many of the patterns this version cannot read.
+    #[must_use]
+    pub fn unreadable(&self) -> usize {
+        self.0.iter().filter(|pattern| pattern.path.is_empty()).count()
+    }
+
     /// Whether a payment for this may be made. One that says nothing of what it is for may not.
     #[must_use]
     pub fn allow(&self, resource: Option<&str>) -> bool {

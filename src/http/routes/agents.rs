@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use crate::{
     agents::{
         Agent, DaySpending, NewAgentMembers, PatchMembers, Reputation, SpendingUnit, TrustLevel, UnitLimits,
-        UtcDay, service::Agents,
+        service::Agents,
     },
+    calendar::Day,
     clock::UnixMs,
     http::{
         allowed::{AgentsRead, AgentsWrite, Allowed},
@@ -337,7 +338,7 @@ pub(in crate::http) async fn spending(
         agent_id: agent.id.to_string(),
         stable: DayView::new(&agent, SpendingUnit::Stable, spending.stable),
         sol: DayView::new(&agent, SpendingUnit::Sol, spending.sol),
-        resets_at: UtcDay::of(at).end(),
+        resets_at: Day::of(at).next().start(),
         livemode: livemode(),
     }))
 }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    calendar::Day,
     clock::UnixMs,
     http::{
         allowed::{Allowed, SubscriptionsRead, UsageWrite},
@@ -23,7 +24,6 @@ use crate::{
     },
     input::FieldErrors,
     schema,
-    subscriptions::Day,
     usage::{
         Counted, DayCount, Quota, ResourceSum, UsageBody, UsageRecord,
         service::{Report, Usage},

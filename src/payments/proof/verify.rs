@@ -13,8 +13,9 @@ use super::{
     subscription::{subscription_not_found, unpayable},
 };
 use crate::{
-    agents::{AgentStore, DaySpending, Purchase, SpendingUnit, UtcDay},
+    agents::{AgentStore, DaySpending, Purchase, SpendingUnit},
     api_keys::Caller,
+    calendar::Day,
     chain::{
         Chain, ChainError, ConfirmedTransaction, Lookup,
         assets::{Assets, Network},
@@ -426,7 +427,7 @@ fn check_agent(proof: &PaymentProof, terms: &Terms, paying: &PayingAgent, at: Un
         resource: resource(proof, terms),
     };
     let so_far = DaySpending { spent: paying.spent, reserved: 0 };
-    paying.agent.admit(&purchase, so_far, UtcDay::of(at)).map_err(spending::not_admitted)
+    paying.agent.admit(&purchase, so_far, Day::of(at)).map_err(spending::not_admitted)
 }
 
 fn issued_for_another() -> Refusal {

@@ -7,10 +7,9 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use super::{Facilitator, Reason, Undecided, X402Request, facilitator::Passed};
 use crate::{
-    agents::{
-        Agent, AgentStore, DaySpending, Failure, Held, Hold, NotAdmitted, Purchase, SpendingUnit, UtcDay,
-    },
+    agents::{Agent, AgentStore, DaySpending, Failure, Held, Hold, NotAdmitted, Purchase, SpendingUnit},
     api_keys::Caller,
+    calendar::Day,
     chain::solana::rules::Refusal,
     clock::Clock,
     ids::{AgentId, Entropy, EventId},
@@ -51,7 +50,7 @@ impl Facilitator {
     ) -> Result<(), Refusal> {
         let purchase =
             Purchase { unit: self.unit(passed), amount: passed.amount, resource: request.resource() };
-        let today = UtcDay::of(self.agents.clock.now());
+        let today = Day::of(self.agents.clock.now());
         let admitted = agent.admit(&purchase, DaySpending::default(), today);
         admitted.map_err(|why| not_admitted(why).by(passed.payment.payer))
     }

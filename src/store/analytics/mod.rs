@@ -27,11 +27,10 @@ pub(super) use events::{EventRow, event_columns, type_counts, types};
 pub(super) use payments::{PaymentSumRow, RevenueSumRow};
 pub use payments::{SUM_PAYMENTS, SUM_REVENUE};
 pub(super) use roll::{
-    ADD_AGENT, ADD_EVENT, ADD_PAYMENT, MOVE_ON, ROLLED_UNTIL, rolled_until, step, take_back,
+    ADD_AGENT, ADD_EVENT, ADD_PAYMENT, DUE_LOOKED_AT, MOVE_ON, ROLLED_UNTIL, first_due, rolled_until, step,
+    take_back,
 };
-pub use roll::{
-    FIRST_DUE, NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_AGENTS, ROLL_EVENTS, ROLL_PAYMENTS,
-};
+pub use roll::{NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_AGENTS, ROLL_EVENTS, ROLL_PAYMENTS};
 pub(super) use transactions::analytics_transactions;
 
 pub(super) const PAYMENT_SUMS: &str = "payment_sums";

@@ -1,7 +1,7 @@
 //! Summing up: how far a step goes, and what it adds.
 
 use super::halves;
-use crate::{analytics::Log, clock::UnixMs};
+use crate::{analytics::Log, clock::UnixMs, store::subscriptions::SubscribedRow, subscriptions::Subscribed};
 
 macro_rules! rolled_until {
     () => {
@@ -15,9 +15,16 @@ pub(in crate::store) const ROLLED_UNTIL: &str = rolled_until!();
 pub(in crate::store) const MOVE_ON: &str =
     "UPDATE rollups SET rolled_until_ms = $3 WHERE name = $1 AND rolled_until_ms = $2";
 
-/// A subscription that is due gets the events of what time has made of it when somebody looks after it, and they bear the
-/// time at which it was due: nothing from there on is complete.
-pub const FIRST_DUE: &str = "SELECT min(due_at_ms) FROM subscriptions WHERE due_at_ms IS NOT NULL";
+/// How many of the subscriptions that are due are looked at, at most.
+pub(in crate::store) const DUE_LOOKED_AT: u32 = 1_000;
+
+/// When the first of the subscriptions is due, in whose order they come, that somebody will look after. One that makes no
+/// sense is left alone until it is mended, and nobody's events wait for that. Of those that were not looked at nobody knows.
+pub(in crate::store) fn first_due(rows: Vec<SubscribedRow>) -> Option<i64> {
+    let last = rows.get(DUE_LOOKED_AT as usize - 1).and_then(|row| row.due_at_ms);
+    let mut due = rows.into_iter().map(|row| (row.due_at_ms, Subscribed::try_from(row)));
+    due.find_map(|(due, read)| due.filter(|_| read.is_ok())).or(last)
+}
 
 /// How many of the next lines there are, up to a limit, and the time of the last of them.
 pub const NEXT_PROOFS: &str = "\

@@ -9,7 +9,10 @@ macro_rules! analytics_transactions {
             analytics::{Log, Ranking, Rolled, Window},
             clock::UnixMs,
             ids::{EventId, PaymentId},
-            store::analytics::{self, EventRow, PaymentSumRow, RankedRow, RevenueSumRow},
+            store::{
+                analytics::{self, EventRow, PaymentSumRow, RankedRow, RevenueSumRow},
+                subscriptions,
+            },
         };
 
         async fn rolled_until(connection: &mut $connection, log: Log) -> Result<UnixMs, sqlx::Error> {
@@ -186,10 +189,18 @@ macro_rules! analytics_transactions {
             log: Log,
             until: UnixMs,
         ) -> Result<UnixMs, sqlx::Error> {
-            let due: Option<i64> = match log {
-                Log::Payments | Log::Agents => None,
-                Log::Events => sqlx::query_scalar(analytics::FIRST_DUE).fetch_one(connection).await?,
-            };
+            if log != Log::Events {
+                return Ok(until);
+            }
+            // A subscription that is due gets the events of what time has made of it when somebody looks after it, and they
+            // bear the time at which it was due: nothing from there on is complete.
+            let rows = sqlx::query_as(subscriptions::DUE_SUBSCRIPTIONS)
+                .bind(until.0)
+                .bind(i64::from(analytics::DUE_LOOKED_AT))
+                .bind(0_i64)
+                .fetch_all(connection)
+                .await?;
+            let due = analytics::first_due(rows);
             Ok(due.map_or(until, |due| until.min(UnixMs(due))))
         }
 

@@ -5,9 +5,8 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Lease, PostgresStore, decisions, unstorable};
 use crate::{
-    agents::{
-        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
-    },
+    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated},
+    calendar::Day,
     clock::UnixMs,
     ids::{AgentId, EventId},
     store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING, SpendingRow},
@@ -91,7 +90,7 @@ impl AgentStore for PostgresStore {
             let mut lease = Lease::from(&self.pool).await?;
             let select = sqlx::query_as::<_, SpendingRow>(agents::SPENDING_OF_DAY)
                 .bind(agent.as_str())
-                .bind(UtcDay::of(at).0)
+                .bind(Day::of(at).0)
                 .bind(at.0);
             let row = select.fetch_one(&mut *lease).await;
             lease.end(row)

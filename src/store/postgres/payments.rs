@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Lease, PostgresStore, record::Kind, unstorable};
 use crate::{
-    agents::UtcDay,
+    calendar::Day,
     clock::UnixMs,
     payments::settlement::WITHOUT_KEY,
     payments::{Entry, OnRecord, Paying, Payment, PaymentPage, PaymentStore, RecordOutcome},
@@ -31,7 +31,7 @@ impl PaymentStore for PostgresStore {
             .bind(paying.map(|paying| paying.wallet.to_string()))
             .bind(paying.and_then(|paying| paying.user))
             .bind(paying.map(|paying| paying.unit.as_str()))
-            .bind(paying.map(|paying| UtcDay::of(paying.at).0));
+            .bind(paying.map(|paying| Day::of(paying.at).0));
         let found = self.row(TRANSACTIONS, select).await?;
         found.map_or_else(|| Ok(OnRecord::default()), OnRecord::try_from)
     }

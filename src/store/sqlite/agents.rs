@@ -4,9 +4,8 @@ use async_trait::async_trait;
 
 use super::{Lease, SqliteStore, decisions};
 use crate::{
-    agents::{
-        Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated, UtcDay,
-    },
+    agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated},
+    calendar::Day,
     clock::UnixMs,
     ids::{AgentId, EventId},
     store::agents::{self, AGENTS, AgentRow, FAILURES, HOLDS, SPENDING, SpendingRow},
@@ -83,7 +82,7 @@ impl AgentStore for SqliteStore {
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError> {
         let select = sqlx::query_as::<_, SpendingRow>(agents::SPENDING_OF_DAY)
             .bind(agent.as_str())
-            .bind(UtcDay::of(at).0)
+            .bind(Day::of(at).0)
             .bind(at.0);
         agents::spending(self.timed("select", SPENDING, select.fetch_one(&self.readers)).await?)
     }

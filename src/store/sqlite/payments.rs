@@ -6,7 +6,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::{Lease, SqliteStore};
 use crate::{
-    agents::UtcDay,
+    calendar::Day,
     clock::UnixMs,
     ids::{AgentId, EventId},
     payments::settlement::WITHOUT_KEY,
@@ -45,7 +45,7 @@ impl PaymentStore for SqliteStore {
             .bind(paying.map(|paying| paying.wallet.to_string()))
             .bind(paying.and_then(|paying| paying.user))
             .bind(paying.map(|paying| paying.unit.as_str()))
-            .bind(paying.map(|paying| UtcDay::of(paying.at).0));
+            .bind(paying.map(|paying| Day::of(paying.at).0));
         self.timed("select", TRANSACTIONS, select.fetch_one(&self.readers)).await?.try_into()
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{agent, app, limited, patch, register};
 use crate::{
     conformance::{Backend, on_both},
-    harness::{Answer, KEY, OTHER_KEY, TestApp, with},
+    harness::{Answer, KEY, OTHER_KEY, TestApp, logs, with},
 };
 
 on_both!(
@@ -151,6 +151,26 @@ async fn only_allowed_services_are_paid(backend: Backend) {
     app.verify(&required("https://API.example.com:443/v1/x?y")).await.assert_valid();
     let proof = app.proof(&app.pay_merchant(), "m");
     app.verify(&with(proof, "resource", "/articles/7")).await.assert_valid();
+}
+
+/// On one thread, because that is whose log is read.
+#[tokio::test]
+async fn services_that_cannot_be_read_are_told_of_where_they_may_be_the_reason() {
+    logs::listen();
+    let backend = Backend::sqlite();
+    let app = backend.app().await;
+    let body = json!({"name": "a", "publicKey": app.agent_address(), "allowedServices": ["/articles/*"]});
+    let made = register(&app, &body).await;
+    backend.execute("UPDATE agents SET allowed_services = '[\"regex:.*\", \"/articles/*\"]'").await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    let told = || logs::heard().matches("this version cannot read").count();
+    app.verify(&with(proof.clone(), "resource", "/admin")).await.assert_refused("SERVICE_NOT_ALLOWED");
+    assert_eq!(told(), 1);
+    let warning = logs::heard();
+    let warning = warning.lines().find(|line| line.contains("this version cannot read")).unwrap();
+    assert!(warning.contains(made["id"].as_str().unwrap()), "{warning}");
+    app.verify(&with(proof, "resource", "/articles/7")).await.assert_valid();
+    assert_eq!(told(), 1, "nothing was in the way");
 }
 
 async fn a_proof_may_name_its_agent(backend: Backend) {

@@ -23,7 +23,7 @@ use crate::{
         agents::{event, registered},
         on_both, payment,
     },
-    harness::{Answer, KEY, process::ServiceProcess, rounds},
+    harness::{Answer, KEY, away_from_midnight, process::ServiceProcess, rounds, seed},
     settlement::random::Random,
 };
 
@@ -72,9 +72,7 @@ async fn booked(books: &Books, agent: &Agent) -> u64 {
 async fn no_interleaving_exceeds_a_limit(backend: Backend) {
     let books = [backend.books().await, backend.open().await];
     let recorders = books.each_ref().map(|books| Recorder::start(&books.payments));
-    let seed = u64::try_from(SystemClock.now().0).unwrap();
-    println!("seed {seed}");
-    let mut random = Random::new(seed);
+    let mut random = Random::new(seed());
     for round in 1..=u8::try_from(rounds(4)).unwrap_or(u8::MAX) {
         let limit = random.between(1, 2000);
         let agent = kept(&books[0], round, daily(limit)).await;
@@ -180,6 +178,7 @@ async fn post(url: &str, path: &str, body: &Value) -> Option<Answer> {
 
 /// Two instances on PostgreSQL, one on SQLite. One is killed (-9) in the middle of each round.
 async fn a_killed_service_keeps_count(backend: Backend) {
+    away_from_midnight();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let config = SandboxConfig { slot_time: None, ..SandboxConfig::new(Arc::clone(&clock)) };
     let chain = Sandbox::start(config).await.unwrap();

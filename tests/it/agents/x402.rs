@@ -11,7 +11,7 @@ use super::{agent, limited, patch, register, wallet};
 use crate::{
     conformance::{Backend, on_both},
     harness::{
-        Answer, KEY, OTHER_KEY, TestApp,
+        Answer, KEY, OTHER_KEY, TestApp, away_from_midnight,
         x402::{Order, PATIENCE, paid, settled, settling_process, signature_of, signed, while_slots_pass},
     },
     sandbox::setup::start,
@@ -247,6 +247,7 @@ async fn settles_at_once_stay_within_the_limit(backend: Backend) {
 
 /// The service dies (-9) after it has journalled and sent, and before it knows what became of it.
 async fn a_kill_between_reserving_and_spending_loses_nothing(backend: Backend) {
+    away_from_midnight();
     let chain = start().await;
     let folder = TempDir::new().unwrap();
     let url = backend.database_url();

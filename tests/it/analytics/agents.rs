@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rolled, Rollup, SETTLED_AFTER, Window},
+    analytics::{Log, Ranking, Rolled, Rollup, SETTLED_AFTER, Window},
+    calendar::{DAY_MS, HOUR_MS},
     clock::{Clock, UnixMs},
     ids::AgentId,
     money::{Amount, Currency},

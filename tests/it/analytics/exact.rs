@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Log, Ranking, Rollup, SETTLED_AFTER, Window},
+    analytics::{Log, Ranking, Rollup, SETTLED_AFTER, Window},
+    calendar::{DAY_MS, HOUR_MS},
     clock::{Clock, ManualClock, UnixMs},
     ids::{AgentId, EventId},
     money::{Amount, Currency},

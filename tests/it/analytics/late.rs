@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use pay402::{
-    analytics::{HOUR_MS, Log, Ranking, Rolled, Rollup, SETTLED_AFTER, Window},
+    analytics::{Log, Ranking, Rolled, Rollup, SETTLED_AFTER, Window},
+    calendar::HOUR_MS,
     clock::{Clock, ManualClock, UnixMs},
     ids::{PlanId, SubscriptionId},
     money::{Amount, Currency},
@@ -21,6 +22,7 @@ use crate::conformance::{Backend, on_both};
 on_both!(
     what_time_made_of_subscriptions_is_counted_whoever_looks_first,
     events_wait_for_no_subscription_that_has_ended,
+    events_wait_for_no_subscription_that_makes_no_sense,
     what_finds_its_owner_late_is_counted,
     finding_owners_and_summing_up_at_once_counts_everything_once,
 );
@@ -119,6 +121,24 @@ async fn events_wait_for_no_subscription_that_has_ended(backend: Backend) {
     let rolled = backend.select("SELECT name, rolled_until_ms FROM rollups WHERE name = 'events'").await;
     assert_eq!(rolled, [("events".to_owned(), (stage.clock.now() - SETTLED_AFTER).0)]);
     stage.check(4).await;
+}
+
+async fn events_wait_for_no_subscription_that_makes_no_sense(backend: Backend) {
+    let stage = Stage::with(&backend, 3).await;
+    // No key is written with zeros.
+    let spoil =
+        "UPDATE subscriptions SET wallet_address = '00000000000000000000000000000000' WHERE id <> 'sub_2'";
+    backend.execute(spoil).await;
+    let rolled = async || {
+        stage.sum_up().await;
+        backend.select("SELECT name, rolled_until_ms FROM rollups WHERE name = 'events'").await[0].1
+    };
+    stage.clock.advance(Duration::from_hours(40 * 24) + SETTLED_AFTER);
+    let due = NOON + Duration::from_hours(2 + 30 * 24);
+    assert_eq!(rolled().await, due.0, "it waits for the third, which will tell something yet");
+    stage.worker.round().await.unwrap();
+    assert_eq!(rolled().await, (stage.clock.now() - SETTLED_AFTER).0);
+    stage.check(6).await;
 }
 
 /// Compares all that is known of the owner, of all time and of the hour.

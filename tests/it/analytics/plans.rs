@@ -2,8 +2,8 @@
 
 use pay402::store::{
     analytics::{
-        COUNT_EVENTS, FIRST_DUE, LIST_EVENTS, NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_AGENTS,
-        ROLL_EVENTS, ROLL_PAYMENTS, SUM_PAYMENTS, SUM_REVENUE, TOP_AGENTS,
+        COUNT_EVENTS, LIST_EVENTS, NEXT_ENDED, NEXT_EVENTS, NEXT_PROOFS, NOTE_ENDS, ROLL_AGENTS, ROLL_EVENTS,
+        ROLL_PAYMENTS, SUM_PAYMENTS, SUM_REVENUE, TOP_AGENTS,
     },
     postgres,
     settlements::ADOPT_EVENTS,
@@ -38,7 +38,6 @@ const SUMS: (&str, &str) = ("payment_sums_pkey", "payment_sums USING PRIMARY KEY
 const AGENT_SUMS: (&str, &str) = ("agent_sums_pkey", "agent_sums USING PRIMARY KEY (owner=? AND span_ms=?");
 /// PostgreSQL reads a few agents of a few hundred as it likes.
 const AGENTS: (&str, &str) = ("agent_sums_pkey", "sqlite_autoindex_agents_1 (id=?)");
-const DUE: (&str, &str) = ("subscriptions_due", "subscriptions_due (due_at_ms>?)");
 const UNOWNED: (&str, &str) = ("analytics_events_unowned", "analytics_events_unowned (payment_id=?)");
 const BY_OWNER: (&str, &str) = ("transactions_by_owner", "transactions_by_owner (owner=? AND id>?");
 const ENDED_BY_OWNER: (&str, &str) =
@@ -94,7 +93,6 @@ fn reads(list_all: &'static str) -> Vec<Read> {
         (NEXT_EVENTS, vec![EVENT_FROM, EVENT_TO, Number(5)], &[EVENTS_BY_ID]),
         (ROLL_PAYMENTS, vec![FROM, TO, TAIL, Number(19_990)], &[BY_ID, ENDED]),
         (ROLL_AGENTS, vec![FROM, TO, TAIL, Number(19_990)], &[BY_ID, ENDED]),
-        (FIRST_DUE, vec![], &[DUE]),
         (ADOPT_EVENTS, vec![Text("pay_1"), Text("owner"), Text("agent 1")], &[UNOWNED]),
         (ROLL_EVENTS, vec![EVENT_FROM, EVENT_TO], &[EVENTS_BY_ID]),
         (NOTE_ENDS, vec![Number(500)], &[UNSAID]),

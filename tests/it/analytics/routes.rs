@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use pay402::{
-    analytics::{DAY_MS, HOUR_MS, Rollup, SETTLED_AFTER},
+    analytics::{Rollup, SETTLED_AFTER},
+    calendar::{DAY_MS, HOUR_MS},
     clock::{Clock, UnixMs},
     money::{Amount, Currency},
     payments::PaymentState,

@@ -10,7 +10,8 @@ use std::{
 
 use futures_util::future::join_all;
 use pay402::{
-    analytics::{HOUR_MS, Log, Ranking, Rolled, TopAgent, Window},
+    analytics::{Log, Ranking, Rolled, TopAgent, Window},
+    calendar::HOUR_MS,
     clock::UnixMs,
     money::Currency,
     store::Books,

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use pay402::{
-    analytics::{DAY_MS, Log, Ranking, Rolled, SETTLED_AFTER, Window},
+    analytics::{Log, Ranking, Rolled, SETTLED_AFTER, Window},
+    calendar::DAY_MS,
     clock::{Clock, UnixMs},
     ids::EventId,
     money::{Amount, Currency},
@@ -221,4 +222,31 @@ async fn what_a_wrong_clock_passed_by_is_found_again(backend: Backend) {
         assert!(right_rollup.round().await.unwrap());
         compare(&model).await;
     }
+}
+
+/// The sums of payments cannot be taken back: the others are all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fails_keeps_no_other_one_waiting() {
+    let backend = Backend::sqlite();
+    let (books, mut model) = (backend.books().await, Model::default());
+    model.agent = Some(model.register(&books, "shop", 1).await.id);
+    model.prove(&books, SHOP, (Currency::Usdc, 5), NOON).await;
+    let ahead = NOON + Duration::from_hours(26);
+    roll(&books, ahead).await;
+    let stop = "CREATE TRIGGER stop BEFORE DELETE ON payment_sums BEGIN SELECT RAISE(ABORT, 'no'); END";
+    backend.execute(stop).await;
+    let now = NOON + SETTLED_AFTER + Duration::from_secs(1);
+    let rollup = pay402::analytics::Rollup {
+        store: Arc::clone(&books.analytics),
+        clock: Arc::new(pay402::clock::ManualClock::new(now)),
+    };
+    assert!(rollup.round().await.is_err());
+    let mut reach = backend.select("SELECT name, rolled_until_ms FROM rollups ORDER BY name").await;
+    reach.retain(|(_, until)| *until != ahead.0);
+    let names: Vec<&str> = reach.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["agents", "events"], "{reach:?}");
+    backend.execute("DROP TRIGGER stop").await;
+    assert!(rollup.round().await.unwrap());
+    let found = books.analytics.payments("shop", Window::ALL).await.unwrap();
+    assert_eq!(model::sums(&found), model.payments("shop", Window::ALL));
 }

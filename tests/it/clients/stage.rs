@@ -29,7 +29,8 @@ impl Stage {
     /// `variables` are the service's, besides the usual ones.
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let config = SandboxConfig {
-            slot_time: Some(Duration::from_millis(100)),
+            // A buyer's payment is good for half a minute, of which a busy machine may need some.
+            slot_time: Some(Duration::from_millis(200)),
             ..SandboxConfig::new(Arc::new(SystemClock))
         };
         let chain = Sandbox::start(config).await.unwrap();

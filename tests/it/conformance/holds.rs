@@ -13,7 +13,7 @@ use pay402::{
     agents::{
         Agent, DaySpending, Failure, Held, Hold, Limits, NotAdmitted, Overspending, SpendingUnit, UnitLimits,
     },
-    clock::{Clock, SystemClock, UnixMs},
+    clock::UnixMs,
     money::{Amount, Currency},
     payments::{
         Payment, RecordOutcome, Recorder,
@@ -28,7 +28,10 @@ use super::{
     on_both, payment,
     settlements::{NOON, claim, journal},
 };
-use crate::{harness::rounds, settlement::random::Random};
+use crate::{
+    harness::{rounds, seed},
+    settlement::random::Random,
+};
 
 on_both!(
     a_hold_is_held_once_and_ends_by_itself,
@@ -422,9 +425,7 @@ async fn one(books: Books, recorder: Recorder, agent: Agent, number: u8, mut ran
 /// 64 at once by two instances, while somebody looks on: at no moment do spent and held come to more than the limit, and in
 /// the end what was spent is what the books say.
 async fn no_interleaving_of_holds_settlements_and_proofs_exceeds_a_limit(backend: Backend) {
-    let seed = u64::try_from(SystemClock.now().0).unwrap();
-    println!("seed {seed}");
-    let mut random = Random::new(seed);
+    let mut random = Random::new(seed());
     for round in 0..u8::try_from(rounds(3).min(100)).unwrap() {
         // Messages are numbered by a byte, so each round has a database of its own.
         let backend = match &backend {

@@ -290,6 +290,10 @@ const WAIT: &str = "\
 const AT_COMMIT: &str = "\
     CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON usage_records DEFERRABLE INITIALLY DEFERRED \
     FOR EACH ROW EXECUTE FUNCTION wait()";
+/// The same of a period that is paid.
+const AT_COMMIT_OF_A_PERIOD: &str = "\
+    CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON subscription_periods DEFERRABLE INITIALLY DEFERRED \
+    FOR EACH ROW EXECUTE FUNCTION wait()";
 
 /// Nobody can say what became of it, so nobody is told that nothing has.
 #[tokio::test(flavor = "multi_thread")]
@@ -319,4 +323,37 @@ async fn a_commit_that_is_cut_off_is_unknown_and_counts_once_when_sent_again() {
         }
     }
     assert_eq!(used(&books[0], 1).await, (2, 2));
+}
+
+/// Who has waited for a subscription that somebody else was paying a period of, sees that it is paid.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_meanwhile_is_seen_by_who_has_waited() {
+    let backend = Backend::postgres().await;
+    let books = two_instances(&backend, 1, None).await;
+    let Backend::Postgres(server) = &backend else { unreachable!() };
+    let (mut rival, mut operator) = (server.connect().await, server.connect().await);
+    for statement in [WAIT, AT_COMMIT_OF_A_PERIOD, "SELECT pg_advisory_lock(1)"] {
+        sqlx::query(statement).execute(&mut rival).await.unwrap();
+    }
+    let price = Amount::from_atomic(10_000_000).unwrap();
+    let payment = Payment {
+        amount: price,
+        verified_at: START,
+        subscription: Some(SubscriptionId::from_stored("sub_001".to_owned())),
+        ..payment(1)
+    };
+    let paying = tokio::spawn({
+        let store = Arc::clone(&books[0].payments);
+        async move { store.record_with_consequences(&[payment]).await }
+    });
+    let payer = blocked(&mut operator, &[]).await;
+    let cancelling = tokio::spawn({
+        let store = Arc::clone(&books[1].subscriptions);
+        async move { store.cancel_subscription(OWNER, "sub_001", When::PeriodEnd, START).await }
+    });
+    blocked(&mut operator, &payer).await;
+    sqlx::query("SELECT pg_advisory_unlock(1)").execute(&mut rival).await.unwrap();
+    assert_eq!(paying.await.unwrap().unwrap(), [RecordOutcome::Recorded]);
+    let cancelled = cancelling.await.unwrap().unwrap().unwrap().subscription;
+    assert_eq!(cancelled.ahead.into_iter().collect::<Vec<_>>(), [(cancelled.period.end, price)]);
 }

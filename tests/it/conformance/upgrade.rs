@@ -5,12 +5,14 @@ use std::path::Path;
 use pay402::payments::{RecordOutcome, Used};
 use sqlx::{Connection, migrate::Migrator};
 
-use super::{Backend, OWNER, on_both, payment};
+use super::{Backend, OWNER, on_both, payment, trouble::blocked};
 
 on_both!(the_books_keep_their_rows_when_settlements_come);
 
 /// Of the last level without settlements.
 const BEFORE: i64 = 4;
+/// Of the last level without sums of agents.
+const WITHOUT_AGENT_SUMS: i64 = 9;
 
 /// As the version before writes.
 const OLD_ROWS: [&str; 6] = [
@@ -57,16 +59,17 @@ async fn run(backend: &Backend, statement: &'static str) -> Result<(), sqlx::Err
     }
 }
 
-async fn the_books_keep_their_rows_when_settlements_come(backend: Backend) {
+/// Applies the migrations up to that level, as a version of then did.
+async fn migrate_to(backend: &Backend, level: i64) {
     let name = match backend {
         Backend::Sqlite(_) => "sqlite",
         Backend::Postgres(_) => "postgres",
     };
     let all =
         Migrator::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name)).await.unwrap();
-    let before: Vec<_> = all.iter().filter(|migration| migration.version <= BEFORE).cloned().collect();
+    let before: Vec<_> = all.iter().filter(|migration| migration.version <= level).cloned().collect();
     let before = Migrator { migrations: before.into(), ..Migrator::DEFAULT };
-    match &backend {
+    match backend {
         Backend::Sqlite(folder) => {
             let url = format!("sqlite://{}?mode=rwc", folder.path().join("books.db").display());
             let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
@@ -77,6 +80,10 @@ async fn the_books_keep_their_rows_when_settlements_come(backend: Backend) {
             before.run_direct(None, &mut server.connect().await, false).await.unwrap();
         }
     }
+}
+
+async fn the_books_keep_their_rows_when_settlements_come(backend: Backend) {
+    migrate_to(&backend, BEFORE).await;
     for row in OLD_ROWS {
         run(&backend, row).await.unwrap();
     }
@@ -102,4 +109,26 @@ async fn the_books_keep_their_rows_when_settlements_come(backend: Backend) {
     for row in &OLD_ROWS[1..5] {
         run(&backend, row).await.unwrap();
     }
+}
+
+/// The version before writes events and then what they are about, in one database transaction. No migration waits for the
+/// events while it keeps that from the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_before_and_a_migration_do_not_wait_for_each_other_in_a_circle() {
+    let backend = Backend::postgres().await;
+    migrate_to(&backend, WITHOUT_AGENT_SUMS).await;
+    run(&backend, OLD_ROWS[5]).await.unwrap();
+    let Backend::Postgres(server) = &backend else { unreachable!() };
+    let (mut before, mut operator) = (server.connect().await, server.connect().await);
+    sqlx::query("BEGIN").execute(&mut before).await.unwrap();
+    sqlx::query(OLD_ROWS[4]).execute(&mut before).await.unwrap();
+    let books = backend.open().await;
+    let migrating = tokio::spawn(async move { books.database.migrate().await });
+    blocked(&mut operator, &[]).await;
+    for statement in
+        ["UPDATE agents SET transaction_count = 1", "UPDATE rollups SET rolled_until_ms = 1", "COMMIT"]
+    {
+        sqlx::query(statement).execute(&mut before).await.unwrap();
+    }
+    migrating.await.unwrap().unwrap();
 }

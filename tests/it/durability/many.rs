@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     conformance::{Backend, on_both},
-    harness::{process::ServiceProcess, rounds},
+    harness::{process::ServiceProcess, rounds, seed},
 };
 
 on_both!(many_settlements_over_an_unreliable_rpc_all_end_as_the_chain_says);
@@ -31,11 +31,6 @@ const fn default_count(backend: &Backend) -> usize {
 
 /// Sends that are lost, and calls that fail, in percent.
 const FAULTS: u64 = 5;
-
-#[expect(clippy::disallowed_methods, reason = "the tests' own knob")]
-fn seed() -> u64 {
-    std::env::var("PAY402_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(402)
-}
 
 /// What a client is told at first, and in the end.
 async fn told(url: &str, payment: Payment) -> (Payment, Told, Told) {

@@ -24,8 +24,8 @@ on_both!(
     gone_under_load_again_and_again,
 );
 
-/// As on mainnet.
-const SLOT_TIME: Duration = Duration::from_millis(400);
+/// Long enough for a payment to be good until it is asked for again.
+const SLOT_TIME: Duration = Duration::from_millis(600);
 /// Settlements that are under way when the database goes.
 const AT_A_TIME: usize = 24;
 

@@ -1,6 +1,7 @@
 //! The real service on a sandbox chain, both on one clock that moves only when a test says so.
 
 pub mod logs;
+pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis;
@@ -8,11 +9,11 @@ pub mod secrets;
 pub mod wire;
 pub mod x402;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
 use pay402::{
     app::App,
-    clock::{Clock, UnixMs},
+    clock::{Clock, SystemClock, UnixMs},
     config::{Config, Environment},
     money::{Currency, decimal_text},
     sandbox::agent::transfer,
@@ -309,4 +310,23 @@ pub fn with(mut proof: Value, member: &str, value: impl Into<Value>) -> Value {
 #[expect(clippy::disallowed_methods, reason = "the tests' own knob")]
 pub fn rounds(default: usize) -> usize {
     std::env::var("PAY402_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What chance begins with: `PAY402_TEST_SEED`, else always the same, so that a run fails for what has changed. To hunt for
+/// more, give it other ones.
+#[expect(clippy::disallowed_methods, reason = "the tests' own knob")]
+pub fn seed() -> u64 {
+    std::env::var("PAY402_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(402)
+}
+
+/// Waits for midnight, UTC, where it is near: a service that is a process of its own counts by the system's days, and what
+/// it counted must be of the same day at the end of the test.
+pub fn away_from_midnight() {
+    const NEAR: Duration = Duration::from_mins(2);
+    const DAY: Duration = Duration::from_hours(24);
+    let passed = u64::try_from(SystemClock.now().0).unwrap() % u64::try_from(DAY.as_millis()).unwrap();
+    let left = DAY.saturating_sub(Duration::from_millis(passed));
+    if left < NEAR {
+        thread::sleep(left);
+    }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
     os::unix::{
         fs::{MetadataExt, chown},
         process::CommandExt,
@@ -17,13 +16,11 @@ use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::{logs, secrets};
+use super::{logs, port::Port, secrets};
 
 /// How long starting and stopping may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
-/// Whoever may have taken the port that was free a moment ago, will hardly do so this often.
-const PORTS_TRIED: u32 = 5;
 
 const PASSWORD: &str = "the-password-of-this-postgres";
 
@@ -32,7 +29,7 @@ pub struct PostgresServer {
     /// PostgreSQL's own, with `initdb` and `postgres` in it.
     binaries: PathBuf,
     folder: TempDir,
-    port: u16,
+    port: Port,
     owner: Option<Owner>,
     process: Option<Child>,
     paused: bool,
@@ -50,18 +47,14 @@ impl PostgresServer {
         logs::watch();
         let folder = tempfile::tempdir().unwrap();
         let owner = Owner::of(folder.path());
-        let mut server = Self { binaries: binaries(), folder, port: 0, owner, process: None, paused: false };
+        let (binaries, port) = (binaries(), Port::reserve());
+        let mut server = Self { binaries, folder, port, owner, process: None, paused: false };
         if let Some(Owner { user, group }) = owner {
             chown(server.folder.path(), Some(user), Some(group)).unwrap();
         }
         server.make_data();
-        for _ in 0..PORTS_TRIED {
-            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if server.launch().await {
-                return server;
-            }
-        }
-        panic!("postgres does not start: {}", server.log());
+        assert!(server.launch().await, "postgres does not start: {}", server.log());
+        server
     }
 
     /// A new data folder: a copy of the first that was made, which is kept since making one takes a second.
@@ -92,7 +85,7 @@ impl PostgresServer {
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port.number())
     }
 
     /// With a password, which the server does not ask for and no log may show.
@@ -164,7 +157,7 @@ impl PostgresServer {
             .command("postgres")
             .arg("-D")
             .arg(self.data())
-            .args(["-p", &self.port.to_string()])
+            .args(["-p", &self.port.number().to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
             .args(["-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "fsync=on"])
             .stdin(Stdio::null())
@@ -178,12 +171,9 @@ impl PostgresServer {
                 return false;
             }
             if let Ok(connection) = PgConnection::connect(&self.url()).await {
-                // Not somebody else's server on this port.
-                if process.try_wait().unwrap().is_none() {
-                    connection.close().await.unwrap();
-                    self.process = Some(process);
-                    return true;
-                }
+                connection.close().await.unwrap();
+                self.process = Some(process);
+                return true;
             }
             if Instant::now() > deadline {
                 let _ = process.kill();
@@ -212,8 +202,20 @@ impl PostgresServer {
 }
 
 impl Drop for PostgresServer {
+    /// At once, but not killed: the system would keep the shared memory of each server that was, and has room for some
+    /// thousands of them.
     fn drop(&mut self) {
-        self.kill9();
+        self.resume();
+        if let Some(process) = &mut self.process {
+            signal("QUIT", &[process.id()]);
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while matches!(process.try_wait(), Ok(None)) {
+                if std::time::Instant::now() > deadline {
+                    return self.kill9();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     io::ErrorKind,
-    net::{Ipv4Addr, TcpListener},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,19 +9,17 @@ use std::{
 use deadpool_redis::redis::{self, Client, Cmd, Connection, FromRedisValue};
 use tempfile::TempDir;
 
-use super::{logs, secrets};
+use super::{logs, port::Port, secrets};
 
 /// How long the server may take to start or to end. It takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Another process may take a free port before the server does.
-const PORTS_TRIED: usize = 5;
 /// So that it can be looked for in the log.
 const PASSWORD: &str = "the-password-of-this-redis";
 
 #[derive(Debug)]
 pub struct RedisServer {
     process: Option<Child>,
-    port: u16,
+    port: Port,
     folder: TempDir,
 }
 
@@ -30,13 +27,9 @@ impl RedisServer {
     pub fn start() -> Self {
         logs::watch();
         secrets::register(PASSWORD);
-        for _ in 0..PORTS_TRIED {
-            let mut server = Self { process: None, port: free_port(), folder: tempfile::tempdir().unwrap() };
-            if server.run() {
-                return server;
-            }
-        }
-        panic!("redis-server does not start");
+        let mut server = Self { process: None, port: Port::reserve(), folder: tempfile::tempdir().unwrap() };
+        assert!(server.run(), "redis-server does not start");
+        server
     }
 
     pub fn url(&self) -> String {
@@ -44,7 +37,7 @@ impl RedisServer {
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port.number())
     }
 
     /// What this very server answers.
@@ -94,18 +87,13 @@ impl RedisServer {
         if self.process.is_some() {
             self.stop();
         }
-        // Meanwhile the system may have given its port to somebody's connection.
-        let deadline = Instant::now() + PATIENCE;
-        while !self.run() {
-            assert!(Instant::now() < deadline, "redis-server does not start again on port {}", self.port);
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        assert!(self.run(), "redis-server does not start again on {}", self.address());
     }
 
     /// Whether it runs now.
     fn run(&mut self) -> bool {
         let spawned = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--port", &self.port.number().to_string(), "--bind", "127.0.0.1"])
             .args(["--requirepass", PASSWORD])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .current_dir(self.folder.path())
@@ -126,19 +114,13 @@ impl RedisServer {
             if self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some()) {
                 break;
             }
-            // Whoever else may have taken the port has another process id.
-            if self.process_id_it_tells() == self.process.as_ref().map(Child::id) {
+            if self.connection().is_ok() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         self.end();
         false
-    }
-
-    fn process_id_it_tells(&self) -> Option<u32> {
-        let told: String = redis::cmd("INFO").arg("server").query(&mut self.connection().ok()?).ok()?;
-        told.lines().find_map(|line| line.strip_prefix("process_id:"))?.trim().parse().ok()
     }
 
     fn connection(&self) -> redis::RedisResult<Connection> {
@@ -176,8 +158,4 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

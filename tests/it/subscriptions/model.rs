@@ -52,7 +52,7 @@ struct Model {
 impl Model {
     /// The starts are found day by day, by nothing but the calendar's dates.
     fn new(start: UnixMs, require_payment: bool) -> Self {
-        let day = |at: UnixMs| pay402::subscriptions::Day::of(at).iso();
+        let day = |at: UnixMs| pay402::calendar::Day::of(at).iso();
         let of_month = |at: UnixMs| day(at)[8..].parse::<u32>().unwrap();
         let anchor = of_month(start);
         let mut starts = vec![start];
@@ -259,14 +259,14 @@ fn no_sequence_leads_astray() {
 fn a_leap_day_is_found_and_the_31st_comes_back() {
     // 31 January 2028, noon.
     let start = UnixMs(1_832_932_800_000);
-    assert_eq!(pay402::subscriptions::Day::of(start).iso(), "2028-01-31");
+    assert_eq!(pay402::calendar::Day::of(start).iso(), "2028-01-31");
     let price = Price { amount: amount(PRICE), currency: Currency::Usdc };
     let mut subscription = begin(start, true);
     let mut ends = Vec::new();
     for _ in 0..4 {
         let now = subscription.period.start;
         subscription = subscription.pay(money(Payment::Right), now, price).unwrap().0.subscription;
-        ends.push(pay402::subscriptions::Day::of(subscription.period.end).iso());
+        ends.push(pay402::calendar::Day::of(subscription.period.end).iso());
         let end = subscription.period.end;
         subscription = subscription.advance(end, price.amount).subscription;
     }

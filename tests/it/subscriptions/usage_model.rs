@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use pay402::{
     agents::Agent,
-    clock::{Clock, SystemClock, UnixMs},
+    calendar::Day,
+    clock::UnixMs,
     ids::{OsEntropy, PlanId, SubscriptionId, UsageId},
     money::{Amount, Currency},
     payments::{Payment, RecordOutcome},
     plans::{Limits, Plan},
     store::Books,
-    subscriptions::{Anchor, Begun, Day, NewSubscription},
+    subscriptions::{Anchor, Begun, NewSubscription},
     usage::{NewUsage, Outcome, Refused, Window},
 };
 use solana_pubkey::Pubkey;
@@ -21,7 +22,7 @@ use crate::{
         agents::{event, registered},
         on_both, payment,
     },
-    harness::rounds,
+    harness::{rounds, seed},
     settlement::random::Random,
 };
 
@@ -177,9 +178,7 @@ fn batch(random: &mut Random, ids: &[String; 2], now: UnixMs) -> Vec<NewUsage> {
 async fn no_usage_is_counted_twice_or_past_a_limit(backend: Backend) {
     let instances = [backend.books().await, backend.open().await];
     let ids = prepared(&instances[0]).await;
-    let seed = u64::try_from(SystemClock.now().0).unwrap();
-    println!("seed {seed}");
-    let (mut random, mut model, mut now) = (Random::new(seed), Model::default(), START);
+    let (mut random, mut model, mut now) = (Random::new(seed()), Model::default(), START);
     let mut sent: Vec<Vec<NewUsage>> = Vec::new();
     let last = Anchor::at(START).after(START, u32::try_from(AHEAD).unwrap());
     for step in 0..rounds(400) {

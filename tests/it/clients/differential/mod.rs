@@ -25,7 +25,7 @@ use self::{
     scene::Scene,
 };
 use crate::{
-    harness::rounds,
+    harness::{rounds, seed},
     settlement::random::Random,
     x402::mutations::{helper, mutants},
 };
@@ -74,12 +74,6 @@ impl Sample {
         let choice = CHOICES.iter().find(|choice| choice.explains(kind, self.version, ours, theirs))?;
         Some((kind, choice))
     }
-}
-
-fn seed() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the tests' own knob")]
-    let chosen = std::env::var("PAY402_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    chosen.unwrap_or(402)
 }
 
 /// Every kind in both versions, and pairs of those that the two facilitators agree on: which of two rules comes first is
