@@ -128,11 +128,12 @@ pub(super) struct Call<'a> {
 /// What an endpoint keeps of history, the most last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum History {
+    /// It has not been asked, or does not answer.
+    #[default]
+    Unknown,
     None,
     /// Some, and it does not tell since when.
     Untold,
-    /// It tells since when, or has not been asked.
-    #[default]
     Told,
 }
 
@@ -202,11 +203,13 @@ impl Endpoint {
 
     /// Notes what an answer of its history says of that.
     pub fn has_history<R>(&self, answer: &Result<R, CallError>) {
-        let code = answer.as_ref().err().map(CallError::code);
-        if code == Some(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE)) {
-            self.set_history(History::None);
-        } else if answer.is_ok() && self.history() == History::None {
-            self.set_history(History::Told);
+        match answer.as_ref().map_err(CallError::code) {
+            Err(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE)) => {
+                self.set_history(History::None)
+            }
+            Err(_) => self.set_history(History::Unknown),
+            Ok(_) if self.history() == History::None => self.set_history(History::Unknown),
+            Ok(_) => {}
         }
     }
 
@@ -261,7 +264,11 @@ impl Endpoint {
                     self.judge(fault, call.trial, Instant::now());
                 }
                 let cause = &error as &dyn std::error::Error;
-                tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
+                if is_optional(call.request) {
+                    tracing::debug!(endpoint = self.index, method, error = cause, "RPC request failed");
+                } else {
+                    tracing::warn!(endpoint = self.index, method, error = cause, "RPC request failed");
+                }
                 Err(error)
             }
         }

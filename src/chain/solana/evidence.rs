@@ -121,7 +121,9 @@ fn is_alone(
         match status(evidence) {
             Some(status) if status.failure.is_some() == ending.failure.is_some() => agree += 1,
             Some(_) => doubt = true,
-            None => doubt |= evidence.would_know.contains(&slot),
+            None => {
+                doubt |= evidence.would_know.contains(&ending.slot) || evidence.would_know.contains(&slot);
+            }
         }
     }
     agree < 2 && doubt
@@ -191,7 +193,10 @@ mod tests {
                 };
                 prop_assert!(!is_sure || !said.iter().any(|it| differs(&it)), "contradicted");
                 let agree = said.iter().filter(|it| it.failure.is_some() == found.failure.is_some()).count();
-                let doubt = told.iter().any(|it| it.statuses[index].is_none() && it.would_know.contains(&found.slot.max(earliest)));
+                let doubt = told.iter().any(|it| {
+                    let slots = [found.slot, found.slot.max(earliest)];
+                    it.statuses[index].is_none() && slots.iter().any(|slot| it.would_know.contains(slot))
+                });
                 prop_assert!(!is_sure || agree > 1 || !doubt, "alone");
             }
         }
@@ -274,6 +279,9 @@ mod tests {
             let told = [success.clone(), pruned.clone()];
             assert_eq!(commitment(&told, earliest), expected, "{earliest}");
         }
+        // Nor does it spare those who know of the slot that is named.
+        let behind = Evidence { would_know: 0..=49, ..evidence(SEEN, vec![None]) };
+        assert_eq!(commitment(&[success, behind], 50), Commitment::Processed);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use solana_rpc_client_api::{request::RpcRequest, response::Response};
 use solana_signature::Signature;
 use solana_transaction_status_client_types::{TransactionConfirmationStatus, TransactionStatus};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     SolanaRpc,
@@ -35,7 +35,7 @@ const RECENT_TIMEOUT: Duration = Duration::from_secs(8);
 const SECOND_OPINION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long each endpoint may take to search its history: it may lie on slow storage.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long each endpoint may take to tell where its history begins, or when that was.
+/// How long each endpoint may take to tell where its history begins, and when that was.
 const BEGINNING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How far the chain's clock and this machine's may be apart.
 const CLOCKS_APART: Duration = Duration::from_mins(10);
@@ -45,10 +45,10 @@ const MIN_SLOT_MS: u128 = 200;
 const KNOWN_SLOTS: u64 = 216_000;
 /// By this slot every chain has had a block after its first one.
 const BEGUN_BY: u64 = 1_000;
-/// How often the endpoints are asked about their histories.
-const WATCH_EVERY: Duration = Duration::from_mins(10);
-/// How often while what they have said is not enough.
-const WATCH_LACK_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked whether what the endpoints have said of their histories is enough. They are asked as often while
+/// it is not, and else after so many looks.
+const WATCH_EVERY: Duration = Duration::from_mins(1);
+const ASK_AFTER: u32 = 10;
 
 fn statuses_params(signatures: &[Signature], history: bool) -> Value {
     let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
@@ -173,7 +173,7 @@ impl SolanaRpc {
             History::Untold => Some(
                 "no RPC endpoint tells how far back its history reaches: payments that never land stay pending",
             ),
-            History::Told => None,
+            History::Unknown | History::Told => None,
         }
     }
 
@@ -186,8 +186,11 @@ impl SolanaRpc {
     /// Has them say so again and again, and the log say what has changed.
     pub async fn watch_history(&self) {
         let mut known = None;
-        loop {
-            self.look_for_history().await;
+        for look in (0..ASK_AFTER).cycle() {
+            if look == 0 || known.is_some() {
+                self.look_for_history().await;
+            }
+            // Settlements have them say so as well.
             let lack = self.lack_of_history();
             match lack {
                 Some(lack) if known != Some(lack) => tracing::warn!("{lack}"),
@@ -197,7 +200,7 @@ impl SolanaRpc {
                 _ => {}
             }
             known = lack;
-            sleep(if lack.is_some() { WATCH_LACK_EVERY } else { WATCH_EVERY }).await;
+            sleep(WATCH_EVERY).await;
         }
     }
 
@@ -250,8 +253,9 @@ async fn told_by(
     let newest = if evidence.slot >= seen { u64::MAX } else { evidence.slot };
     if evidence.statuses.iter().any(Option::is_none) {
         // Asked afterwards: meanwhile a history gets shorter, and never longer.
-        let (first, since) =
-            beginning(endpoint).await.unwrap_or((evidence.slot.saturating_sub(KNOWN_SLOTS), None));
+        let told = timeout(BEGINNING_TIMEOUT, beginning(endpoint)).await;
+        let told = told.unwrap_or(Err(CallError::TimedOut));
+        let (first, since) = told.unwrap_or((evidence.slot.saturating_sub(KNOWN_SLOTS), None));
         endpoint.tells_beginning(since.is_some());
         evidence.would_know = first..=newest;
         evidence.since = since;

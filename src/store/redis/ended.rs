@@ -13,10 +13,11 @@ use deadpool_redis::redis::Script;
 use super::Redis;
 use crate::{api_keys::Herald, ids::ApiKeyId};
 
-/// How long it is told: longer than a row stands that was read before. Those read later say themselves when the key ends.
+/// How long it is told after a key has ended: longer than a row stands that was read before.
 const TOLD_FOR: Duration = Duration::from_mins(2);
 
-/// Keys: what [`ended_key`] gives. Arguments: in how many milliseconds they end, and how long it is told, in milliseconds.
+/// Keys: what [`ended_key`] gives. Arguments: in how many milliseconds they end, and how long it is told after that, in
+/// milliseconds.
 ///
 /// What is told is the time by Redis' own clock, and 0 for a key that has ended whatever any clock says. Of several ends of
 /// a key the first stands.
@@ -29,7 +30,8 @@ static END: LazyLock<Script> = LazyLock::new(|| {
         end
         for _, key in ipairs(KEYS) do
             local told = tonumber(redis.call('GET', key))
-            redis.call('SET', key, math.min(ends, told or ends), 'PX', ARGV[2])
+            local told_for = math.max(ARGV[1] + ARGV[2], redis.call('PTTL', key))
+            redis.call('SET', key, math.min(ends, told or ends), 'PX', told_for)
         end
         return 0",
     )

@@ -145,10 +145,11 @@ impl RateLimitStore for RedisRateLimits {
     }
 }
 
-/// Whoever is refused waits for both counts, whichever it was; once the whole quota is there, it is so in both.
+/// Whoever is refused waits for both counts, whichever it was.
 fn told(decision: Decision) -> Decision {
     if decision.retry_after.is_zero() {
         return decision;
     }
-    Decision { retry_after: decision.reset.min(decision.retry_after + APART), ..decision }
+    let retry_after = decision.retry_after + APART;
+    Decision { retry_after, reset: decision.reset.max(retry_after), ..decision }
 }

@@ -61,6 +61,7 @@ async fn a_key_that_has_ended_is_not_admitted() {
     assert!(has_ended(&instances[0], &id(3)).await);
     let lifetime = server.lifetime("ended:key_1");
     assert!(lifetime <= Duration::from_mins(2) && lifetime > Duration::from_mins(1), "{lifetime:?}");
+    assert!(server.lifetime("ended:key_3") > Duration::from_mins(59), "the later end is one as well");
 }
 
 /// It is revoked while it is rotated, and that is told first.

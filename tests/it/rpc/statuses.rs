@@ -538,6 +538,18 @@ async fn whoever_keeps_history_again_is_noticed() {
     }
 }
 
+/// Nothing is known of the history of one that does not answer, and that is not enough.
+#[tokio::test]
+async fn whoever_does_not_answer_keeps_no_history_for_others() {
+    let cluster = Cluster::start(2).await;
+    cluster.faults(1).error("getFirstAvailableBlock", -32601, "Method not found", ALWAYS);
+    cluster.rpc.look_for_history().await;
+    assert_eq!(cluster.rpc.lack_of_history(), None);
+    cluster.faults(0).error(METHOD, -32603, "Internal error", ALWAYS);
+    cluster.rpc.look_for_history().await;
+    assert!(cluster.rpc.lack_of_history().unwrap().contains("tells"));
+}
+
 /// Where nobody can say that a payment never landed, the operator hears of it at the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_history_the_service_says_so() {
