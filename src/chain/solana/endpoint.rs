@@ -205,7 +205,7 @@ impl Endpoint {
     pub fn has_history<R>(&self, answer: &Result<R, CallError>) {
         match answer.as_ref().map_err(CallError::code) {
             Err(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE)) => {
-                self.set_history(History::None)
+                self.set_history(History::None);
             }
             Err(_) => self.set_history(History::Unknown),
             Ok(_) if self.history() == History::None => self.set_history(History::Unknown),
