@@ -4,7 +4,7 @@ use std::{future::ready, sync::Arc, time::Duration};
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Facilitator, SettleReply, Undecided, Version, X402Request,
@@ -29,8 +29,10 @@ use crate::{
 
 /// What the fee payer is charged for each signature, in lamports.
 const LAMPORTS_PER_SIGNATURE: u64 = 5_000;
-/// How long entering a payment under its merchant may hold up the answer.
-const ADOPT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Within what a request is answered: clients give up after 30 seconds. The engine takes 25 of them at most.
+const ANSWER_WITHIN: Duration = Duration::from_secs(29);
+/// How long the books may hold up an answer, before the engine is asked or after that.
+const BOOKS_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Whose SOL pays, whether there is enough of it, and who tells what landed.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ impl Facilitator {
         caller: Option<&Caller>,
     ) -> Result<SettleReply, Undecided> {
         let started = Instant::now();
-        let told = self.told(request, caller).await;
+        let told = self.told(request, caller, started + ANSWER_WITHIN).await;
         let reason = match &told {
             Ok(Told::Settled(_)) => "settled",
             Ok(Told::Failed(refusal, _)) => refusal.reason.v2(),
@@ -67,10 +69,15 @@ impl Facilitator {
         Ok(told?.into_reply(request.version, &request.payload.network))
     }
 
-    async fn told(&self, request: &X402Request, caller: Option<&Caller>) -> Result<Told, Undecided> {
+    async fn told(
+        &self,
+        request: &X402Request,
+        caller: Option<&Caller>,
+        by: Instant,
+    ) -> Result<Told, Undecided> {
         let passed = match self.free_checks(request) {
             Ok(passed) => passed,
-            Err(refusal) => return self.told_before(request, caller, refusal).await,
+            Err(refusal) => return self.told_before(request, caller, refusal, by).await,
         };
         // For as long as somebody waits for the outcome of what is journalled here.
         let mut watched = None;
@@ -80,16 +87,14 @@ impl Facilitator {
         if let (None, Some(caller), Settled::Answered(answer)) = (&watched, caller, &settled)
             && answer.is_booked()
         {
-            self.adopt(passed.message, passed.terms, caller).await;
+            self.adopt(passed.message, passed.terms, caller, by).await;
         }
         let told = match settled {
             Settled::Refused(Unsigned::Refused(refusal)) => return Ok(Told::Failed(refusal, None)),
             Settled::Refused(Unsigned::Undecided(trouble)) => return Err(trouble),
             Settled::Answered(answer) => {
-                if let Answer::NotAdmitted(_) = &answer
-                    && let Some(agent) = self.paying_agent(&passed, caller).await?
-                {
-                    self.blame(&agent.id, passed.message).await;
+                if let Answer::NotAdmitted(_) = &answer {
+                    self.blame_payer(&passed, caller, by).await?;
                 }
                 told(answer, passed.payment.payer, caller.is_some())?
             }
@@ -105,12 +110,15 @@ impl Facilitator {
         request: &X402Request,
         caller: Option<&Caller>,
         refusal: Refusal,
+        by: Instant,
     ) -> Result<Told, Undecided> {
         let Some(message) = message_sha256(&request.payload.transaction).map(MessageHash) else {
             return Ok(Told::Failed(refusal, None));
         };
         let terms = TermsHash(request.fingerprint());
-        let Claimed::Booked(record) = self.settlements.look_up(&message, &terms).await? else {
+        let looking_up = self.settlements.look_up(&message, &terms);
+        let found = timeout_at(books_by(by), looking_up).await.map_err(|_| Undecided::Unavailable)??;
+        let Claimed::Booked(record) = found else {
             return Ok(Told::Failed(refusal, None));
         };
         let settled = self.settlements.settle(message, terms, || ready(Err(refusal.clone()))).await;
@@ -118,7 +126,7 @@ impl Facilitator {
             Settled::Refused(refusal) => Ok(Told::Failed(refusal, None)),
             Settled::Answered(answer) => {
                 if let (Some(caller), true) = (caller, answer.is_booked()) {
-                    self.adopt(message, terms, caller).await;
+                    self.adopt(message, terms, caller, by).await;
                 }
                 told(answer, record.payer, caller.is_some())
             }
@@ -127,9 +135,9 @@ impl Facilitator {
 
     /// A stranger who saw the payment may have asked before its merchant did, without a key: it is the merchant's all the
     /// same. Only bookkeeping, so that it fails nothing; the next time it is asked for it is tried again.
-    async fn adopt(&self, message: MessageHash, terms: TermsHash, caller: &Caller) {
+    async fn adopt(&self, message: MessageHash, terms: TermsHash, caller: &Caller, by: Instant) {
         let adopting = self.settlements.adopt(&message, &terms, &caller.user);
-        match timeout(ADOPT_TIMEOUT, adopting).await {
+        match timeout_at(books_by(by), adopting).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
@@ -137,6 +145,22 @@ impl Facilitator {
             }
             Err(_) => tracing::warn!("a settlement cannot be entered under its owner in time"),
         }
+    }
+
+    /// Notes that an agent has tried to pay more than it may. It is refused all the same where that is not noted in time.
+    async fn blame_payer(
+        &self,
+        passed: &Passed,
+        caller: Option<&Caller>,
+        by: Instant,
+    ) -> Result<(), Undecided> {
+        let blaming = async {
+            if let Some(agent) = self.paying_agent(passed, caller).await? {
+                self.blame(&agent.id, passed.message).await;
+            }
+            Ok(())
+        };
+        timeout_at(books_by(by), blaming).await.unwrap_or(Ok(()))
     }
 
     /// Judges the payment again, unless that was done a moment ago, and signs it. What is left of an agent's limits is for
@@ -219,6 +243,11 @@ impl Told {
             }
         }
     }
+}
+
+/// When the books have held up an answer for long enough that is due by then.
+fn books_by(by: Instant) -> Instant {
+    by.min(Instant::now() + BOOKS_TIMEOUT)
 }
 
 fn told(answer: Answer, payer: Pubkey, has_key: bool) -> Result<Told, Undecided> {

@@ -189,6 +189,26 @@ fn nothing_is_given_up_before_its_time() {
     }
 }
 
+/// What somebody has told of is asked about at once, and alone.
+#[test]
+fn a_hint_is_followed_before_the_next_look_is_due() {
+    let mut stage = Stage::new(Policy::new(Caps::default()));
+    let statuses = |effects: Vec<Effect>| {
+        let asked = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Statuses(round, asked) => Some((round, asked)),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    for (round, asked) in statuses(stage.take_over(3)) {
+        let none = Findings { statuses: vec![None; asked.len()], since: None };
+        stage.step(Event::Statuses(round, asked, Ok(none)));
+    }
+    let told = flight(1);
+    let asked = statuses(stage.step(Event::Hint(told.signature)));
+    assert_eq!(asked, [(StatusRound::Hinted, vec![(told.message, told.signature)])]);
+}
+
 /// Whoever names a slot of before they were signed is not believed.
 #[test]
 fn a_search_of_the_history_tells_how_old_its_payments_can_be() {

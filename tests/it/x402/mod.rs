@@ -10,6 +10,7 @@ mod http;
 pub mod kit;
 pub mod mutations;
 mod oracle;
+mod order;
 mod replies;
 mod signers;
 mod terms;

@@ -82,6 +82,7 @@ async fn is_good(app: &TestApp, order: &Order, request: &Value) {
     let booked = app.get(&format!("/payments/{transaction}"), Some(KEY)).await;
     assert_eq!((booked.status, &booked.body["state"]), (200, &json!("settled")), "{booked:?}");
     assert_eq!(booked.body["slot"], status.slot);
+    assert!(booked.body["lastValidBlockHeight"].is_u64(), "{booked:?}");
     assert_eq!(booked.body["resource"], order.resource.as_str());
     assert_eq!((&booked.body["amount"], &booked.body["currency"]), (&json!(0.05), &json!("USDC")));
     // Sent again, it is the same payment.

@@ -290,6 +290,7 @@ async fn fails_on_chain(app: &TestApp, version: Version) {
     let booked = app.get(&format!("/payments/{signature}"), None).await.body;
     assert_eq!(booked["state"], "failed");
     assert!(booked["slot"].as_u64().is_some_and(|slot| slot > 0));
+    assert!(booked["lastValidBlockHeight"].is_u64(), "{booked}");
 }
 
 /// What was asked for.

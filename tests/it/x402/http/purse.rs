@@ -76,7 +76,12 @@ impl Purse {
     /// As [`refuses_message`](Self::refuses_message), of whatever bytes.
     pub async fn refuses_bytes(&self, transaction: &[u8], reason: &str) {
         use base64::{Engine, prelude::BASE64_STANDARD};
-        let before = self.holdings();
+        let asked = || {
+            let methods =
+                ["simulateTransaction", "getMultipleAccounts", "getAccountInfo", "getLatestBlockhash"];
+            methods.map(|method| self.sandbox().faults().calls(method))
+        };
+        let (before, asked_before) = (self.holdings(), asked());
         let mut request = self.order.request(&self.order.sign(self.sandbox().latest_blockhash()));
         request["paymentPayload"]["payload"]["transaction"] = BASE64_STANDARD.encode(transaction).into();
         assert_invalid(&self.app.verify_x402(&request).await, reason, "");
@@ -86,6 +91,7 @@ impl Purse {
             (200, &reason.into(), &"".into())
         );
         assert_eq!(self.sandbox().faults().calls("sendTransaction"), 0, "{reason}");
+        assert_eq!(asked(), asked_before, "the free rules come before the chain: {reason}");
         assert_eq!(self.holdings(), before, "{reason}");
     }
 
