@@ -88,8 +88,8 @@ impl DaySpending {
 /// Why an amount may not be spent. Amounts are atomic units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overspending {
-    /// More than this at once.
-    PerTransaction { unit: SpendingUnit, most: u64 },
+    /// More than this at once. Less may be left of the day, which ends then.
+    PerTransaction { unit: SpendingUnit, most: u64, left: u64, resets_at: Option<UnixMs> },
     /// More than is left of the day, which ends then.
     Daily { unit: SpendingUnit, daily: u64, left: u64, resets_at: UnixMs },
     /// An agent with limits spends no SOL unless there is a limit for it.
@@ -139,15 +139,18 @@ impl Limits {
             return if self.is_none() { Ok(()) } else { Err(Overspending::UnknownToken) };
         };
         let Some(limits) = self.of(unit) else { return Err(Overspending::NoSol) };
+        let (of_day, resets_at) = (self.left(unit, so_far), day.next().start());
         if let Some(most) = limits.per_transaction.filter(|most| amount > *most) {
-            return Err(Overspending::PerTransaction { unit, most });
+            let less = of_day.filter(|left| *left < most);
+            let (left, resets_at) = (less.unwrap_or(most), less.map(|_| resets_at));
+            return Err(Overspending::PerTransaction { unit, most, left, resets_at });
         }
-        let Some(daily) = limits.daily else { return Ok(()) };
-        let left = daily.saturating_sub(so_far.total());
-        if amount > left {
-            return Err(Overspending::Daily { unit, daily, left, resets_at: day.next().start() });
+        match (limits.daily, of_day) {
+            (Some(daily), Some(left)) if amount > left => {
+                Err(Overspending::Daily { unit, daily, left, resets_at })
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -43,6 +43,16 @@ pub struct Spending {
     pub sol: DaySpending,
 }
 
+impl Spending {
+    #[must_use]
+    pub const fn of(self, unit: SpendingUnit) -> DaySpending {
+        match unit {
+            SpendingUnit::Stable => self.stable,
+            SpendingUnit::Sol => self.sol,
+        }
+    }
+}
+
 /// An amount to be held back for a payment that is under way, once for each message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {

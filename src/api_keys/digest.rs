@@ -1,40 +1,29 @@
 //! What a presented text is known by within this process.
 
-use std::fmt;
-
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::ids::Entropy;
+use crate::{ids::Entropy, server_secrets::ServerSecret};
 
 const HALF: usize = 16;
 
 /// Makes digests under a secret that this process made for itself: worth nothing elsewhere, and nobody can choose a text
 /// for its digest.
-#[derive(Clone)]
-pub(super) struct Digester([u8; 32]);
+#[derive(Clone, Debug)]
+pub(super) struct Digester(ServerSecret);
 
 impl Digester {
     pub fn new(entropy: &dyn Entropy) -> Self {
-        let mut secret = [0; 32];
-        entropy.fill(&mut secret);
-        Self(secret)
+        Self(ServerSecret::fresh(entropy))
     }
 
     pub fn digest(&self, text: &str) -> Digest {
-        let mac = keyed(&self.0).chain_update(text).finalize().into_bytes();
+        let mac = keyed(self.0.expose()).chain_update(text).finalize().into_bytes();
         let (mut slot, mut rest) = ([0; HALF], [0; HALF]);
         slot.copy_from_slice(&mac[..HALF]);
         rest.copy_from_slice(&mac[HALF..]);
         Digest { slot, rest }
-    }
-}
-
-/// Silent about the secret.
-impl fmt::Debug for Digester {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Digester").finish_non_exhaustive()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     ids::{ApiKeyId, Entropy, OsEntropy},
     input,
     metrics::Metrics,
+    telemetry,
 };
 
 /// How many keys are read at a time.
@@ -101,6 +102,7 @@ impl Create {
 /// Opens the configured database, migrating it as the service would.
 pub(super) async fn run(action: Action) -> anyhow::Result<()> {
     let config = Config::read(Variables::of_process())?;
+    telemetry::init(&config.log);
     let metrics = Arc::new(Metrics::new());
     let books = open_books(&config.database.url, &metrics).await?;
     if config.database.auto_migrate {

@@ -59,18 +59,20 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     }
     let caller = if keys_matter(route) { authenticate(&state, request.headers()).await } else { Ok(None) };
     let (subject, action) = match &caller {
-        Ok(caller) => {
-            (caller.as_ref().map_or(by_address, subject), action(request.method(), route, caller.is_some()))
-        }
-        Err(_) => (by_address, Action::Public),
+        Ok(caller) => (
+            caller.as_ref().map_or_else(|| by_address.clone(), subject),
+            action(request.method(), route, caller.is_some()),
+        ),
+        Err(_) => (by_address.clone(), Action::Public),
     };
-    let decision = state.rate_limits.admit(&subject, action).await;
+    let (mut decision, mut caller) = (state.rate_limits.admit(&subject, action).await, caller);
+    if decision.is_some_and(|decision| decision.ended) {
+        // Its row could not be read since. It is told and counted as every key that opens nothing.
+        decision = state.rate_limits.admit(&by_address, Action::Public).await;
+        caller = Err(ApiError::unauthorized(INVALID_KEY));
+    }
 
     let mut response = match (decision, caller) {
-        // Its row could not be read since.
-        (Some(decision), _) if decision.ended => {
-            return ApiError::unauthorized(INVALID_KEY).into_response();
-        }
         (Some(decision), _) if !decision.admitted => return refuse(&state, route, &decision),
         (_, Err(error)) => error.into_response(),
         (_, Ok(_)) if action == Action::Operations => next.run(request).await,

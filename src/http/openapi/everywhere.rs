@@ -25,8 +25,6 @@ enum When {
     Always,
     Keyed,
     Body,
-    /// A body, or any parameter.
-    Input,
     NamedInPath,
     IdempotencyKey,
 }
@@ -40,8 +38,8 @@ struct Problem {
     headers: &'static [&'static str],
 }
 
-const PROBLEMS: [Problem; 11] = [
-    problem("400", "Malformed", When::Input, "Cannot be read: `details` names every bad field.", &[]),
+const PROBLEMS: [Problem; 12] = [
+    problem("400", "Malformed", When::Always, "Cannot be read: `details` names every bad field.", &[]),
     problem("401", "Unauthorized", When::Keyed, "The key is missing or not valid.", &["WWW-Authenticate"]),
     problem("403", "Forbidden", When::Keyed, "`INSUFFICIENT_SCOPE`: the key may not do this.", &[]),
     problem("404", "NotFound", When::NamedInPath, "There is no such object, or it is somebody else's.", &[]),
@@ -63,6 +61,7 @@ const PROBLEMS: [Problem; 11] = [
         "Too many requests: wait `Retry-After` seconds.",
         &[RETRY_AFTER],
     ),
+    problem("431", "HeadTooLarge", When::Always, "The request's head is too large.", &[]),
     problem("500", "InternalError", When::Always, "Something went wrong on our side.", &[]),
     problem(
         "503",
@@ -133,12 +132,10 @@ pub(super) fn complete(operation: &mut Operation) {
     let body = operation.request_body.is_some();
     let once = parameters.iter().any(|parameter| parameter.name == IDEMPOTENCY_KEY);
     let in_path = parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Path);
-    let input = body || parameters.iter().any(|parameter| parameter.parameter_in != ParameterIn::Path);
     let applies = |when| match when {
         When::Always => true,
         When::Keyed => scopes.is_some(),
         When::Body => body,
-        When::Input => input,
         When::NamedInPath => in_path,
         When::IdempotencyKey => once,
     };

@@ -15,7 +15,6 @@ use super::{
 use crate::{
     agents::{AgentStore, DaySpending, Purchase, SpendingUnit},
     api_keys::Caller,
-    calendar::Day,
     chain::{
         Chain, ChainError, ConfirmedTransaction, Lookup,
         assets::{Assets, Network},
@@ -223,23 +222,26 @@ impl ProofVerifier {
         }
         let paying = on_record.agent.as_ref();
         let named = self.paying_agent(proof, paying.map(|paying| &paying.agent), caller).await?;
-        let subscription = match named {
-            Ok(()) => self.named_subscription(proof, caller, now).await?,
-            Err(refusal) => Err(refusal),
+        if let Err(refusal) = named {
+            return Ok(Err(refusal.into()));
+        }
+        // It is the payment that is bad, and the agent's.
+        let denied = |refusal| Denied { refusal, agent: paying.map(|paying| paying.agent.id.clone()) };
+        let subscription = match self.named_subscription(proof, caller, now).await? {
+            Ok(subscription) => subscription,
+            Err(refusal) => return Ok(Err(denied(refusal))),
         };
-        let decided = subscription.and_then(|subscription| {
-            let terms = self.terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller);
-            terms.map(|(terms, issued)| (subscription, terms, issued))
-        });
-        let (subscription, terms, issued) = match decided {
+        let terms = self.terms(request.requirement.as_ref(), on_record.issued.as_ref(), caller);
+        let (terms, issued) = match terms {
             Ok(decided) => decided,
             Err(refusal) => return Ok(Err(refusal.into())),
         };
-        // From here on it is the payment that is bad, and the agent's.
-        let denied = |refusal| Denied { refusal, agent: paying.map(|paying| paying.agent.id.clone()) };
-        let free = judge::check_terms(proof, &terms)
-            .and_then(|()| paying.map_or(Ok(()), |paying| check_agent(proof, &terms, paying, now)));
-        if let Err(refusal) = free {
+        if let Err(refusal) = judge::check_terms(proof, &terms) {
+            return Ok(Err(denied(refusal)));
+        }
+        if let Some(paying) = paying
+            && let Err(refusal) = self.check_agent(proof, &terms, paying, now).await
+        {
             return Ok(Err(denied(refusal)));
         }
         let transaction = match self.look_up(proof).await? {
@@ -404,8 +406,28 @@ impl ProofVerifier {
                 Err(Denied { refusal: spending::not_admitted(why), agent })
             }
             RecordOutcome::Refused(Objection::SubscriptionGone) => Err(subscription_not_found().into()),
-            RecordOutcome::Refused(Objection::Subscription(why)) => Err(unpayable(why).into()),
+            RecordOutcome::Refused(Objection::Subscription(why)) => {
+                Err(Denied { refusal: unpayable(why), agent })
+            }
         })
+    }
+
+    /// Before the chain is asked, by what has been spent for good. Recording is the judge.
+    async fn check_agent(
+        &self,
+        proof: &PaymentProof,
+        terms: &Terms,
+        paying: &PayingAgent,
+        at: UnixMs,
+    ) -> Result<(), Refusal> {
+        let purchase = Purchase {
+            unit: Some(SpendingUnit::of(proof.currency)),
+            amount: proof.amount,
+            resource: resource(proof, terms),
+        };
+        let so_far = DaySpending { spent: paying.spent, reserved: 0 };
+        let admitted = spending::admit_early(&*self.agents, &paying.agent, &purchase, so_far, at).await;
+        admitted.map_err(spending::not_admitted)
     }
 }
 
@@ -416,18 +438,6 @@ fn resource<'a>(proof: &'a PaymentProof, terms: &'a Terms) -> Option<&'a str> {
         Terms::Recipients(_) => None,
     };
     required.or(proof.resource.as_deref())
-}
-
-/// Before the chain is asked, by what has been spent for good: whoever is refused by that would be refused by whatever
-/// comes on top. Recording is the judge.
-fn check_agent(proof: &PaymentProof, terms: &Terms, paying: &PayingAgent, at: UnixMs) -> Result<(), Refusal> {
-    let purchase = Purchase {
-        unit: Some(SpendingUnit::of(proof.currency)),
-        amount: proof.amount,
-        resource: resource(proof, terms),
-    };
-    let so_far = DaySpending { spent: paying.spent, reserved: 0 };
-    paying.agent.admit(&purchase, so_far, Day::of(at)).map_err(spending::not_admitted)
 }
 
 fn issued_for_another() -> Refusal {

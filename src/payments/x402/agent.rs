@@ -9,7 +9,6 @@ use super::{Facilitator, Reason, Undecided, X402Request, facilitator::Passed};
 use crate::{
     agents::{Agent, AgentStore, DaySpending, Failure, Held, Hold, NotAdmitted, Purchase, SpendingUnit},
     api_keys::Caller,
-    calendar::Day,
     chain::solana::rules::Refusal,
     clock::Clock,
     ids::{AgentId, Entropy, EventId},
@@ -42,7 +41,7 @@ impl Facilitator {
     }
 
     /// Before the chain is asked: what an agent may not pay on the best of days.
-    pub(super) fn check_agent(
+    pub(super) async fn check_agent(
         &self,
         agent: &Agent,
         request: &X402Request,
@@ -50,8 +49,8 @@ impl Facilitator {
     ) -> Result<(), Refusal> {
         let purchase =
             Purchase { unit: self.unit(passed), amount: passed.amount, resource: request.resource() };
-        let today = Day::of(self.agents.clock.now());
-        let admitted = agent.admit(&purchase, DaySpending::default(), today);
+        let (nothing, now) = (DaySpending::default(), self.agents.clock.now());
+        let admitted = spending::admit_early(&*self.agents.store, agent, &purchase, nothing, now).await;
         admitted.map_err(|why| not_admitted(why).by(passed.payment.payer))
     }
 

@@ -127,7 +127,7 @@ impl Facilitator {
         self.check_fee_payer(&passed.payment)?;
         let agent = self.paying_agent(&passed, caller).await?;
         if let Some(agent) = &agent
-            && let Err(refusal) = self.check_agent(agent, request, &passed)
+            && let Err(refusal) = self.check_agent(agent, request, &passed).await
         {
             self.blame(&agent.id, passed.message).await;
             return Ok(Err(refusal));

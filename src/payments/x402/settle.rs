@@ -174,7 +174,7 @@ impl Facilitator {
         self.check_fee_payer(&passed.payment).map_err(Unsigned::Undecided)?;
         let agent = self.paying_agent(passed, caller).await.map_err(Unsigned::Undecided)?;
         if let Some(agent) = &agent
-            && let Err(refusal) = self.check_agent(agent, request, passed)
+            && let Err(refusal) = self.check_agent(agent, request, passed).await
         {
             self.blame(&agent.id, passed.message).await;
             return Err(Unsigned::Refused(refusal));

@@ -13,6 +13,7 @@ use crate::{
 
 on_both!(
     more_at_once_than_allowed_is_refused_and_uses_nothing,
+    what_is_left_is_what_could_be_paid,
     a_day_has_an_end,
     stablecoins_count_together,
     sol_is_spent_by_its_own_limit,
@@ -77,6 +78,18 @@ async fn more_at_once_than_allowed_is_refused_and_uses_nothing(backend: Backend)
         payments.as_array().unwrap().iter().all(|payment| payment["agentId"] == made["id"]),
         "{payments}"
     );
+}
+
+/// Of two limits that are in the way, what both leave.
+async fn what_is_left_is_what_could_be_paid(backend: Backend) {
+    let app = app(&backend).await;
+    limited(&app, &app.agent_address(), json!({"daily": "0.1", "perTransaction": "0.06"})).await;
+    let more = app.proof(&app.pay(&app.merchant(), 60_001, Currency::Usdc), "more");
+    assert_limit(&app.verify(&more).await, "0.06", None);
+    pay(&app, 30_000, Currency::Usdc, "a").await.assert_valid();
+    assert_limit(&app.verify(&more).await, "0.06", None);
+    pay(&app, 30_000, Currency::Usdc, "b").await.assert_valid();
+    assert_limit(&app.verify(&more).await, "0.04", Some(midnight(&app)));
 }
 
 async fn a_day_has_an_end(backend: Backend) {

@@ -104,7 +104,15 @@ async fn a_verify_holds_and_a_settle_spends(backend: Backend) {
 async fn what_is_held_counts_until_it_runs_out(backend: Backend) {
     let app = app(&backend).await;
     let made = limited(&app, &app.agent_address(), json!({"daily": "0.1"})).await;
-    for _ in 0..2 {
+    // More than ever, and than what the one that is held leaves.
+    let much = Order { units: 100_001, ..app.order() };
+    let proof = app.proof(&app.pay(&app.merchant(), 100_001, pay402::money::Currency::Usdc), "much");
+    for left in ["0.1", "0.05"] {
+        let refused = verify(&app, &app.paid(&much)).await;
+        assert_invalid(&refused, "spending_limit_exceeded");
+        let said = refused.body["invalidMessage"].as_str().unwrap();
+        assert!(said.contains(&format!("of which {left} is left until 20")), "{said}");
+        assert_eq!(app.verify(&proof).await.body["limit"]["left"].to_string(), left);
         assert_valid(&verify(&app, &app.paid(&app.order())).await);
     }
     let request = app.paid(&app.order());

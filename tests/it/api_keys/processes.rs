@@ -1,6 +1,7 @@
 //! Instances that share a database, and the operator's command line beside them.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::{Command, Output},
     time::Duration,
@@ -265,6 +266,17 @@ async fn with_redis_keys_end_also_where_the_database_does_not_answer() {
             sleep(Duration::from_millis(20)).await;
         }
     }
+    // And it is told and counted as any other that opens nothing.
+    let look = async |key: &str| {
+        let request =
+            cluster.http.post(cluster.url(1, "/requirements")).json(&json!({})).header("x-api-key", key);
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        let names: BTreeSet<String> = answer.headers.keys().map(ToString::to_string).collect();
+        (answer.status, answer.code().to_owned(), names)
+    };
+    let invented = look("sk_test_nobody_at_all_0123456789").await;
+    assert!(invented.0 == 401 && invented.2.contains("ratelimit-remaining"), "{invented:?}");
+    assert_eq!(look(revoked["key"].as_str().unwrap()).await, invented);
 }
 
 /// What is said beside a new key does not tell it.

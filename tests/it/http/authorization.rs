@@ -68,6 +68,22 @@ impl Operation {
     }
 }
 
+/// Whoever calls it.
+#[tokio::test]
+async fn every_operation_tells_that_it_refuses_keys_sent_twice() {
+    let app = TestApp::start().await;
+    for operation in operations(&app).await {
+        let request = operation.request(&app, "x").header("x-api-key", KEY).header("x-api-key", OTHER_KEY);
+        let answer = app.send(request, None).await;
+        assert_eq!((answer.status, answer.code()), (400, "INVALID_REQUEST"), "{}", operation.label);
+        assert!(
+            operation.statuses.contains("400") && operation.statuses.contains("431"),
+            "{}",
+            operation.label
+        );
+    }
+}
+
 async fn operations(app: &TestApp) -> Vec<Operation> {
     let document = app.get("/openapi.json", None).await.body;
     let mut found = Vec::new();

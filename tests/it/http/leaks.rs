@@ -16,6 +16,7 @@ use pay402::{
     telemetry,
 };
 use serde_json::{Value, json};
+use solana_keypair::Keypair;
 use solana_signer::Signer;
 use tokio::time::timeout;
 
@@ -87,14 +88,17 @@ fn run_ignored(name: &str) -> String {
 /// What the configuration is made of, and what it becomes.
 #[test]
 fn the_configuration_does_not_print_secrets() {
+    let fee_payer = Keypair::new().to_base58_string();
     let environment = Environment::default()
         .with("DATABASE_URL", "postgres://user:hunter2-db@db.example/pay")
         .with("REDIS_URL", "redis://:hunter2-redis@redis.example")
         .with("SOLANA_RPC_URL", "https://rpc.example/hunter2-path?key=hunter2-query")
+        .with("SOLANA_WS_URL", "wss://rpc.example/hunter2-path?key=hunter2-query")
+        .with("FEE_PAYER_KEYPAIR", fee_payer.clone())
         .with("VALID_API_KEYS", "sk_test_hunter2_0123456789abcdef");
     let config = Config::read(environment.clone()).unwrap();
     let told = format!("{environment:?} {config:?} {config:#?}");
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!told.contains("hunter2") && !told.contains(&fee_payer), "{told}");
 }
 
 #[test]

@@ -135,6 +135,10 @@ async fn a_refused_proof_uses_nothing_up(backend: Backend) {
     assert!(refused.body["error"].as_str().unwrap().contains(&wallet), "{refused:?}");
     assert_eq!(now(&app, &others).await, others);
 
+    // Each of those that were not good costs their agent, as every bad proof does.
+    let lost = "SELECT type, occurred_at_ms FROM analytics_events WHERE type = 'payment.refused'";
+    assert_eq!(backend.select(lost).await.len(), 3);
+
     // The chain has the last word: the money that is told of has not moved.
     let told = with(app.proof(&little, "told"), "amount", "10");
     let refused = app.verify(&named(told, &made["id"])).await;

@@ -55,6 +55,10 @@ impl Shown<'_> {
         } else {
             assert_eq!((&transactions["currencies"], &revenue["currencies"]), (&json!([]), &json!([])));
         }
+        let top = self.get("top-agents", "").await;
+        let ranked = top["agents"].as_array().unwrap();
+        assert_eq!(ranked.len(), usize::from(self.payments > 0), "{top}");
+        assert!(ranked.iter().all(|agent| agent["transactionCount"] == self.payments), "{top}");
         let all = self.get("events", "").await;
         let types = all["types"].as_array().unwrap().iter();
         let types: BTreeMap<&str, u64> =

@@ -1,9 +1,10 @@
 //! What time makes of subscriptions, with the worker and without.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pay402::subscriptions::{GRACE, worker::Worker};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::{
     DAY, altered, cancel, consume, now,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     conformance::{Backend, on_both},
-    harness::TestApp,
+    harness::{TestApp, x402::PATIENCE},
 };
 
 on_both!(
@@ -22,6 +23,7 @@ on_both!(
     two_workers_do_it_once,
     two_workers_tell_of_a_renewal_once,
     what_makes_no_sense_is_in_nobodys_way,
+    a_service_looks_after_what_is_due,
 );
 
 const EVENTS: &str = "SELECT type, occurred_at_ms FROM analytics_events WHERE subscription_id IS NOT NULL \
@@ -46,6 +48,25 @@ async fn rounds(worker: &Worker) -> u32 {
 
 fn event(kind: &str, at: &Value) -> (String, i64) {
     (format!("subscription.{kind}"), at.as_i64().unwrap())
+}
+
+/// Nobody asks for it.
+async fn a_service_looks_after_what_is_due(backend: Backend) {
+    let made = subscribed(&backend.app().await, json!({})).await;
+    // 40 days ago.
+    backend
+        .execute(
+            "UPDATE subscriptions SET current_period_start_ms = current_period_start_ms - 3456000000, \
+             current_period_end_ms = current_period_end_ms - 3456000000, due_at_ms = due_at_ms - 3456000000, \
+             paid_until_ms = paid_until_ms - 3456000000",
+        )
+        .await;
+    let _app = backend.app().await;
+    let deadline = Instant::now() + PATIENCE;
+    while !backend.select(EVENTS).await.iter().any(|(kind, _)| kind == "subscription.past_due") {
+        assert!(Instant::now() < deadline, "{made} is left as it was");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn an_unpaid_period_is_past_due_and_then_expires(backend: Backend) {
