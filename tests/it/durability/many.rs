@@ -78,8 +78,8 @@ async fn many_settlements_over_an_unreliable_rpc_all_end_as_the_chain_says(backe
         started.elapsed(),
         processor_seconds(&service).await
     );
-    // An endpoint that fails is asked again, so that next to none have to be sent again.
-    assert!(not_done * 10 <= count, "{not_done} of {count} were not done at first");
+    // Three calls come before a send, and the only endpoint is asked once for each: one in seven has to be sent again.
+    assert!(not_done * 3 <= count, "{not_done} of {count} were not done at first");
     assert!(all.iter().all(|(_, told)| *told == Told::Settled), "{all:?}");
     stage.chain.faults().clear();
     stage.assert_true(&all).await;
