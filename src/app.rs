@@ -347,6 +347,7 @@ impl App {
             environment: config.app_env.as_str(),
             allowed_origins: config.http.allowed_origins.clone(),
             require_api_key: config.http.require_api_key,
+            request_timeout: config.http.request_timeout,
             load: Arc::default(),
             key_environment: Environment::of(solana.network),
             tasks: shutdown.tasks.clone(),

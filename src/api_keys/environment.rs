@@ -66,3 +66,20 @@ impl FromStr for Environment {
         Self::ALL.into_iter().find(|environment| environment.as_str() == text).ok_or("must be test or live")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Environment, Network};
+
+    #[test]
+    fn only_mainnet_is_live() {
+        for (network, environment) in [
+            (Network::MainnetBeta, Environment::Live),
+            (Network::Devnet, Environment::Test),
+            (Network::Testnet, Environment::Test),
+            (Network::Sandbox, Environment::Test),
+        ] {
+            assert_eq!(Environment::of(network), environment, "{network}");
+        }
+    }
+}

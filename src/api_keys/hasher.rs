@@ -112,3 +112,65 @@ impl From<tokio::task::JoinError> for HashFailure {
         Self::Failed(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, sync::Arc};
+
+    use futures_util::poll;
+    use tokio::task::unconstrained;
+
+    use super::{COMPARE_QUEUE, COMPARED, HASH_QUEUE, HASHED, HashFailure, Hasher};
+    use crate::{
+        api_keys::{Environment, PlainKey, key::TagSecret},
+        ids::OsEntropy,
+        metrics::Metrics,
+        server_secrets::ServerSecret,
+    };
+
+    /// A key and a cheap hash of it.
+    fn key() -> (PlainKey, String) {
+        let secret = TagSecret::new(ServerSecret::new([7; 32]));
+        let key = PlainKey::generate(Environment::Test, &secret, &OsEntropy);
+        let hash = bcrypt::non_truncating_hash(key.expose(), 4).unwrap();
+        (key, hash)
+    }
+
+    /// Whoever polls gets the thread back at once: bcrypt has not run by then, and does not run there.
+    #[tokio::test]
+    async fn bcrypt_runs_off_the_async_threads() {
+        let hasher = Hasher::new(Arc::new(Metrics::new()));
+        let (key, hash) = key();
+        let mut comparing = pin!(hasher.matches(&key, &hash));
+        assert!(poll!(&mut comparing).is_pending());
+        assert!(comparing.await.unwrap());
+        let mut hashing = pin!(hasher.hash(&key));
+        assert!(poll!(&mut hashing).is_pending());
+        assert!(hasher.matches(&key, &hashing.await.unwrap()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn few_run_few_more_wait_and_neither_kind_keeps_the_other_out() {
+        let hasher = Hasher::new(Arc::new(Metrics::new()));
+        let (key, hash) = key();
+        let pools = [(&hasher.comparing, COMPARED, COMPARE_QUEUE), (&hasher.hashing, HASHED, HASH_QUEUE)];
+        let mut held = Vec::new();
+        for (pool, runs, queue) in pools {
+            let mut running = Vec::new();
+            for _ in 0..runs {
+                running.push(pool.turn().await.unwrap());
+            }
+            let mut waiting: Vec<_> = (0..queue).map(|_| Box::pin(pool.turn())).collect();
+            for turn in &mut waiting {
+                assert!(unconstrained(async { poll!(turn).is_pending() }).await);
+            }
+            held.push((running, waiting));
+            if held.len() == 1 {
+                assert!(matches!(hasher.matches(&key, &hash).await, Err(HashFailure::Busy)));
+            }
+        }
+        assert!(matches!(hasher.hash(&key).await, Err(HashFailure::Busy)));
+        drop(held);
+        assert!(hasher.matches(&key, &hash).await.unwrap());
+    }
+}

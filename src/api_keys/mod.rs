@@ -33,7 +33,8 @@ pub use remembered::KeyCheckError;
 pub use scope::{Scope, Scopes, UnknownScope};
 use solana_pubkey::Pubkey;
 pub use store::{
-    ApiKeyPage, ApiKeyStore, Created, KeyEvent, KeyEventKind, KeysOf, Rotation, RotationOutcome, Together,
+    ApiKeyPage, ApiKeyStore, Created, EndedKey, KeyEvent, KeyEventKind, KeysOf, Rotation, RotationOutcome,
+    Together,
 };
 pub use tags::Tags;
 pub use wire::{CreateMembers, MAX_NAME, MAX_OVERLAP_SECS, MAX_RECIPIENTS, MAX_USER, NewKey, RotateMembers};

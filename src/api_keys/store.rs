@@ -40,6 +40,13 @@ pub struct KeyEvent {
     pub at: UnixMs,
 }
 
+/// A key that was ended together with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedKey {
+    pub id: ApiKeyId,
+    pub prefix: String,
+}
+
 /// What became of a new key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -171,7 +178,7 @@ pub trait ApiKeyStore: std::fmt::Debug + Send + Sync {
         which: Together<'_>,
         at: UnixMs,
         revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
-    ) -> Result<Vec<ApiKeyId>, StoreError>;
+    ) -> Result<Vec<EndedKey>, StoreError>;
 
     /// The keys that open something and come from this one, oldest first: made with it, its successor, and what comes
     /// from those in turn, also where the row of one in between is gone.

@@ -133,7 +133,7 @@ async fn act(action: Action, keys: &ApiKeys, here: Environment, now: UnixMs) -> 
             let user = user.unwrap_or_default();
             let revoked = keys.revoke_all_of(&user).await?;
             for key in &revoked {
-                eprintln!("{key} is revoked");
+                eprintln!("{} is revoked", key.prefix);
             }
             eprintln!("{} keys of {user} are revoked", revoked.len());
         }
@@ -156,7 +156,7 @@ async fn revoke(keys: &ApiKeys, key: &str, with_descendants: bool) -> Result<(),
     };
     eprintln!("{} is revoked", revoked.prefix);
     for key in descendants {
-        eprintln!("{key} is revoked");
+        eprintln!("{} is revoked", key.prefix);
     }
     let active = keys.active_descendants(&revoked).await;
     let active = active.inspect_err(|error| eprintln!("which keys come from it cannot be read: {error}"));

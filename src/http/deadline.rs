@@ -11,10 +11,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 
-/// More than a verification's parts may take together (body 10 s, twin 10 s, judging 15 s, recording 20 s), so that its own
-/// end comes first.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
-
 #[derive(Clone, Copy, Debug)]
 struct Deadline(Instant);
 

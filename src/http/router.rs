@@ -20,7 +20,7 @@ use super::{
     attempts::Attempts,
     body::MAX_BODY,
     cors::{cors, rules},
-    deadline::{REQUEST_TIMEOUT, keep_deadline, set_deadline},
+    deadline::{keep_deadline, set_deadline},
     error::ApiError,
     headers::add_headers,
     idempotency::{idempotent, idempotent_for_callers},
@@ -125,6 +125,8 @@ pub struct Services {
     pub allowed_origins: Vec<String>,
     /// Whether payments are verified and settled for callers with an API key only.
     pub require_api_key: bool,
+    /// How long a request may take, from its head to its answer's head.
+    pub request_timeout: Duration,
     /// What bounds the requests in flight and their bodies.
     pub load: Arc<Load>,
     /// Whether real money moves.
@@ -341,7 +343,7 @@ pub fn router(services: Services) -> Router {
         .layer(catch_panics(Arc::clone(&state.metrics)))
         .layer(from_fn(keep_deadline))
         .layer(from_fn_with_state(state.clone(), admission))
-        .layer(from_fn_with_state(REQUEST_TIMEOUT, set_deadline))
+        .layer(from_fn_with_state(state.request_timeout, set_deadline))
         .layer(from_fn_with_state(Arc::clone(&state.load), shed))
         .layer(from_fn(refuse_ambiguous))
         .layer(catch_panics(Arc::clone(&state.metrics)))

@@ -165,7 +165,7 @@ pub(super) const ROTATE_API_KEY: &str = "\
         AND (expires_at_ms IS NULL OR expires_at_ms > $4)";
 
 pub(super) const REVOKE_API_KEY: &str =
-    "UPDATE api_keys SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL";
+    "UPDATE api_keys SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL RETURNING prefix";
 
 /// A user's keys that have not ended, in the words of the index that holds no others. It ends with what follows: a time.
 macro_rules! active_keys {

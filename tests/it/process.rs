@@ -3,13 +3,16 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Output, Stdio},
+    thread,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{
-    away_from_midnight,
-    process::{Running, ServiceProcess, pay402},
+    Answer, away_from_midnight, logs,
+    process::{Running, ServiceProcess, output, pay402},
+    redis::RedisServer,
+    secrets,
 };
 
 fn text(output: &Output) -> String {
@@ -20,7 +23,7 @@ fn text(output: &Output) -> String {
 fn the_demo_plays_to_its_end() {
     away_from_midnight();
     let folder = tempfile::tempdir().unwrap();
-    let output = pay402(folder.path()).arg("demo").output().unwrap();
+    let output = output(pay402(folder.path()).arg("demo"));
     let told = text(&output);
     assert!(output.status.success(), "{told}");
     for part in [
@@ -72,15 +75,19 @@ fn the_sandbox_prints_lines_that_work() {
     let folder = tempfile::tempdir().unwrap();
     let mut sandbox = Running(
         pay402(folder.path())
-            .args(["sandbox", "--port", "0", "--rpc-port", "0"])
+            .args(["sandbox", "--port", "0", "--rpc-port", "0", "--log", "debug"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap(),
     );
     let stdout = BufReader::new(sandbox.0.stdout.take().unwrap());
+    let stderr = BufReader::new(sandbox.0.stderr.take().unwrap());
+    let log = thread::spawn(|| stderr.lines().map(Result::unwrap).collect::<Vec<_>>());
     let mut lines = Vec::new();
     for line in stdout.lines() {
         let line = line.unwrap();
+        secrets::register_printed(&line);
         let last = line.contains("requestAirdrop");
         lines.push(line);
         if last {
@@ -117,6 +124,9 @@ fn the_sandbox_prints_lines_that_work() {
 
     sandbox.signal("INT");
     assert!(sandbox.0.wait().unwrap().success());
+    let log = log.join().unwrap();
+    assert!(log.iter().any(|line| line.contains("answered")), "{log:#?}");
+    log.iter().map(String::as_str).for_each(logs::scan);
 }
 
 #[test]
@@ -136,6 +146,8 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         .env("MERCHANT_WALLETS", "nobody")
         .env("VALID_API_KEYS", secret)
         .env("RATE_LIMIT_PUBLIC", "many")
+        .env("IDLE_TIMEOUT_SECONDS", "0")
+        .env("REQUEST_TIMEOUT_SECONDS", "3601")
         .env("TRUSTED_PROXIES", "localhost")
         .env("ALLOWED_ORIGINS", "https://shop.example/path")
         .env("LOG_FORMAT", "xml")
@@ -155,6 +167,8 @@ fn every_mistake_in_the_configuration_is_told_at_once() {
         "MERCHANT_WALLETS",
         "VALID_API_KEYS",
         "RATE_LIMIT_PUBLIC",
+        "IDLE_TIMEOUT_SECONDS",
+        "REQUEST_TIMEOUT_SECONDS",
         "TRUSTED_PROXIES",
         "ALLOWED_ORIGINS",
         "LOG_FORMAT",
@@ -225,6 +239,37 @@ async fn the_token_of_an_rpc_url_is_not_logged() {
     assert!(log.contains("RPC request failed"), "{log}");
     assert!(!log.contains("secret-in"), "{log}");
     assert!(!text(&ready).contains("secret-in"));
+}
+
+/// However much is logged, and whatever they are needed for: the tag of keys, the look-ups that are shared.
+#[tokio::test]
+async fn the_secrets_that_the_service_makes_are_not_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = ["keys", "create", "--user", "shop", "--name", "n"];
+    let made = output(pay402(folder.path()).env("LOG_LEVEL", "trace").args(create));
+    let key = String::from_utf8(made.stdout).unwrap().trim_end().to_owned();
+    let redis = RedisServer::start();
+    let service = ServiceProcess::start(folder.path(), |command| {
+        command
+            .env("LOG_LEVEL", "trace")
+            .env("SOLANA_RPC_URL", "http://127.0.0.1:1")
+            .env("REDIS_URL", redis.url());
+    })
+    .await;
+    let http = reqwest::Client::new();
+    let keys = format!("{}/api-keys", service.url);
+    for (key, status) in [(key.as_str(), 200), (&key[..key.len() - 1], 401)] {
+        assert_eq!(http.get(&keys).header("x-api-key", key).send().await.unwrap().status(), status);
+    }
+    let rotate = http.post(format!("{keys}/{}/rotate", &key[..16])).header("x-api-key", &key);
+    let rotated = Answer::of(rotate.json(&json!({})).send().await.unwrap()).await;
+    assert_eq!(rotated.status, 200, "{rotated:?}");
+    service.process.signal("TERM");
+    let log = whole_log(&service).await;
+    assert_eq!(secrets::register_server_secrets(&folder.path().join("data/pay402.db")).await, 2);
+    let told = String::from_utf8(made.stderr).unwrap();
+    assert!(told.contains("API key created") && log.contains("API key rotated"), "{told}\n{log}");
+    told.lines().chain(log.lines()).for_each(logs::scan);
 }
 
 #[test]

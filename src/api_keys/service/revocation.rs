@@ -2,7 +2,7 @@
 
 use super::{Actor, ApiKeys, KeyError};
 use crate::{
-    api_keys::{ApiKeyRecord, KeyEvent, KeyEventKind, Together},
+    api_keys::{ApiKeyRecord, EndedKey, KeyEvent, KeyEventKind, Together},
     clock::UnixMs,
     ids::ApiKeyId,
     store_error::StoreError,
@@ -36,11 +36,12 @@ impl ApiKeys {
         &self,
         actor: Actor<'_>,
         id_or_prefix: &str,
-    ) -> Result<(ApiKeyRecord, Vec<ApiKeyId>), KeyError> {
+    ) -> Result<(ApiKeyRecord, Vec<EndedKey>), KeyError> {
         let key = self.find(actor, id_or_prefix).await?;
         let (mut ended, at) = self.end_together(actor, &key.user, Together::Line(&key.id)).await?;
-        let now_revoked = ended.contains(&key.id).then_some(at);
-        ended.retain(|id| *id != key.id);
+        let all = ended.len();
+        ended.retain(|ended| ended.id != key.id);
+        let now_revoked = (ended.len() < all).then_some(at);
         Ok((self.as_revoked(actor, key, now_revoked).await?, ended))
     }
 
@@ -48,7 +49,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn revoke_all_of(&self, user: &str) -> Result<Vec<ApiKeyId>, KeyError> {
+    pub async fn revoke_all_of(&self, user: &str) -> Result<Vec<EndedKey>, KeyError> {
         Ok(self.end_together(Actor::Operator, user, Together::All).await?.0)
     }
 
@@ -81,15 +82,16 @@ impl ApiKeys {
         actor: Actor<'_>,
         user: &str,
         which: Together<'_>,
-    ) -> Result<(Vec<ApiKeyId>, UnixMs), KeyError> {
+    ) -> Result<(Vec<EndedKey>, UnixMs), KeyError> {
         let now = self.clock.now();
         let event = |key: &ApiKeyId| KeyEvent { at: now, ..self.event(key, KeyEventKind::Revoked, actor) };
         let ended = self.store.revoke_together(user, which, now, &event).await;
         self.something_changed();
         let ended = ended?;
-        self.ended(&ended, now).await;
+        let ids: Vec<_> = ended.iter().map(|key| key.id.clone()).collect();
+        self.ended(&ids, now).await;
         for key in &ended {
-            tracing::info!(id = key.as_str(), user, actor = actor.name(), "API key revoked");
+            tracing::info!(key = key.prefix, user, actor = actor.name(), "API key revoked");
         }
         Ok((ended, now))
     }

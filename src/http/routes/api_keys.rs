@@ -23,7 +23,6 @@ use crate::{
         extract::{JsonBody, Page, PathName},
         idempotency::{IdempotencyKey, KeptInstead},
     },
-    ids::ApiKeyId,
     input::FieldErrors,
     schema,
 };
@@ -233,11 +232,10 @@ pub(in crate::http) async fn revoke(
             "what comes from a revoked key is not known"
         );
     });
-    let ids = |keys: Vec<ApiKeyId>| keys.iter().map(ToString::to_string).collect();
     Ok(Json(RevokedView {
         record: key.into(),
-        revoked_descendants: ids(revoked),
-        active_descendants: active.ok().map(ids),
+        revoked_descendants: revoked.iter().map(|key| key.id.to_string()).collect(),
+        active_descendants: active.ok().map(|keys| keys.iter().map(ToString::to_string).collect()),
     }))
 }
 

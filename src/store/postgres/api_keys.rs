@@ -7,8 +7,8 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use super::{Lease, PostgresStore, unstorable};
 use crate::{
     api_keys::{
-        ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, Environment, Guard, Hindrance, KeyCounts, KeyEvent,
-        KeysOf, Kind, MADE_WITHIN, Rotation, RotationOutcome, StoredKey, Together,
+        ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, EndedKey, Environment, Guard, Hindrance, KeyCounts,
+        KeyEvent, KeysOf, Kind, MADE_WITHIN, Rotation, RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
@@ -115,7 +115,7 @@ impl ApiKeyStore for PostgresStore {
         which: Together<'_>,
         at: UnixMs,
         revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
-    ) -> Result<Vec<ApiKeyId>, StoreError> {
+    ) -> Result<Vec<EndedKey>, StoreError> {
         self.timed("update", API_KEYS, async {
             let mut lease = Lease::from(&self.pool).await?;
             let done = revoke_together(&mut lease, user, which, at, revoked).await;
@@ -228,9 +228,9 @@ async fn rotate(connection: &mut PgConnection, rotation: &Rotation) -> Result<Ro
 
 async fn revoke(connection: &mut PgConnection, revoked: &KeyEvent) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let changed = end(&mut transaction, revoked).await?;
+    let ended = end(&mut transaction, revoked).await?;
     transaction.commit().await?;
-    Ok(changed)
+    Ok(ended.is_some())
 }
 
 async fn revoke_together(
@@ -239,7 +239,7 @@ async fn revoke_together(
     which: Together<'_>,
     at: UnixMs,
     revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
-) -> Result<Vec<ApiKeyId>, sqlx::Error> {
+) -> Result<Vec<EndedKey>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     lock(&mut transaction, user, [None, None]).await?;
     let mut keys = match which {
@@ -257,9 +257,7 @@ async fn revoke_together(
     keys.sort();
     let mut ended = Vec::new();
     for key in keys {
-        if end(&mut transaction, &revoked(&key)).await? {
-            ended.push(key);
-        }
+        ended.extend(end(&mut transaction, &revoked(&key)).await?);
     }
     transaction.commit().await?;
     Ok(ended)
@@ -330,13 +328,16 @@ async fn hindrance(
 }
 
 /// `false` where it was revoked before.
-async fn end(transaction: &mut Transaction<'_, Postgres>, revoked: &KeyEvent) -> Result<bool, sqlx::Error> {
-    let update = sqlx::query(sql::REVOKE_API_KEY).bind(revoked.key.as_str()).bind(revoked.at.0);
-    let changed = update.execute(&mut **transaction).await?.rows_affected() == 1;
-    if changed {
+async fn end(
+    transaction: &mut Transaction<'_, Postgres>,
+    revoked: &KeyEvent,
+) -> Result<Option<EndedKey>, sqlx::Error> {
+    let update = sqlx::query_scalar(sql::REVOKE_API_KEY).bind(revoked.key.as_str()).bind(revoked.at.0);
+    let prefix: Option<String> = update.fetch_optional(&mut **transaction).await?;
+    if prefix.is_some() {
         tell(transaction, revoked).await?;
     }
-    Ok(changed)
+    Ok(prefix.map(|prefix| EndedKey { id: revoked.key.clone(), prefix }))
 }
 
 /// `false` where another key has the prefix.

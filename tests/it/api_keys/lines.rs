@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::SqlitePool;
 
 use super::{make, plain, revoke, status};
-use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
+use crate::harness::{Answer, KEY, OTHER_KEY, TestApp, logs};
 
 /// A key made with another.
 async fn make_with(app: &TestApp, by: &Value) -> Value {
@@ -63,12 +63,16 @@ async fn what_comes_from_a_key_is_told_and_ends_with_it_on_request() {
         assert_eq!((answer.status, answer.fields()), (400, vec!["descendants"]), "{answer:?}");
     }
     assert_eq!(revoke_line(&app, OTHER_KEY, &root["id"], "true").await.status, 404);
-    // Of a key that has ended too, and with a key of the line.
+    // Of a key that has ended too, and with a key of the line. Each is logged by its prefix.
+    logs::listen();
     let answer = revoke_line(&app, plain(&grandchild), &root["keyPrefix"], "true").await;
     let told = (answer.status, &answer.body["revokedDescendants"], &answer.body["activeDescendants"]);
     assert_eq!(told, (200, &line, &json!([])), "{answer:?}");
-    for key in [&root, &child, &grandchild, &successor] {
+    let log = logs::heard();
+    for (key, count) in [(&root, 0), (&child, 1), (&grandchild, 1), (&successor, 1)] {
         assert_eq!(status(&app, plain(key)).await, 401, "at once where it was revoked");
+        let told = format!(r#""message":"API key revoked","key":{}"#, key["keyPrefix"]);
+        assert_eq!(log.matches(&told).count(), count, "{log}");
     }
     assert_eq!(status(&app, plain(&beside)).await, 200);
 }

@@ -1,11 +1,6 @@
 //! Instances that share a database, and the operator's command line beside them.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, process::Output, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -21,11 +16,10 @@ use url::Url;
 
 use super::spoilt;
 use crate::harness::{
-    Answer, KEY, logs,
+    Answer, KEY,
     postgres::PostgresServer,
-    process::{ServiceProcess, pay402},
+    process::{ServiceProcess, output, pay402},
     redis::RedisServer,
-    secrets,
 };
 
 /// A change holds on every instance for what is sent so much later.
@@ -252,7 +246,7 @@ async fn with_redis_keys_end_also_where_the_database_does_not_answer() {
         assert!(Instant::now() < deadline, "the operator does not tell");
         let mut operator = pay402(folder.path());
         operator.env("DATABASE_URL", cluster.postgres.url()).env("REDIS_URL", redis.url());
-        let output = operator.args(["keys", "revoke", &id(&by_operator)]).output().unwrap();
+        let output = output(operator.args(["keys", "revoke", &id(&by_operator)]));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let untold = || cluster.instances[0].log.lock().unwrap().join("\n").contains("could not be told");
@@ -290,11 +284,7 @@ async fn with_redis_keys_end_also_where_the_database_does_not_answer() {
 
 /// What is said beside a new key does not tell it.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command: Command = pay402(folder);
-    let output = command.arg("keys").args(arguments).output().unwrap();
-    secrets::register_key(String::from_utf8_lossy(&output.stdout).trim_end());
-    String::from_utf8_lossy(&output.stderr).lines().for_each(logs::scan);
-    output
+    output(pay402(folder).env("LOG_FORMAT", "json").arg("keys").args(arguments))
 }
 
 /// What is printed to stdout, where the command succeeds.
@@ -382,6 +372,25 @@ fn told(folder: &Path, arguments: &[&str]) -> String {
     stderr
 }
 
+/// Of which keys it is logged that they were created, rotated or revoked.
+fn logged(told: &str, what: &str) -> Vec<String> {
+    let lines = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events = lines.filter(|event| event["message"] == format!("API key {what}"));
+    events.map(|event| event["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// By its prefix, also where it ends with others.
+#[test]
+fn what_happens_to_a_key_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let made = run(folder, &["create", "--user", "shop", "--name", "n"]);
+    let key = String::from_utf8(made.stdout).unwrap();
+    assert_eq!(logged(&String::from_utf8(made.stderr).unwrap(), "created"), [&key[..16]]);
+    assert_eq!(logged(&told(folder, &["rotate", &key[..16]]), "rotated"), [&key[..16]]);
+    assert_eq!(logged(&told(folder, &["revoke", &key[..16]]), "revoked"), [&key[..16]]);
+}
+
 #[test]
 fn the_operator_ends_a_key_with_what_comes_from_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -398,13 +407,16 @@ fn the_operator_ends_a_key_with_what_comes_from_it() {
     assert!(alone.contains(&successor) && alone.contains("--with-descendants"), "{alone}");
     assert!(line(&second).contains(" active "), "{}", line(&second));
     let with_it = told(folder, &["revoke", &first[..16], "--with-descendants"]);
-    assert!(with_it.contains(&format!("{successor} is revoked")), "{with_it}");
+    assert!(with_it.contains(&format!("{} is revoked", &second[..16])), "{with_it}");
+    assert_eq!(logged(&with_it, "revoked"), [&second[..16]], "{with_it}");
     assert!(!with_it.contains("still work"), "{with_it}");
     assert!(line(&second).contains(" revoked ") && line(&beside).contains(" active "), "{}", list());
 
-    create("third");
+    let third = create("third");
     printed(folder, &["create", "--user", "another", "--name", "n"]);
-    assert!(told(folder, &["revoke", "--user", "shop"]).contains("2 keys of shop are revoked"));
+    let all = told(folder, &["revoke", "--user", "shop"]);
+    assert!(all.contains("2 keys of shop are revoked"), "{all}");
+    assert_eq!(logged(&all, "revoked"), [&beside[..16], &third[..16]], "{all}");
     assert_eq!(list().matches(" active ").count(), 0);
     assert_eq!(printed(folder, &["list"]).matches(" active ").count(), 1);
     for arguments in [&["revoke"][..], &["revoke", "x", "--user", "shop"], &["revoke", "--with-descendants"]]
@@ -464,6 +476,50 @@ fn a_whole_key_does_for_its_prefix() {
     assert_eq!(printed(folder, &["list"]).matches(" revoked ").count(), 2);
 }
 
+/// The operator makes what the network needs, and whatever else there is in the database opens nothing there.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_open_their_own_networks_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |network: &str, more: &[&str]| {
+        let mut command = pay402(folder.path());
+        command.env("SOLANA_NETWORK", network).args(["keys", "create", "--user", "shop", "--name", "n"]);
+        let output = output(command.args(more));
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    let (live, test) = (make("mainnet-beta", &[]), make("testnet", &[]));
+    assert!(live.starts_with("sk_live_") && test.starts_with("sk_test_"), "{live} {test}");
+    let ahead = make("devnet", &["--environment", "live"]);
+    let http = reqwest::Client::new();
+    for (network, good, bad, livemode) in [
+        ("mainnet-beta", [&live, &ahead], [&test, &test], true),
+        ("testnet", [&test, &test], [&live, &ahead], false),
+        ("devnet", [&test, &test], [&live, &ahead], false),
+    ] {
+        let service = ServiceProcess::start(folder.path(), |command| {
+            command.env("SOLANA_NETWORK", network).env("SOLANA_RPC_URL", "http://127.0.0.1:1");
+        })
+        .await;
+        let ask = async |key: &str| {
+            let request =
+                http.get(format!("{}/analytics/transactions", service.url)).header("x-api-key", key);
+            Answer::of(request.send().await.unwrap()).await
+        };
+        for key in good {
+            let answer = ask(key).await;
+            assert_eq!(
+                (answer.status, &answer.body["livemode"]),
+                (200, &json!(livemode)),
+                "{network}: {answer:?}"
+            );
+        }
+        for key in bad {
+            let answer = ask(key).await;
+            assert_eq!((answer.status, answer.code()), (401, "INVALID_API_KEY"), "{network}: {answer:?}");
+        }
+    }
+}
+
 /// A key of the configuration's that says it is for another environment is a mistake, and told as one.
 #[test]
 fn configured_keys_belong_to_the_network() {
@@ -473,8 +529,7 @@ fn configured_keys_belong_to_the_network() {
         ("mainnet-beta", "sk_test_0123456789abcdef01234567", "VALID_API_KEYS must not hold sk_test_ keys"),
     ] {
         let mut command = pay402(folder.path());
-        let output =
-            command.arg("serve").env("SOLANA_NETWORK", network).env("VALID_API_KEYS", key).output().unwrap();
+        let output = output(command.arg("serve").env("SOLANA_NETWORK", network).env("VALID_API_KEYS", key));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && stderr.contains(told), "{stderr}");
         assert!(!stderr.contains(key), "{stderr}");

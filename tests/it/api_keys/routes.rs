@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use pay402::clock::UnixMs;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{make, plain, revoke, status};
-use crate::harness::{KEY, OTHER_KEY, TestApp, with};
+use crate::harness::{KEY, OTHER_KEY, TestApp, wire::PATIENCE, with};
 
 #[tokio::test]
 async fn a_key_is_made_used_listed_and_revoked() {
@@ -227,4 +228,53 @@ async fn when_a_key_was_last_used() {
         "written at the latest when the service ends"
     );
     assert_eq!(status(&app, plain(&made)).await, 200, "keys outlive the service");
+}
+
+/// However often keys are used, in one statement; and once more as long as the database does not take it.
+#[tokio::test]
+async fn what_is_noted_of_the_use_of_keys_is_written_together_and_not_lost() {
+    let app = TestApp::start().await;
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        let made = make(&app, &json!({"name": "n"})).await;
+        assert_eq!(status(&app, plain(&made)).await, 200);
+        keys.push(made);
+    }
+    let all_used_at = async |at: UnixMs| {
+        let list = app.get("/api-keys", Some(KEY)).await.body;
+        list["apiKeys"].as_array().unwrap().iter().filter(|key| key["lastUsedAt"] == json!(at)).count() == 4
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !all_used_at(app.now()).await {
+        assert!(Instant::now() < deadline, "it is not written");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let url = format!("sqlite://{}", app.folder.path().join("pay402.db").display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query(
+        "CREATE TRIGGER refuse BEFORE UPDATE OF last_used_at_ms ON api_keys BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
+    .execute(&database)
+    .await
+    .unwrap();
+    let statements = r#"database_query_total{operation="update",table="api_keys"}"#;
+    app.chain.clock.advance(Duration::from_secs(7));
+    for _ in 0..5 {
+        for key in &keys {
+            assert_eq!(status(&app, plain(key)).await, 200);
+        }
+    }
+    let (used_at, before) = (app.now(), app.count(statements).await);
+    while app.count(statements).await < before + 2 {
+        assert!(Instant::now() < deadline, "it is not tried again");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!all_used_at(used_at).await);
+    sqlx::query("DROP TRIGGER refuse").execute(&database).await.unwrap();
+    let before = app.count(statements).await;
+    while !all_used_at(used_at).await {
+        assert!(Instant::now() < deadline, "it is lost");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(app.count(statements).await <= before + 1, "twenty uses are one statement");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use pay402::{
     api_keys::{
-        Created, Environment, Guard, Hindrance, KeyCounts, KeyEvent, KeyEventKind, KeysOf, MADE_WITHIN,
-        Rotation, RotationOutcome, StoredKey, Together,
+        Created, EndedKey, Environment, Guard, Hindrance, KeyCounts, KeyEvent, KeyEventKind, KeysOf,
+        MADE_WITHIN, Rotation, RotationOutcome, StoredKey, Together,
     },
     clock::UnixMs,
     ids::ApiKeyId,
@@ -36,6 +36,11 @@ on_both!(
 
 fn id(number: u64) -> ApiKeyId {
     key(number).record.id
+}
+
+fn ended(number: u64) -> EndedKey {
+    let record = key(number).record;
+    EndedKey { id: record.id, prefix: record.prefix }
 }
 
 /// That `actor` made the key.
@@ -241,8 +246,8 @@ async fn a_line_ends_as_a_whole(backend: Backend) {
     let line = id(1);
     let end =
         async || books.api_keys.revoke_together("user", Together::Line(&line), NOW, &revoked).await.unwrap();
-    assert_eq!(end().await, [1, 2, 3, 5, 6].map(id));
-    assert_eq!(end().await, [] as [ApiKeyId; 0], "once");
+    assert_eq!(end().await, [1, 2, 3, 5, 6].map(ended));
+    assert_eq!(end().await, [] as [EndedKey; 0], "once");
     for number in 1..=7 {
         let found = books.api_keys.find_key(id(number).as_str()).await.unwrap().unwrap();
         assert_eq!(found.revoked_at, (number != 7).then_some(NOW), "{number}");
@@ -294,10 +299,10 @@ async fn all_of_a_user_end_together(backend: Backend) {
     create(&books, &others).await;
     revoke(&books, 2).await;
     let end = async |user| books.api_keys.revoke_together(user, Together::All, NOW, &revoked).await.unwrap();
-    assert_eq!(end("user").await, [1, 3, 4].map(id));
-    assert_eq!(end("user").await, [] as [ApiKeyId; 0]);
-    assert_eq!(end("nobody").await, [] as [ApiKeyId; 0]);
-    assert_eq!(end("another").await, [id(5)]);
+    assert_eq!(end("user").await, [1, 3, 4].map(ended));
+    assert_eq!(end("user").await, [] as [EndedKey; 0]);
+    assert_eq!(end("nobody").await, [] as [EndedKey; 0]);
+    assert_eq!(end("another").await, [ended(5)]);
 }
 
 /// Key, what, prefix, user, successor.

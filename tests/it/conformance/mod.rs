@@ -34,7 +34,7 @@ use solana_signature::Signature;
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::harness::{TestApp, postgres::PostgresServer};
+use crate::harness::{TestApp, logs, postgres::PostgresServer};
 
 /// A database of the test's own, which instances can be opened on.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub enum Backend {
 
 impl Backend {
     pub fn sqlite() -> Self {
+        logs::watch();
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 

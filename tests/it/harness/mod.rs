@@ -164,6 +164,9 @@ impl TestApp {
         let environment = HIGH_LIMITS.into_iter().fold(environment, set);
         let config = Config::read(adapt(environment, &chain)).unwrap();
         let app = App::with_clock(&config, clock).await.unwrap();
+        if database.exists() {
+            secrets::register_server_secrets(&database).await;
+        }
         let shutdown = app.shutdown();
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

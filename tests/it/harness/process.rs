@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,6 +22,17 @@ pub fn pay402(folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command.current_dir(folder).env_clear();
     command
+}
+
+/// Runs a command of the binary's to its end. The keys it prints are secret from then on, and what it says beside its
+/// result is scanned as a log is.
+pub fn output(command: &mut Command) -> Output {
+    secrets::register_environment(command);
+    let output = command.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    printed.lines().for_each(secrets::register_printed);
+    String::from_utf8_lossy(&output.stderr).lines().for_each(logs::scan);
+    output
 }
 
 /// A process that ends with the test, come what may.

@@ -1,16 +1,21 @@
 //! Every secret the tests use, and the scan for them: in all that is logged, in error bodies, in metrics.
 
 use std::{
+    path::Path,
     process::Command,
     sync::{Mutex, PoisonError},
 };
 
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use pay402::api_keys::PlainKey;
 use solana_keypair::Keypair;
+use sqlx::SqlitePool;
 use url::Url;
 
 /// Shorter ones would be found by chance.
 const SHORTEST: usize = 6;
+/// How much of a key is public.
+const PREFIX: usize = 16;
 
 static SECRETS: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 
@@ -37,14 +42,41 @@ pub fn register_key(text: &str) {
     }
 }
 
+/// Every key in a line that a command has printed for whoever ran it. What is shorter is a public prefix.
+pub fn register_printed(line: &str) {
+    let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let keys = words.filter(|word| word.starts_with("sk_") && word.len() >= PREFIX + SHORTEST);
+    keys.for_each(|key| register(&key[PREFIX..]));
+}
+
+/// What the service made for itself, in every form it could be printed in.
+pub fn register_bytes(secret: &[u8]) {
+    let bytes: Vec<_> = secret.iter().map(u8::to_string).collect();
+    register(&bytes.join(", "));
+    register(&bytes.join(","));
+    let hex: Vec<_> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    register(&hex.concat());
+    register(&bs58::encode(secret).into_string());
+    register(BASE64_STANDARD.encode(secret).trim_end_matches('='));
+    register(BASE64_URL_SAFE_NO_PAD.encode(secret).as_str());
+}
+
+/// What the service that keeps its books here has made for itself so far; how many secrets these are.
+pub async fn register_server_secrets(sqlite: &Path) -> usize {
+    let database = SqlitePool::connect(&format!("sqlite://{}", sqlite.display())).await.unwrap();
+    let secrets: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT value FROM server_secrets").fetch_all(&database).await.unwrap_or_default();
+    for secret in &secrets {
+        register_bytes(secret);
+    }
+    database.close().await;
+    secrets.len()
+}
+
 /// A wallet's secret key, in every form it could be printed in.
 pub fn register_wallet(wallet: &Keypair) {
-    let seed = *wallet.secret_bytes();
     register(&wallet.to_base58_string());
-    register(&bs58::encode(seed).into_string());
-    register(format!("{seed:?}").trim_matches(['[', ']']));
-    register(&seed.map(|byte| byte.to_string()).join(","));
-    register(&seed.map(|byte| format!("{byte:02x}")).concat());
+    register_bytes(wallet.secret_bytes());
 }
 
 /// What is secret in the environment of a service.

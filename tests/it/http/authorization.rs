@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use pay402::api_keys::Scope;
 use serde_json::{Value, json};
-use solana_pubkey::Pubkey;
+use solana_keypair::Keypair;
+use solana_signer::Signer;
 
-use crate::harness::{Answer, KEY, OTHER_KEY, TestApp};
+use crate::harness::{Answer, KEY, OTHER_KEY, TestApp, with};
 
 /// Operations that need no key.
 const PUBLIC: [&str; 9] = [
@@ -203,11 +204,11 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
         ("GET /subscriptions/{id}", subscription.clone()),
         ("GET /subscriptions/{id}/usage", subscription.clone()),
         ("POST /subscriptions/{id}/cancel", subscription),
-        ("GET /agents/{id}", make_agent(app, 1).await),
-        ("PATCH /agents/{id}", make_agent(app, 2).await),
-        ("DELETE /agents/{id}", make_agent(app, 3).await),
-        ("GET /agents/{id}/reputation", make_agent(app, 4).await),
-        ("GET /agents/{id}/spending", make_agent(app, 5).await),
+        ("GET /agents/{id}", make_agent(app).await),
+        ("PATCH /agents/{id}", make_agent(app).await),
+        ("DELETE /agents/{id}", make_agent(app).await),
+        ("GET /agents/{id}/reputation", make_agent(app).await),
+        ("GET /agents/{id}/spending", make_agent(app).await),
         ("GET /payments/{id}", payment.to_owned()),
         ("GET /requirements/{nonce}", nonce.to_owned()),
         ("DELETE /api-keys/{id}", revoked["id"].as_str().unwrap().to_owned()),
@@ -216,8 +217,8 @@ async fn belongings(app: &TestApp) -> Vec<(&'static str, String)> {
 }
 
 /// The id of an agent of KEY's user.
-async fn make_agent(app: &TestApp, number: u8) -> String {
-    let wallet = Pubkey::new_from_array([number; 32]).to_string();
+async fn make_agent(app: &TestApp) -> String {
+    let wallet = Keypair::new().pubkey().to_string();
     let answer = app.post("/agents", Some(KEY), &json!({"name": "made", "publicKey": wallet})).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.body["id"].as_str().unwrap().to_owned()
@@ -240,7 +241,7 @@ async fn make_plan(app: &TestApp) -> String {
 
 /// The id of a subscription of KEY's user.
 async fn make_subscription(app: &TestApp) -> String {
-    let body = json!({"planId": make_plan(app).await, "agentId": make_agent(app, 6).await});
+    let body = json!({"planId": make_plan(app).await, "agentId": make_agent(app).await});
     let answer = app.post("/subscriptions", Some(KEY), &body).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     answer.body["id"].as_str().unwrap().to_owned()
@@ -309,6 +310,44 @@ async fn another_users_key_finds_nothing() {
             assert_eq!((other.status, how_many(&other)), (200, Some(0)), "{}", operation.label);
             let own = app.send(operation.request(&app, ""), Some(KEY)).await;
             assert!(how_many(&own).is_some_and(|total| total > 0), "{}", operation.label);
+        } else {
+            another_users_body_finds_nothing(&app, &operation.label).await;
         }
+    }
+}
+
+/// Where names stand in the body: a new operation that takes one has to be added.
+async fn another_users_body_finds_nothing(app: &TestApp, label: &str) {
+    let refused = match label {
+        // No body names anything that is somebody's. Whose payment a settlement is: x402/http/owners.rs.
+        "POST /agents" | "POST /api-keys" | "POST /plans" | "POST /requirements" | "POST /settle" => return,
+        "POST /subscriptions" => {
+            let (plan, agent) = (make_plan(app).await, make_agent(app).await);
+            let wallet = Keypair::new().pubkey().to_string();
+            let others =
+                app.post("/agents", Some(OTHER_KEY), &json!({"name": "n", "publicKey": wallet})).await;
+            let others_plan = json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"});
+            let others_plan = app.post("/plans", Some(OTHER_KEY), &others_plan).await;
+            vec![
+                (json!({"planId": plan, "agentId": others.body["id"]}), 404, "NOT_FOUND"),
+                (json!({"planId": others_plan.body["id"], "agentId": agent}), 404, "AGENT_NOT_FOUND"),
+            ]
+        }
+        "POST /usage" | "POST /subscriptions/usage" => {
+            let one = json!({"subscriptionId": make_subscription(app).await, "quantity": 1});
+            let batch = json!({"usage": [one]});
+            vec![(one, 404, "SUBSCRIPTION_NOT_FOUND"), (batch, 404, "SUBSCRIPTION_NOT_FOUND")]
+        }
+        "POST /verify" => {
+            let proof = app.proof(&app.pay_merchant(), "another's");
+            let agent = with(proof.clone(), "agentId", make_agent(app).await);
+            let subscription = with(proof, "subscriptionId", make_subscription(app).await);
+            vec![(agent, 402, "AGENT_NOT_FOUND"), (subscription, 402, "SUBSCRIPTION_NOT_FOUND")]
+        }
+        _ => panic!("what does a body name at {label}?"),
+    };
+    for (body, status, code) in refused {
+        let answer = app.post(label.trim_start_matches("POST "), Some(OTHER_KEY), &body).await;
+        assert_eq!((answer.status, answer.code()), (status, code), "{label}, {body}: {answer:?}");
     }
 }

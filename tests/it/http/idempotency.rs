@@ -2,11 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pay402::{housekeeping::Housekeeping, metrics::Metrics, sandbox::Hold, store::sqlite::SqliteStore};
+use pay402::{
+    housekeeping::Housekeeping,
+    metrics::Metrics,
+    sandbox::{
+        Hold,
+        faults::{ALWAYS, ANY},
+    },
+    store::sqlite::SqliteStore,
+};
 use serde_json::{Value, json};
 use solana_signature::Signature;
+use tokio::time::{Instant, sleep};
 
-use crate::harness::{Answer, KEY, OTHER_KEY, Paid, TestApp, process::pay402, with};
+use crate::harness::{
+    Answer, KEY, OTHER_KEY, Paid, TestApp,
+    process::{output, pay402},
+    wire::PATIENCE,
+    with,
+};
 
 async fn post(app: &TestApp, path: &str, key: Option<&str>, idempotency: &str, body: &Value) -> Answer {
     let request = app.http.post(app.path(path)).header("idempotency-key", idempotency).json(body);
@@ -84,6 +98,33 @@ async fn a_twin_that_is_still_running() {
     }
     let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
     assert_eq!((is_replayed(&again), &again.body), (true, &first.body));
+}
+
+/// Whoever waited longer than is allowed is told what may have been done, and finds it under the same key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_goes_on() {
+    let app = TestApp::with(|environment, _| environment.with("REQUEST_TIMEOUT_SECONDS", "2")).await;
+    let proof = app.proof(&app.pay_merchant(), "n");
+    let held = app.chain.sandbox.faults().hold(ANY, Hold::Before, ALWAYS);
+    let answer = post(&app, "/verify", Some(KEY), "once", &proof).await;
+    assert_eq!((answer.status, answer.code()), (503, "OUTCOME_UNKNOWN"), "{answer:?}");
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    assert!(answer.headers.contains_key("ratelimit-remaining"), "{answer:?}");
+    // What changes nothing has no outcome.
+    let looked = app.get("/ready", None).await;
+    assert_eq!((looked.status, looked.code()), (503, "TIMED_OUT"), "{looked:?}");
+    held.release();
+    let deadline = Instant::now() + PATIENCE;
+    let settled = loop {
+        let again = post(&app, "/verify", Some(KEY), "once", &proof).await;
+        if again.status == 200 {
+            break again;
+        }
+        assert!([409, 503].contains(&again.status) && Instant::now() < deadline, "{again:?}");
+        sleep(Duration::from_millis(20)).await;
+    };
+    settled.assert_valid();
+    assert_eq!(app.booked().await, 1);
 }
 
 #[tokio::test]
@@ -169,7 +210,7 @@ async fn a_user_named_like_an_address_has_keys_of_their_own() {
         let mut command = pay402(app.folder.path());
         command.args(["keys", "create", "--name", "n", "--user", user]).env("SOLANA_NETWORK", "sandbox");
         command.env("DATABASE_URL", format!("sqlite://{}", app.folder.path().join("pay402.db").display()));
-        let made = command.output().unwrap();
+        let made = output(&mut command);
         assert!(made.status.success(), "{made:?}");
         let key = String::from_utf8(made.stdout).unwrap();
         post(&app, "/verify", Some(key.trim()), "once", &proof).await.assert_refused("REPLAY_ATTACK");

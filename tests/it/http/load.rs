@@ -149,6 +149,62 @@ async fn answers_that_nobody_reads() {
     }
 }
 
+/// Requests whose bodies are on their way take the places of their address: first all that one address may have, then all
+/// there are for those who present no key.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_fill_every_place() {
+    const HEADERS: u8 = 1;
+    /// `POST /verify`, JSON, from an address that follows.
+    const POST_VERIFY: &[u8] =
+        b"\x83\x86\x04\x07/verify\x0f\x10\x10application/json\x00\x0fx-forwarded-for\x08";
+    let folder = tempfile::tempdir().unwrap();
+    let service = ServiceProcess::start(folder.path(), |command| {
+        command.env("SOLANA_RPC_URL", "http://127.0.0.1:1").env("VALID_API_KEYS", KEY);
+        command.env("TRUSTED_PROXIES", "127.0.0.1");
+    })
+    .await;
+    let (url, client) = (&service.url, reqwest::Client::new());
+    let ask = async |address: &str, key: Option<&str>| {
+        let request = client.get(format!("{url}/plans")).header("x-forwarded-for", address);
+        let request = key.into_iter().fold(request, |request, key| request.header("x-api-key", key));
+        Answer::of(request.send().await.unwrap()).await
+    };
+    // What is held ends by itself when no body comes.
+    let fill = async |address: &str, refused: &str| {
+        let (mut held, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+        let fields = [POST_VERIFY, address.as_bytes()].concat();
+        loop {
+            let answer = ask(refused, None).await;
+            if answer.status != 200 {
+                assert_eq!((answer.status, answer.code()), (503, "OVERLOADED"), "{answer:?}");
+                assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+                break held;
+            }
+            assert!(Instant::now() < deadline, "{} are in flight", 100 * held.len());
+            let mut wire = Wire::to(url).await;
+            wire.send(PREFACE).await;
+            for stream in 0..100 {
+                wire.send_frame(HEADERS, 4, 1 + 2 * stream, &fields).await;
+            }
+            held.push(wire);
+        }
+    };
+    let one = fill("10.0.0.1", "10.0.0.1").await;
+    assert_eq!(ask("10.0.0.2", None).await.status, 200, "others have their own");
+    let other = fill("10.0.0.2", "10.0.0.3").await;
+    assert!(one.len() >= 10 && one.len() + other.len() >= 20, "{} and {}", one.len(), other.len());
+    assert_eq!(ask("10.0.0.3", Some(KEY)).await.status, 200, "so have those with a key");
+    for path in ["/health", "/metrics"] {
+        assert_eq!(client.get(format!("{url}{path}")).send().await.unwrap().status(), 200);
+    }
+    drop((one, other));
+    let deadline = Instant::now() + PATIENCE;
+    while ask("10.0.0.1", None).await.status != 200 {
+        assert!(Instant::now() < deadline, "the places are not given back");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Of the answers that one caller has not read, so much is kept.
 const SHARE: u64 = 16 * 1024 * 1024;
 

@@ -22,6 +22,8 @@ use solana_transaction_status::{
 use spl_associated_token_account_interface::address::get_associated_token_address_with_program_id;
 use spl_token_2022_interface::instruction::transfer_checked;
 
+use crate::harness::logs;
+
 /// The time all tests start at.
 pub const START: UnixMs = UnixMs(1_790_000_000_000);
 
@@ -32,6 +34,7 @@ pub struct Fixture {
 }
 
 pub async fn start() -> Fixture {
+    logs::watch();
     let clock = Arc::new(ManualClock::new(START));
     let config = SandboxConfig { slot_time: None, ..SandboxConfig::new(Arc::<ManualClock>::clone(&clock)) };
     let sandbox = Sandbox::start(config).await.unwrap();
