@@ -18,6 +18,7 @@ use super::{
     decode::decode,
     endpoint::{Answer, Call, CallError},
     pool::{Attempt, Pool},
+    statuses::Warned,
 };
 use crate::{
     chain::{Chain, ChainError, Lookup, assets::Network},
@@ -36,6 +37,7 @@ pub struct SolanaRpc {
     pub(super) pool: Arc<Pool>,
     /// How often it was looked at what became of recent transactions.
     pub(super) looks: Arc<AtomicU64>,
+    pub(super) warned: Arc<Warned>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -44,7 +46,8 @@ impl SolanaRpc {
     #[must_use]
     pub fn new(network: Network, urls: &[String], metrics: &Arc<Metrics>) -> Self {
         let pool = Arc::new(Pool::new(network, urls, metrics));
-        Self { network, pool, looks: Arc::default(), metrics: Arc::clone(metrics) }
+        let (looks, warned) = (Arc::default(), Arc::default());
+        Self { network, pool, looks, warned, metrics: Arc::clone(metrics) }
     }
 
     async fn transaction_from(&self, attempt: &Attempt, signature: &Signature) -> Result<Lookup, CallError> {
