@@ -103,7 +103,8 @@ fn signing(
     let hints: Arc<dyn LandingHints> = if ws_urls.is_empty() {
         Arc::new(NoHints)
     } else {
-        Arc::new(WebSocketHints::start(super::exposed(ws_urls), Arc::clone(metrics), shutdown.clone()))
+        let (urls, bar) = (super::exposed(ws_urls), config.x402.commitment);
+        Arc::new(WebSocketHints::start(urls, bar, Arc::clone(metrics), shutdown.clone()))
     };
     Some(Signing { fee_payers, funds, hints })
 }

@@ -40,7 +40,10 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many transactions may be on their way to one endpoint.
 const MAX_SENDS: usize = 256;
 
-/// JSON-RPC's own code for parameters that are wrong.
+/// JSON-RPC's own codes for a request that is wrong.
+const PARSE_ERROR: i64 = -32700;
+const INVALID_REQUEST: i64 = -32600;
+const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
 
 /// How long an endpoint may take to say whether it is well.
@@ -85,6 +88,22 @@ impl CallError {
                     | JSON_RPC_SERVER_ERROR_UNSUPPORTED_TRANSACTION_VERSION
             )
         )
+    }
+
+    /// Whether the same question may be answered a moment later. Who took too long has used up the time for that, and the
+    /// client has asked again already whoever has had too many requests.
+    fn may_pass(&self) -> bool {
+        let Self::Client(error) = self else { return false };
+        match error.kind() {
+            ErrorKind::Reqwest(error) => {
+                !error.is_timeout() && error.status().is_none_or(|status| status.is_server_error())
+            }
+            ErrorKind::RpcError(RpcError::RpcResponseError { code, .. }) => {
+                let is_definite = matches!(*code, PARSE_ERROR | INVALID_REQUEST | METHOD_NOT_FOUND);
+                !is_definite && !self.is_about_the_request()
+            }
+            _ => false,
+        }
     }
 }
 
@@ -185,6 +204,11 @@ impl Endpoint {
 
     pub fn take_trial(&self, now: Instant) -> bool {
         self.with_health(|health| health.take_trial(now))
+    }
+
+    /// Whether to ask it a second time, after it has failed like this.
+    pub fn is_worth_asking_again(&self, error: &CallError) -> bool {
+        error.may_pass() && !self.with_health(|health| health.is_down())
     }
 
     /// `None` while too many transactions are on their way.

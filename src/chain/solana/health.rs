@@ -62,6 +62,12 @@ impl Health {
         self.last != Some(Fault::NoAnswer) || self.standing(now) == Standing::Due
     }
 
+    /// Whether it was tried again after a penalty, and failed then too. Such a one is not asked twice by each call: it would
+    /// be asked twice as much as when it is well, by everybody, for as long as it is down.
+    pub const fn is_down(&self) -> bool {
+        self.failures > 1
+    }
+
     /// Whether this call is the one that tries a due endpoint. The others go on passing it by until that one is back.
     pub fn take_trial(&mut self, now: Instant) -> bool {
         let due = self.standing(now) == Standing::Due;
@@ -134,6 +140,23 @@ mod tests {
         health.failed(Fault::NoAnswer, now);
         assert!(!health.answers(now));
         assert!(health.answers(now + FIRST_PENALTY), "it is tried again");
+    }
+
+    #[test]
+    fn who_fails_a_trial_is_down_until_a_success() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        // A call that is made twice fails twice.
+        for millis in [0, 100] {
+            health.failed(Fault::NoAnswer, now + Duration::from_millis(millis));
+            assert!(!health.is_down());
+        }
+        let later = now + FIRST_PENALTY;
+        assert!(health.take_trial(later) && !health.is_down());
+        health.failed_trial(Fault::NoAnswer, later);
+        assert!(health.is_down());
+        health.succeeded();
+        assert!(!health.is_down());
     }
 
     #[test]

@@ -17,7 +17,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    chain::hints::{Hint, LandingHints, Watched},
+    chain::{
+        hints::{Hint, LandingHints, Watched},
+        settlement::Commitment,
+    },
     metrics::Metrics,
     shutdown::Shutdown,
 };
@@ -52,12 +55,18 @@ struct Watch {
 }
 
 impl WebSocketHints {
-    /// Listens at the first of `urls` that answers.
+    /// Listens at the first of `urls` that answers, for what has got as far as `bar`: before that nothing ends by it.
     #[must_use]
-    pub fn start(urls: Vec<String>, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+    pub fn start(urls: Vec<String>, bar: Commitment, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
         let (requests, received) = mpsc::channel(MAX_WAITING);
         metrics.solana.websocket_up(false);
-        let listener = Listener { urls, url: 0, received, watched: HashMap::new(), next_id: 0, metrics };
+        let commitment = match bar {
+            Commitment::Processed => CommitmentConfig::processed(),
+            Commitment::Confirmed => CommitmentConfig::confirmed(),
+            Commitment::Finalized => CommitmentConfig::finalized(),
+        };
+        let watched = HashMap::new();
+        let listener = Listener { urls, url: 0, commitment, received, watched, next_id: 0, metrics };
         tokio::spawn(async move {
             tokio::select! {
                 () = listener.run() => {}
@@ -91,6 +100,7 @@ struct Listener {
     urls: Vec<String>,
     /// Which of them is next.
     url: usize,
+    commitment: CommitmentConfig,
     received: mpsc::Receiver<Watch>,
     watched: HashMap<u64, Watch>,
     next_id: u64,
@@ -159,7 +169,7 @@ impl Listener {
     async fn listen(&mut self, client: &Arc<PubsubClient>) -> (bool, bool) {
         let mut followers = Followers::new();
         for (id, watch) in &self.watched {
-            followers.push(Box::pin(follow(Arc::clone(client), *id, watch.clone())));
+            followers.push(Box::pin(follow(Arc::clone(client), self.commitment, *id, watch.clone())));
         }
         // They may have landed while nobody listened.
         for watch in self.watched.values() {
@@ -171,7 +181,7 @@ impl Listener {
                 watch = self.received.recv(), if self.watched.len() < MAX_WATCHED => {
                     let Some(watch) = watch else { return (true, heard) };
                     let id = self.admit(watch.clone());
-                    followers.push(Box::pin(follow(Arc::clone(client), id, watch)));
+                    followers.push(Box::pin(follow(Arc::clone(client), self.commitment, id, watch)));
                 }
                 Some((id, end)) = followers.next(), if !followers.is_empty() => match end {
                     End::Broken => return (false, heard),
@@ -189,9 +199,14 @@ impl Listener {
 }
 
 /// Subscribes, waits for the word or for the end of the watching, and unsubscribes.
-async fn follow(client: Arc<PubsubClient>, id: u64, watch: Watch) -> (u64, End) {
+async fn follow(
+    client: Arc<PubsubClient>,
+    commitment: CommitmentConfig,
+    id: u64,
+    watch: Watch,
+) -> (u64, End) {
     let config = RpcSignatureSubscribeConfig {
-        commitment: Some(CommitmentConfig::confirmed()),
+        commitment: Some(commitment),
         enable_received_notification: Some(false),
     };
     let subscribing = client.signature_subscribe(&watch.signature, Some(config));

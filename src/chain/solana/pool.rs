@@ -1,15 +1,15 @@
 //! All RPC endpoints: whom to ask first, and whom next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, Stream, StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use solana_rpc_client_api::request::RpcRequest;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
-    endpoint::{Answer, Call, Endpoint, REQUEST_TIMEOUT},
+    endpoint::{Answer, Call, CallError, Endpoint, REQUEST_TIMEOUT},
     health::Standing,
     slots::{MAX_LAG, Slots},
 };
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long an endpoint may take that was put behind and is tried again: a payment waits for it.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Before those who may have failed in passing are asked once more.
+const PAUSE: Duration = Duration::from_millis(100);
+const NO_ENDPOINT: ChainError = ChainError::BadResponse("no RPC endpoint is configured");
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -55,8 +58,9 @@ impl Pool {
         self.slots.is_stuck(endpoint, Instant::now())
     }
 
-    /// Every endpoint once, the best first, within `budget` together. One that was put behind long enough ago is tried
-    /// before the others, by this call alone and for a moment only: else it would not be heard of again.
+    /// Every endpoint once, the best first, then once more those whose failure may have passed, within `budget` together. One
+    /// that was put behind long enough ago is tried before the others, by this call alone and for a moment only: else it would
+    /// not be heard of again.
     pub fn attempts(&self, budget: Duration) -> Attempts {
         self.attempts_at(Instant::now(), budget)
     }
@@ -80,8 +84,8 @@ impl Pool {
             .collect();
         // Stable: among equals, the operator's order.
         order.sort_by_key(|(standing, ..)| *standing);
-        order.reverse();
-        Attempts { left: order, deadline: now + budget, failure: None }
+        let left = order.into_iter().map(|(_, trial, endpoint)| (trial, endpoint)).collect();
+        Attempts { left, again: Some(VecDeque::new()), deadline: now + budget, failure: None }
     }
 
     /// The first answer that makes sense.
@@ -104,10 +108,10 @@ impl Pool {
         read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
     ) -> Result<(usize, R), ChainError> {
         let mut attempts = self.attempts(budget);
-        while let Some(Attempt { endpoint, limit, trial }) = attempts.next() {
-            match endpoint.ask(Call { request, params, limit, trial }, &read).await {
-                Ok(answer) => return Ok((endpoint.index(), answer)),
-                Err(error) => attempts.failed(error),
+        while let Some(attempt) = attempts.next().await {
+            match attempt.endpoint.ask(attempt.call(request, params), &read).await {
+                Ok(answer) => return Ok((attempt.endpoint.index(), answer)),
+                Err(error) => attempts.failed(attempt, error),
             }
         }
         Err(attempts.into_failure())
@@ -133,7 +137,8 @@ impl Pool {
     }
 
     /// The answers of all endpoints that can be expected to give one, at least one: for what a single endpoint had better
-    /// not decide. Those that lag are heard too: who is ahead of all others may be the one that is wrong.
+    /// not decide. Those that lag are heard too: who is ahead of all others may be the one that is wrong. The others are asked
+    /// where none of these answers, and then once more those whose failure may have passed, all within twice the limit.
     pub async fn panel<T: DeserializeOwned, R>(
         &self,
         request: RpcRequest,
@@ -141,59 +146,109 @@ impl Pool {
         limit: Duration,
         read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
     ) -> Result<Vec<R>, ChainError> {
-        let (now, call) = (Instant::now(), Call { request, params, limit, trial: false });
+        let now = Instant::now();
+        let deadline = now + 2 * limit;
+        let call = Call { request, params, limit, trial: false };
         let (expected, others): (Vec<_>, Vec<_>) =
             self.endpoints.iter().partition(|endpoint| endpoint.answers(now));
-        let mut failure = ChainError::BadResponse("no RPC endpoint is configured");
+        let mut failed = Vec::new();
         for endpoints in [expected, others] {
-            let asked = endpoints.iter().map(|endpoint| endpoint.ask(call, &read));
-            let mut heard = Vec::new();
-            for answer in join_all(asked).await {
-                match answer {
-                    Ok(answer) => heard.push(answer),
-                    Err(error) => failure = error.into(),
-                }
-            }
+            let heard = ask_all(&endpoints, call, &read, &mut failed).await;
             if !heard.is_empty() {
                 return Ok(heard);
             }
         }
-        Err(failure)
+        let again = failed.iter().filter(|(endpoint, error)| endpoint.is_worth_asking_again(error));
+        let again: Vec<_> = again.map(|(endpoint, _)| *endpoint).collect();
+        if !again.is_empty() && pause_before(deadline).await {
+            let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
+            let heard = ask_all(&again, Call { limit, ..call }, &read, &mut failed).await;
+            if !heard.is_empty() {
+                return Ok(heard);
+            }
+        }
+        Err(failed.pop().map_or(NO_ENDPOINT, |(_, error)| error.into()))
     }
+}
+
+/// All at the same time. Who fails is put down with the reason.
+async fn ask_all<'a, T: DeserializeOwned, R>(
+    endpoints: &[&'a Arc<Endpoint>],
+    call: Call<'_>,
+    read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
+    failed: &mut Vec<(&'a Arc<Endpoint>, CallError)>,
+) -> Vec<R> {
+    let answers = join_all(endpoints.iter().map(|endpoint| endpoint.ask(call, &read))).await;
+    let mut heard = Vec::new();
+    for (endpoint, answer) in endpoints.iter().zip(answers) {
+        match answer {
+            Ok(answer) => heard.push(answer),
+            Err(error) => failed.push((*endpoint, error)),
+        }
+    }
+    heard
+}
+
+/// Waits a moment, where that leaves time for another question.
+async fn pause_before(deadline: Instant) -> bool {
+    let is_time = Instant::now() + 2 * PAUSE <= deadline;
+    if is_time {
+        sleep(PAUSE).await;
+    }
+    is_time
 }
 
 /// Whom to ask now.
 pub(super) struct Attempt {
     pub endpoint: Arc<Endpoint>,
-    pub limit: Duration,
-    pub trial: bool,
+    limit: Duration,
+    trial: bool,
 }
 
-/// Whom to ask, one after the other.
+impl Attempt {
+    pub const fn call<'a>(&self, request: RpcRequest, params: &'a Value) -> Call<'a> {
+        Call { request, params, limit: self.limit, trial: self.trial }
+    }
+}
+
+/// Whom to ask, one after the other. An endpoint, and whether that tries it.
 pub(super) struct Attempts {
-    /// The next one last.
-    left: Vec<(Standing, bool, Arc<Endpoint>)>,
+    left: VecDeque<(bool, Arc<Endpoint>)>,
+    /// Whom to ask a second time; `None` when that has begun.
+    again: Option<VecDeque<(bool, Arc<Endpoint>)>>,
     deadline: Instant,
     failure: Option<ChainError>,
 }
 
 impl Attempts {
     /// The next endpoint, with its share of the time that is left.
-    pub fn next(&mut self) -> Option<Attempt> {
+    pub async fn next(&mut self) -> Option<Attempt> {
+        if self.left.is_empty() {
+            let again = self.again.take().filter(|again| !again.is_empty())?;
+            if pause_before(self.deadline).await {
+                self.left = again;
+            }
+        }
         let shares = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
-        let (_, trial, endpoint) = self.left.pop()?;
+        let (trial, endpoint) = self.left.pop_front()?;
         let share = self.deadline.saturating_duration_since(Instant::now()) / shares;
         let limit = share.min(if trial && shares > 1 { TRIAL_TIMEOUT } else { REQUEST_TIMEOUT });
         Some(Attempt { endpoint, limit, trial })
     }
 
-    pub fn failed(&mut self, error: impl Into<ChainError>) {
+    pub fn failed(&mut self, Attempt { endpoint, .. }: Attempt, error: CallError) {
+        if let Some(again) = &mut self.again
+            && endpoint.is_worth_asking_again(&error)
+        {
+            // Not for a trial any more: what failed then has failed.
+            again.push_back((false, endpoint));
+        }
         self.failure = Some(error.into());
     }
 
     /// Why the last one failed.
     pub fn into_failure(self) -> ChainError {
-        self.failure.unwrap_or(ChainError::BadResponse("no RPC endpoint is configured"))
+        self.failure.unwrap_or(NO_ENDPOINT)
     }
 }
 
@@ -201,18 +256,26 @@ impl Attempts {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use futures_util::FutureExt;
+    use solana_rpc_client_api::{
+        client_error::ErrorKind,
+        request::{RpcError, RpcResponseErrorData},
+    };
     use tokio::time::Instant;
 
-    use super::Pool;
+    use super::{PAUSE, Pool};
     use crate::{
-        chain::{assets::Network, solana::health::Fault},
+        chain::{
+            assets::Network,
+            solana::{endpoint::CallError, health::Fault},
+        },
         metrics::Metrics,
     };
 
     fn order(pool: &Pool, now: Instant) -> Vec<(usize, bool)> {
         let mut attempts = pool.attempts_at(now, Duration::from_secs(1));
-        let next = || attempts.next().map(|attempt| (attempt.endpoint.index(), attempt.trial));
-        std::iter::from_fn(next).collect()
+        let next = || attempts.next().now_or_never().flatten();
+        std::iter::from_fn(next).map(|attempt| (attempt.endpoint.index(), attempt.trial)).collect()
     }
 
     #[test]
@@ -248,5 +311,77 @@ mod tests {
         assert_eq!(order(&pool, later), [(1, true), (0, false), (2, false)]);
         assert_eq!(order(&pool, later), [(2, true), (0, false), (1, false)]);
         assert_eq!(order(&pool, later), [(0, false), (1, false), (2, false)]);
+    }
+
+    fn answered(code: i64) -> CallError {
+        let (message, data) = (String::new(), RpcResponseErrorData::Empty);
+        CallError::Client(ErrorKind::RpcError(RpcError::RpcResponseError { code, message, data }).into())
+    }
+
+    /// Whom a call asks that always fails like this, and how long it takes.
+    async fn asked(
+        pool: &Pool,
+        budget: Duration,
+        failure: impl Fn(usize) -> CallError,
+    ) -> (Vec<usize>, Duration) {
+        let started = Instant::now();
+        let (mut attempts, mut asked) = (pool.attempts(budget), Vec::new());
+        while let Some(attempt) = attempts.next().await {
+            let index = attempt.endpoint.index();
+            asked.push(index);
+            let error = failure(index);
+            attempt.endpoint.judge(Some(Fault::NoAnswer), attempt.trial, Instant::now());
+            attempts.failed(attempt, error);
+        }
+        (asked, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_failure_may_have_passed_is_asked_once_more_after_all_others() {
+        let urls = vec!["http://127.0.0.1:1".to_owned(); 3];
+        let fresh = || Pool::new(Network::Sandbox, &urls, &Arc::new(Metrics::new()));
+        let (node_behind, internal, not_there_yet) = (-32005, -32603, -32016);
+        for code in [node_behind, internal, not_there_yet] {
+            let told = asked(&fresh(), Duration::from_secs(8), |_| answered(code)).await;
+            assert_eq!(told, (vec![0, 1, 2, 0, 1, 2], PAUSE), "{code}");
+        }
+        let definite = [-32700, -32600, -32601, -32602, -32002, -32003, -32011, -32015];
+        for code in definite {
+            let one = |index| if index == 1 { answered(internal) } else { answered(code) };
+            assert_eq!(
+                asked(&fresh(), Duration::from_secs(8), one).await,
+                (vec![0, 1, 2, 1], PAUSE),
+                "{code}"
+            );
+        }
+        type Failure = fn(usize) -> CallError;
+        let lasting: [Failure; 4] = [
+            |_| CallError::TimedOut,
+            |_| CallError::Nonsense("nothing"),
+            |_| CallError::Behind,
+            |_| answered(-32601),
+        ];
+        for failure in lasting {
+            let told = asked(&fresh(), Duration::from_secs(8), failure).await;
+            assert_eq!(told, (vec![0, 1, 2], Duration::ZERO));
+        }
+        let told = asked(&fresh(), 2 * PAUSE - Duration::from_millis(1), |_| answered(internal)).await;
+        assert_eq!(told, (vec![0, 1, 2], Duration::ZERO), "no time is left");
+    }
+
+    /// Both of a call's failures count once; an endpoint that goes on failing is asked once by each call, until it is back.
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_has_nobody_asked_twice_for_long() {
+        let pool = Pool::new(Network::Sandbox, &["http://127.0.0.1:1".to_owned()], &Arc::new(Metrics::new()));
+        let budget = Duration::from_secs(8);
+        for _ in 0..20 {
+            assert_eq!(asked(&pool, budget, |_| answered(-32603)).await.0, [0, 0]);
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+        for _ in 0..20 {
+            assert_eq!(asked(&pool, budget, |_| answered(-32603)).await.0, [0]);
+        }
+        pool.endpoints[0].judge(None, false, Instant::now());
+        assert_eq!(asked(&pool, budget, |_| answered(-32603)).await.0, [0, 0]);
     }
 }

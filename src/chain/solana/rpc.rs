@@ -16,8 +16,9 @@ use solana_transaction_status_client_types::EncodedConfirmedTransactionWithStatu
 
 use super::{
     decode::decode,
-    endpoint::{Answer, Call, CallError},
+    endpoint::{Answer, CallError},
     pool::{Attempt, Pool},
+    statuses::Warned,
 };
 use crate::{
     chain::{Chain, ChainError, Lookup, assets::Network},
@@ -36,15 +37,18 @@ pub struct SolanaRpc {
     pub(super) pool: Arc<Pool>,
     /// How often it was looked at what became of recent transactions.
     pub(super) looks: Arc<AtomicU64>,
+    pub(super) warned: Arc<Warned>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 impl SolanaRpc {
-    /// A read asks each of `urls` at most once, one after the other, until one answers.
+    /// A read asks each of `urls`, one after the other, until one answers: once, and where none does and its failure may have
+    /// passed, once more.
     #[must_use]
     pub fn new(network: Network, urls: &[String], metrics: &Arc<Metrics>) -> Self {
         let pool = Arc::new(Pool::new(network, urls, metrics));
-        Self { network, pool, looks: Arc::default(), metrics: Arc::clone(metrics) }
+        let (looks, warned) = (Arc::default(), Arc::default());
+        Self { network, pool, looks, warned, metrics: Arc::clone(metrics) }
     }
 
     async fn transaction_from(&self, attempt: &Attempt, signature: &Signature) -> Result<Lookup, CallError> {
@@ -52,12 +56,7 @@ impl SolanaRpc {
             signature.to_string(),
             {"encoding": "base64", "commitment": "confirmed", "maxSupportedTransactionVersion": 0},
         ]);
-        let call = Call {
-            request: RpcRequest::GetTransaction,
-            params: &params,
-            limit: attempt.limit,
-            trial: attempt.trial,
-        };
+        let call = attempt.call(RpcRequest::GetTransaction, &params);
         let read = |answer: Option<EncodedConfirmedTransactionWithStatusMeta>| {
             let decoded = answer.map(|answer| decode(signature, answer)).transpose()?.flatten();
             let lookup = decoded.map_or(Lookup::NotVisible, |tx| Lookup::Confirmed(Box::new(tx)));
@@ -78,11 +77,11 @@ impl Chain for SolanaRpc {
     async fn transaction(&self, signature: &Signature) -> Result<Lookup, ChainError> {
         let mut not_visible = false;
         let mut attempts = self.pool.attempts(LOOKUP_TIMEOUT);
-        while let Some(attempt) = attempts.next() {
+        while let Some(attempt) = attempts.next().await {
             match self.transaction_from(&attempt, signature).await {
                 Ok(Lookup::NotVisible) => not_visible = true,
                 Ok(found) => return Ok(found),
-                Err(error) => attempts.failed(error),
+                Err(error) => attempts.failed(attempt, error),
             }
         }
         if not_visible { Ok(Lookup::NotVisible) } else { Err(attempts.into_failure()) }

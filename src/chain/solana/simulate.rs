@@ -18,7 +18,7 @@ use solana_transaction_error::TransactionError;
 use super::{
     SolanaRpc,
     accounts::{accounts_params, read_accounts},
-    endpoint::{Answer, Call, CallError},
+    endpoint::{Answer, CallError},
     pool::Attempt,
 };
 use crate::chain::{
@@ -104,19 +104,14 @@ impl SolanaRpc {
         simulate: &Value,
         accounts: &[Pubkey],
     ) -> Result<Finding, CallError> {
-        let call = |request, params| {
-            let &Attempt { limit, trial, .. } = attempt;
-            Call { request, params, limit, trial }
-        };
-        let simulated = attempt
-            .endpoint
-            .ask(call(RpcRequest::SimulateTransaction, simulate), |answer| Ok(read_simulated(answer)));
+        let call = attempt.call(RpcRequest::SimulateTransaction, simulate);
+        let simulated = attempt.endpoint.ask(call, |answer| Ok(read_simulated(answer)));
         let wanted = accounts_params(accounts);
         let read = async {
             if accounts.is_empty() {
                 return Ok(Vec::new());
             }
-            let call = call(RpcRequest::GetMultipleAccounts, &wanted);
+            let call = attempt.call(RpcRequest::GetMultipleAccounts, &wanted);
             attempt.endpoint.ask(call, |answer| read_accounts(accounts.len(), answer)).await
         };
         let (mut finding, accounts) = tokio::try_join!(simulated, read)?;
@@ -139,11 +134,11 @@ impl Simulator for SolanaRpc {
         let params = simulate_params(transaction)?;
         let mut unknown_blockhash = None;
         let mut attempts = self.pool.attempts(SIMULATION_TIMEOUT);
-        while let Some(attempt) = attempts.next() {
+        while let Some(attempt) = attempts.next().await {
             match self.simulate_at(&attempt, &params, accounts).await {
                 Ok(finding) if finding.unknown_blockhash => unknown_blockhash = Some(finding.simulation),
                 Ok(finding) => return Ok(finding.simulation),
-                Err(error) => attempts.failed(error),
+                Err(error) => attempts.failed(attempt, error),
             }
         }
         unknown_blockhash.ok_or_else(|| attempts.into_failure())

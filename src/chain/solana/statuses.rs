@@ -4,7 +4,7 @@
 //! asked how far back its history reaches as well.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use solana_rpc_client_api::{request::RpcRequest, response::Response};
 use solana_signature::Signature;
 use solana_transaction_status_client_types::{TransactionConfirmationStatus, TransactionStatus};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     SolanaRpc,
@@ -49,6 +49,25 @@ const BEGUN_BY: u64 = 1_000;
 /// it is not, and else after so many looks.
 const WATCH_EVERY: Duration = Duration::from_mins(1);
 const ASK_AFTER: u32 = 10;
+/// How often the log warns of endpoints that contradict each other, at most: what they do so about is looked at twice a
+/// second.
+const WARN_EVERY: Duration = Duration::from_mins(1);
+
+/// When the log last warned of a contradiction.
+#[derive(Debug, Default)]
+pub(super) struct Warned(Mutex<Option<Instant>>);
+
+impl Warned {
+    /// Whether it is time to warn, which is then done.
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last + WARN_EVERY <= now);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+}
 
 fn statuses_params(signatures: &[Signature], history: bool) -> Value {
     let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
@@ -139,8 +158,11 @@ impl SolanaRpc {
             });
             match doubt {
                 Doubt::Alone => tracing::debug!(%signature, "one RPC endpoint alone tells an outcome"),
-                Doubt::Contradicted => {
+                Doubt::Contradicted if self.warned.is_due(Instant::now()) => {
                     tracing::warn!(%signature, "RPC endpoints contradict each other about a transaction");
+                }
+                Doubt::Contradicted => {
+                    tracing::debug!(%signature, "RPC endpoints contradict each other about a transaction");
                 }
             }
         }
@@ -295,7 +317,19 @@ async fn ask_beginning<T: DeserializeOwned, R>(
 
 #[cfg(test)]
 mod tests {
-    use super::is_thorough;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{WARN_EVERY, Warned, is_thorough};
+
+    #[test]
+    fn a_warning_that_goes_on_is_given_once_a_minute() {
+        let (warned, now) = (Warned::default(), Instant::now());
+        let due = (0..1_000).filter(|look| warned.is_due(now + Duration::from_millis(500) * *look));
+        assert_eq!(due.collect::<Vec<_>>(), (0..9).map(|minute| 120 * minute).collect::<Vec<_>>());
+        assert_eq!(WARN_EVERY, Duration::from_mins(1));
+    }
 
     #[test]
     fn every_fourth_look_is_thorough_and_none_of_several_batches_is_passed_over() {

@@ -164,7 +164,7 @@ fn string(raw: &RawValue) -> Result<String, &'static str> {
 
 fn memo(raw: &RawValue) -> Result<String, &'static str> {
     let memo = string(raw)?;
-    if memo.len() > MAX_MEMO { Err("must be at most 256 bytes long") } else { Ok(memo) }
+    if memo.len() > MAX_MEMO { Err("must be at most 4096 bytes long") } else { Ok(memo) }
 }
 
 /// Digits without a sign, a point, or zeros in front: what has one spelling has one meaning.

@@ -78,8 +78,10 @@ async fn many_settlements_over_an_unreliable_rpc_all_end_as_the_chain_says(backe
         started.elapsed(),
         processor_seconds(&service).await
     );
-    // Three calls come before a send, and the only endpoint is asked once for each: one in seven has to be sent again.
-    assert!(not_done * 3 <= count, "{not_done} of {count} were not done at first");
+    // Three calls come before a send: two made together, and one. Each time one in ten and one in twenty fails, and the only
+    // endpoint is asked twice: 12 in 1,000 have to be asked for again, where it is asked once 143. Chance alone has more than
+    // one in 40 and 16 do so in no 10^11 runs; as much again is left to a machine that is busy.
+    assert!(20 * not_done <= count + 320, "{not_done} of {count} were not done at first");
     assert!(all.iter().all(|(_, told)| *told == Told::Settled), "{all:?}");
     stage.chain.faults().clear();
     stage.assert_true(&all).await;

@@ -59,9 +59,9 @@ async fn a_node_that_answers_with_errors() {
     let app = TestApp::start().await;
     let proof = app.proof(&app.pay_merchant(), "n");
     let faults = app.chain.sandbox.faults();
-    faults.error("getTransaction", -32603, "internal error", 1);
+    faults.error("getTransaction", -32603, "internal error", 2);
     assert_unavailable(&app.verify(&proof).await, "BLOCKCHAIN_UNAVAILABLE");
-    faults.disconnect("getTransaction", pay402::sandbox::Disconnect::After, 1);
+    faults.disconnect("getTransaction", pay402::sandbox::Disconnect::After, 2);
     assert_unavailable(&app.verify(&proof).await, "BLOCKCHAIN_UNAVAILABLE");
     app.verify(&proof).await.assert_valid();
 }

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use pay402::{
     chain::{
         hints::{Hint, LandingHints},
+        settlement::Commitment,
         solana::hints::WebSocketHints,
     },
     metrics::Metrics,
-    sandbox::faults::ALWAYS,
+    sandbox::{FINALITY_SLOTS, faults::ALWAYS},
     shutdown::Shutdown,
 };
 use solana_signature::Signature;
@@ -20,6 +21,15 @@ use tokio::{
 use crate::sandbox::setup::{Fixture, start};
 
 const GENEROUS: Duration = Duration::from_secs(30);
+
+/// A hint, and what it is called with.
+fn hint() -> (Hint, UnboundedReceiver<Signature>) {
+    let (tell, heard) = unbounded_channel();
+    let hint: Hint = Arc::new(move |signature| {
+        let _ = tell.send(*signature);
+    });
+    (hint, heard)
+}
 
 struct Listening {
     chain: Fixture,
@@ -41,12 +51,18 @@ impl Listening {
         let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
         let mut urls = urls.to_vec();
         urls.push(chain.sandbox.ws_url());
-        let hints = WebSocketHints::start(urls, Arc::clone(&metrics), shutdown.clone());
-        let (tell, heard) = unbounded_channel();
-        let hint: Hint = Arc::new(move |signature| {
-            let _ = tell.send(*signature);
-        });
+        let hints =
+            WebSocketHints::start(urls, Commitment::Confirmed, Arc::clone(&metrics), shutdown.clone());
+        let (hint, heard) = hint();
         Self { chain, hints, heard, hint, metrics, shutdown }
+    }
+
+    /// As [`start`](Self::start), for what is final.
+    async fn for_final() -> Self {
+        let it = Self::start().await;
+        let (urls, metrics) = (vec![it.chain.sandbox.ws_url()], Arc::clone(&it.metrics));
+        let hints = WebSocketHints::start(urls, Commitment::Finalized, metrics, it.shutdown.clone());
+        Self { hints, ..it }
     }
 
     async fn hear(&mut self) -> Signature {
@@ -90,6 +106,33 @@ async fn a_landed_transaction_is_hinted_when_it_is_confirmed() {
     assert_eq!(it.hear().await, first);
     assert_eq!(it.sample("solana_websocket_hints_total"), Some(2.0));
     assert_eq!(it.sample("solana_websocket_up"), Some(1.0));
+}
+
+/// Where only what is final counts, what a fork may still take is nothing to look for.
+#[tokio::test]
+async fn a_landed_transaction_is_hinted_when_it_is_final_where_that_is_the_bar() {
+    let mut it = Listening::for_final().await;
+    let payments = [it.chain.payment(1), it.chain.payment(2)];
+    let [lost, kept] = payments.each_ref().map(|payment| payment.signatures[0]);
+    let _watched = it.hints.watch(lost, it.hint.clone());
+    assert_eq!(it.hear().await, lost, "at the opening");
+    let _also = it.hints.watch(kept, it.hint.clone());
+    // Somebody else has heard of it.
+    let (hint, mut heard) = hint();
+    let metrics = Arc::new(Metrics::new());
+    let urls = vec![it.chain.sandbox.ws_url()];
+    let confirmed = WebSocketHints::start(urls, Commitment::Confirmed, metrics, it.shutdown.clone());
+    let _elsewhere = confirmed.watch(lost, hint);
+    it.subscribed(3).await;
+    timeout(GENEROUS, heard.recv()).await.expect("the opening in time").unwrap();
+    it.chain.sandbox.send(&payments[0]).unwrap();
+    it.chain.sandbox.advance_slots(FINALITY_SLOTS - 1);
+    timeout(GENEROUS, heard.recv()).await.expect("a hint in time").unwrap();
+    assert!(it.chain.sandbox.drop_by_fork(&lost), "not final yet");
+    it.chain.sandbox.send(&payments[1]).unwrap();
+    it.chain.sandbox.advance_slots(FINALITY_SLOTS + 1);
+    assert_eq!(it.hear().await, kept);
+    assert_eq!(it.sample("solana_websocket_hints_total"), Some(1.0));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The chain's roles over several RPC endpoints, some of which are in trouble.
 
 mod accounts;
+mod again;
 mod cluster;
 mod failover;
 mod fee_payers;

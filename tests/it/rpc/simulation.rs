@@ -78,7 +78,7 @@ async fn an_endpoint_far_behind_is_not_believed() {
     cluster.chain.sandbox.advance_slots(60);
     cluster.faults(0).error("simulateTransaction", -32603, "internal error", 1);
     assert_eq!(cluster.rpc.simulate(&payment, &[]).await.unwrap().failure, None);
-    cluster.faults(1).error("simulateTransaction", -32603, "internal error", 1);
+    cluster.faults(1).error("simulateTransaction", -32603, "internal error", 2);
     cluster.faults(0).lag(60);
     cluster.rpc.simulate(&payment, &[]).await.unwrap_err();
 }

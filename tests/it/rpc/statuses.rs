@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use solana_signature::Signature;
 
 use super::cluster::{Cluster, history};
-use crate::{harness::TestApp, sandbox::setup::start};
+use crate::{
+    harness::{TestApp, logs},
+    sandbox::setup::start,
+};
 
 const METHOD: &str = "getSignatureStatuses";
 
@@ -521,6 +524,28 @@ async fn outcomes_that_are_held_back_are_counted() {
             assert_eq!(cluster.sample(&series), Some(count));
         }
     }
+}
+
+/// They are looked at twice a second, by each instance: the log would hold nothing else.
+#[tokio::test]
+async fn a_contradiction_that_goes_on_is_warned_of_now_and_then() {
+    let cluster = Cluster::start(2).await;
+    let landed: Vec<Signature> =
+        (1..=2).map(|units| cluster.chain.sandbox.send(&cluster.chain.payment(units)).unwrap()).collect();
+    cluster.chain.sandbox.advance_slots(2);
+    cluster.faults(1).lie(METHOD, Box::new(fails));
+    logs::listen();
+    for _ in 0..20 {
+        for signature in &landed {
+            cluster.statuses(&[*signature], Search::Recent).await.unwrap();
+        }
+    }
+    let heard = logs::heard();
+    let told: Vec<&str> = heard.lines().filter(|line| line.contains("contradict each other")).collect();
+    let warnings = told.iter().filter(|line| line.contains(r#""level":"WARN""#)).count();
+    // A busy machine may take minutes for it.
+    assert!((1..told.len() / 4).contains(&warnings) && told.len() == 40, "{told:#?}");
+    assert!(told[0].contains(&landed[0].to_string()), "{told:#?}");
 }
 
 /// What is said once is not said for ever.

@@ -36,7 +36,7 @@ pub fn day(at: UnixMs) -> i64 {
 }
 
 impl Row {
-    fn record(&self, message: MessageHash) -> Option<Record> {
+    pub fn record(&self, message: MessageHash) -> Option<Record> {
         let journal = self.journal.as_ref()?;
         Some(Record {
             message,

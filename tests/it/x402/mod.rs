@@ -13,6 +13,7 @@ mod oracle;
 mod order;
 mod replies;
 mod signers;
+mod slow_books;
 mod terms;
 mod transfer;
 mod wire;

@@ -230,6 +230,10 @@ fn optional_fields_of_a_wrong_kind_are_named() {
     let wrong = |pointer, value| fields(&set(v2(), pointer, value));
     assert_eq!(wrong("/paymentRequirements/extra", json!("x")), ["paymentRequirements.extra"]);
     assert_eq!(wrong("/paymentRequirements/extra/memo", json!(7)), ["paymentRequirements.extra.memo"]);
+    let memo = |length| parse(&set(v2(), "/paymentRequirements/extra/memo", json!("m".repeat(length))));
+    memo(4096).unwrap();
+    let told = memo(4097).unwrap_err().message();
+    assert!(told.ends_with("paymentRequirements.extra.memo must be at most 4096 bytes long"), "{told}");
     assert_eq!(wrong("/paymentPayload/resource", json!("x")), ["paymentPayload.resource"]);
     assert_eq!(wrong("/paymentPayload/resource/url", json!(7)), ["paymentPayload.resource.url"]);
     assert_eq!(

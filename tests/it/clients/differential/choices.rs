@@ -57,7 +57,6 @@ const MALFORMED: &str =
     "a field that is missing, or is not what its name says, makes the request malformed: 400";
 const STRICT_AMOUNTS: &str =
     "an amount has one spelling, which is digits; and a request whose amount has none is malformed";
-const ONE_ENCODING: &str = "a transaction is encoded the one way there is, to its last byte";
 const SANE: &str =
     "a transaction that contradicts itself is no transaction, whatever the chain would say of it";
 const NO_LOOKUPS: &str = "lookup tables are refused: what they hold is known to the chain alone";
@@ -117,17 +116,29 @@ pub const CHOICES: &[Choice] = &[
         BOTH,
         "invalid_payload",
         "valid",
-        "the books hold payments, and nothing is none"
+        "the books hold payments, and nothing is none: it would cost the fee payer its fee all the same"
     ),
     choice!(
         ["more than the books can hold"],
         BOTH,
         "invalid_payload",
         FAILS,
-        "the books hold up to 2^63 - 1 atomic units"
+        "the books hold up to 2^63 - 1 atomic units, as their databases count"
     ),
-    choice!(["base64 without padding"], BOTH, UNDECODABLE, FAILS, ONE_ENCODING),
-    choice!(["trailing bytes"], BOTH, UNDECODABLE, "signature_invalid", ONE_ENCODING),
+    choice!(
+        ["base64 without padding"],
+        BOTH,
+        UNDECODABLE,
+        FAILS,
+        "the same bytes are one text: standard base64 with its padding, as clients write it"
+    ),
+    choice!(
+        ["trailing bytes"],
+        BOTH,
+        UNDECODABLE,
+        "signature_invalid",
+        "what follows a transaction's last byte is part of none: the bytes are wrong, not the signature"
+    ),
     choice!(
         ["more bytes than a packet holds"],
         BOTH,

@@ -132,6 +132,31 @@ async fn the_reference_facilitator_agrees_but_where_it_is_said() {
     assert!(valid > 20 && reasons.len() > 25, "{valid} good, {reasons:?}");
 }
 
+/// The documentation has some of them, in the same words.
+#[test]
+fn choices_are_documented_as_they_are() {
+    let document = include_str!("../../../../docs/x402-clients.md");
+    let (_, section) = document.split_once("## Where the verdict is another").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")).skip(1);
+    let mut documented = BTreeSet::new();
+    for row in rows {
+        let [kind, _, why] = row.split(" | ").collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let is_so = CHOICES.iter().any(|choice| choice.kinds.contains(&kind) && choice.why == why);
+        assert!(is_so, "{row}");
+        documented.insert(kind);
+    }
+    for kind in [
+        "nothing for nothing",
+        "more than the books can hold",
+        "base64 without padding",
+        "trailing bytes",
+        "to oneself",
+        "the recipient's own money",
+    ] {
+        assert!(documented.contains(kind), "{kind}");
+    }
+}
+
 /// Mutants break several rules at a time, of which each facilitator may name another. But what is good for us is good for
 /// the reference, guards apart, and what is good for it alone is refused for something that `choices` has.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pay402::sandbox::faults::ALWAYS;
+use pay402::sandbox::{Disconnect, faults::ALWAYS};
 use serde_json::json;
 use solana_keypair::Keypair;
 use solana_signer::Signer;
@@ -33,6 +33,28 @@ async fn a_chain_out_of_reach_decides_nothing() {
     app.chain.sandbox.faults().clear();
     // Nothing is held against the payment.
     settled(&app.settle(None, &request).await, &order);
+}
+
+/// The only endpoint there is loses each call once: nobody hears of it.
+#[tokio::test]
+async fn a_chain_that_fails_in_passing_holds_up_no_payment() {
+    let app = TestApp::settling().await;
+    let faults = app.chain.sandbox.faults();
+    for round in 0..6 {
+        for method in ["simulateTransaction", "getLatestBlockhash"] {
+            match round % 3 {
+                0 => faults.error(method, -32603, "internal error", 1),
+                1 => faults.disconnect(method, Disconnect::Before, 1),
+                _ => faults.disconnect(method, Disconnect::After, 1),
+            }
+        }
+        let order = app.order();
+        let request = app.paid(&order);
+        if round < 3 {
+            assert_eq!(app.verify_x402(&request).await.body["isValid"], json!(true));
+        }
+        settled(&app.settle(None, &request).await, &order);
+    }
 }
 
 /// Until the balance has been read, it stops nothing.
