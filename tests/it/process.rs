@@ -3,12 +3,15 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::harness::{
     away_from_midnight,
+    postgres::PostgresServer,
     process::{Running, ServiceProcess, pay402},
 };
 
@@ -225,6 +228,19 @@ async fn the_token_of_an_rpc_url_is_not_logged() {
     assert!(log.contains("RPC request failed"), "{log}");
     assert!(!log.contains("secret-in"), "{log}");
     assert!(!text(&ready).contains("secret-in"));
+}
+
+/// sqlx asks the log about many a line that it does not write, those that PostgreSQL notices among them.
+#[tokio::test]
+async fn no_line_is_lost_to_what_is_not_logged() {
+    let (server, folder) = (PostgresServer::start().await, tempfile::tempdir().unwrap());
+    for directives in ["warn,pay402::cli=info", "info,pay402=debug"] {
+        let service = ServiceProcess::start(folder.path(), |command| {
+            command.env("DATABASE_URL", server.url()).env("LOG_LEVEL", directives);
+        });
+        let service = timeout(Duration::from_mins(1), service).await;
+        service.unwrap_or_else(|_| panic!("{directives}: it does not say that it listens"));
+    }
 }
 
 #[test]
