@@ -1,9 +1,10 @@
 //! The log.
 
+use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{FilterExt, LevelFilter, Targets},
-    layer::{Filter, SubscriberExt},
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
     registry,
     util::SubscriberInitExt,
 };
@@ -26,12 +27,17 @@ const ALWAYS: [(&str, LevelFilter); 9] = [
 ];
 
 /// What is logged: what the operator asks for, but for what never is. The latter is a filter of its own: in theirs, whoever
-/// names a module of such a crate would be more exact, and win. Both are one filter: of two, the laxer would say what is
-/// worth a look.
+/// names a module of such a crate would be more exact, and win. Of two, the laxer says what is worth a look, so that neither
+/// is laxer than theirs.
+///
+/// A layer beneath that of the log, and no filter in it: one of those remembers what it said last, and sqlx asks it through
+/// `log` about lines that it then does not write, which would cost the next line that is written.
 #[must_use]
-pub fn filter<S>(directives: &str) -> impl Filter<S> + use<S> {
-    let always = Targets::new().with_default(LevelFilter::TRACE).with_targets(ALWAYS);
-    EnvFilter::new(directives).and(always)
+pub fn filter<S: Subscriber>(directives: &str) -> impl Layer<S> + use<S> {
+    let asked = EnvFilter::new(directives);
+    let most = asked.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let targets = ALWAYS.map(|(target, level)| (target, level.min(most)));
+    Targets::new().with_default(most).with_targets(targets).and_then(asked)
 }
 
 /// Sends the log to standard error, in the configured form, panics included. Later calls change nothing.
@@ -40,8 +46,8 @@ pub fn init(config: &LogConfig) {
         (filter(&config.filter), tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
     // Fails only when there is a subscriber already, as in tests.
     let set = match config.format {
-        LogFormat::Text => registry().with(log.with_target(false).with_filter(filter)).try_init(),
-        LogFormat::Json => registry().with(log.json().flatten_event(true).with_filter(filter)).try_init(),
+        LogFormat::Text => registry().with(filter).with(log.with_target(false)).try_init(),
+        LogFormat::Json => registry().with(filter).with(log.json().flatten_event(true)).try_init(),
     };
     if set.is_ok() {
         std::panic::set_hook(Box::new(log_panic));
@@ -59,7 +65,7 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
 #[cfg(test)]
 mod tests {
     use tracing::Subscriber;
-    use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, registry};
+    use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt, registry};
 
     use super::filter;
 
@@ -67,7 +73,7 @@ mod tests {
     #[test]
     fn what_is_not_logged_costs_nothing() {
         for (directives, most) in [("warn", LevelFilter::WARN), ("info,pay402=debug", LevelFilter::DEBUG)] {
-            let log = registry().with(tracing_subscriber::fmt::layer().with_filter(filter(directives)));
+            let log = registry().with(filter(directives)).with(tracing_subscriber::fmt::layer());
             assert_eq!(log.max_level_hint(), Some(most), "{directives}");
         }
     }

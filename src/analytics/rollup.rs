@@ -26,8 +26,6 @@ pub const SETTLED_AFTER: Duration = Duration::from_mins(15);
 const AHEAD: Duration = Duration::from_mins(14);
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// How many lines are summed up in one database transaction, about.
-const BATCH: u32 = 5_000;
 /// How many such transactions of a log one round makes: a million lines take four rounds.
 const BATCHES: u32 = 50;
 /// How many ends of payments one statement notes.
@@ -37,20 +35,28 @@ const ENDS: u32 = 500;
 pub struct Rollup {
     pub store: Arc<dyn AnalyticsStore>,
     pub clock: Arc<dyn Clock>,
+    /// How many lines are summed up in one database transaction, about.
+    pub batch: u32,
 }
 
 impl Rollup {
-    /// Goes round until the shutdown begins, which ends a round too: what it has not committed, another one does.
+    /// A good [`batch`](Self::batch): a tenth of a second of summing up, in which what finds its owner late waits.
+    pub const BATCH: u32 = 5_000;
+
+    /// Goes round until the shutdown begins, which ends a round too: what it has not committed, another one does. While there is
+    /// more to be summed up it does not rest, since until then every question has to go through that.
     pub fn start(self, shutdown: &Shutdown) {
         let until = shutdown.clone();
         shutdown.tasks.spawn(async move {
             loop {
                 let round = async {
-                    if let Err(error) = self.round().await {
-                        tracing::warn!(
+                    match self.round().await {
+                        Ok(true) => {}
+                        Ok(false) => return,
+                        Err(error) => tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "the books could not be summed up"
-                        );
+                        ),
                     }
                     tokio::time::sleep(INTERVAL).await;
                 };
@@ -109,7 +115,7 @@ impl Rollup {
 
     async fn catch_up(&self, log: Log, until: UnixMs) -> Result<bool, StoreError> {
         for _ in 0..BATCHES {
-            if self.store.roll(log, until, BATCH).await? == Rolled::All {
+            if self.store.roll(log, until, self.batch).await? == Rolled::All {
                 return Ok(true);
             }
         }

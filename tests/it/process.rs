@@ -4,12 +4,15 @@ use std::{
     io::{BufRead, BufReader},
     process::{Command, Output, Stdio},
     thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::harness::{
     Answer, away_from_midnight, logs,
+    postgres::PostgresServer,
     process::{Running, ServiceProcess, output, pay402},
     redis::RedisServer,
     secrets,
@@ -270,6 +273,19 @@ async fn the_secrets_that_the_service_makes_are_not_logged() {
     let told = String::from_utf8(made.stderr).unwrap();
     assert!(told.contains("API key created") && log.contains("API key rotated"), "{told}\n{log}");
     told.lines().chain(log.lines()).for_each(logs::scan);
+}
+
+/// sqlx asks the log about many a line that it does not write, those that PostgreSQL notices among them.
+#[tokio::test]
+async fn no_line_is_lost_to_what_is_not_logged() {
+    let (server, folder) = (PostgresServer::start().await, tempfile::tempdir().unwrap());
+    for directives in ["warn,pay402::cli=info", "info,pay402=debug"] {
+        let service = ServiceProcess::start(folder.path(), |command| {
+            command.env("DATABASE_URL", server.url()).env("LOG_LEVEL", directives);
+        });
+        let service = timeout(Duration::from_mins(1), service).await;
+        service.unwrap_or_else(|_| panic!("{directives}: it does not say that it listens"));
+    }
 }
 
 #[test]

@@ -118,7 +118,8 @@ impl World {
     async fn roll_all_at_once(&self) {
         let rolling = (0..6).map(|number| {
             let store = Arc::clone(&self.instances[number % 2].analytics);
-            let rollup = Rollup { store, clock: Arc::<ManualClock>::clone(&self.clock) };
+            let rollup =
+                Rollup { store, clock: Arc::<ManualClock>::clone(&self.clock), batch: Rollup::BATCH };
             tokio::spawn(async move { rollup.round().await.unwrap() })
         });
         assert!(join_all(rolling).await.into_iter().all(Result::unwrap), "everything is summed up");

@@ -6,19 +6,21 @@ use pay402::{
     analytics::{Log, Rolled, Rollup, Window},
     clock::{ManualClock, UnixMs},
     money::Currency,
+    payments::{Payment, RecordOutcome},
     shutdown::Shutdown,
 };
 use tokio::time::{Instant, sleep, timeout};
 
 use super::model::{self, Model};
 use crate::{
-    conformance::{Backend, on_both},
+    conformance::{Backend, on_both, payment},
     sandbox::setup::START,
 };
 
 on_both!(
     a_step_is_bounded_and_the_numbers_hold_at_every_one,
     a_worker_ends_with_the_service,
+    a_worker_does_not_rest_before_it_has_caught_up,
     a_service_sums_up_what_it_finds,
 );
 
@@ -49,10 +51,40 @@ async fn a_step_is_bounded_and_the_numbers_hold_at_every_one(backend: Backend) {
 async fn a_worker_ends_with_the_service(backend: Backend) {
     let books = backend.books().await;
     let shutdown = Shutdown::default();
-    Rollup { store: books.analytics, clock: Arc::new(ManualClock::new(NOON)) }.start(&shutdown);
+    Rollup { store: books.analytics, clock: Arc::new(ManualClock::new(NOON)), batch: Rollup::BATCH }
+        .start(&shutdown);
     assert_eq!(shutdown.tasks.len(), 1);
     shutdown.begin();
     timeout(Duration::from_secs(20), shutdown.drained()).await.expect("it ends when it is told to");
+}
+
+/// As after a downtime: a backlog of several rounds, between any two of which it would rest for a minute.
+async fn a_worker_does_not_rest_before_it_has_caught_up(backend: Backend) {
+    const LINES: u64 = 800;
+    let (books, shutdown) = (backend.books().await, Shutdown::default());
+    let payments: Vec<Payment> = (0..LINES)
+        .map(|number| {
+            let at = NOON + Duration::from_secs(number);
+            Payment { id: model::id(at, number), verified_at: at, ..payment(number) }
+        })
+        .collect();
+    for some in payments.chunks(100) {
+        let recorded = books.payments.record_all(some).await.unwrap();
+        assert!(recorded.iter().all(|outcome| *outcome == RecordOutcome::Recorded));
+    }
+    let end = NOON + Duration::from_hours(2);
+    let rollup =
+        Rollup { store: Arc::clone(&books.analytics), clock: Arc::new(ManualClock::new(end)), batch: 3 };
+    rollup.start(&shutdown);
+    let summed = "SELECT name, rolled_until_ms FROM rollups WHERE rolled_until_ms > 1790079199000";
+    let deadline = Instant::now() + Duration::from_mins(3);
+    while backend.select(summed).await.len() < Log::ALL.len() {
+        assert!(Instant::now() < deadline, "it rests");
+        sleep(Duration::from_millis(100)).await;
+    }
+    shutdown.begin();
+    let sums = "SELECT 'payments', CAST(sum(payments) AS BIGINT) FROM payment_sums WHERE span_ms = 3600000";
+    assert_eq!(backend.select(sums).await, [("payments".to_owned(), i64::try_from(LINES).unwrap())]);
 }
 
 async fn a_service_sums_up_what_it_finds(backend: Backend) {

@@ -150,6 +150,7 @@ async fn a_line_is_left_alone_until_no_commit_can_come_before_it(backend: Backen
     let rollup = pay402::analytics::Rollup {
         store: Arc::clone(&books.analytics),
         clock: Arc::<pay402::clock::ManualClock>::clone(&clock),
+        batch: pay402::analytics::Rollup::BATCH,
     };
     model.prove(&books, SHOP, (Currency::Usdc, 5), NOON).await;
     clock.advance(SETTLED_AFTER);
@@ -195,6 +196,7 @@ async fn what_a_wrong_clock_passed_by_is_found_again(backend: Backend) {
         [(0, &right), (1, &ahead)].map(|(number, clock)| pay402::analytics::Rollup {
             store: Arc::clone(&instances[number].analytics),
             clock: Arc::<pay402::clock::ManualClock>::clone(clock),
+            batch: pay402::analytics::Rollup::BATCH,
         });
     let compare = async |model: &Model| {
         for window in [Window::ALL, Window { from: NOON, to: UnixMs(NOON.0 + DAY_MS) }] {
@@ -239,6 +241,7 @@ async fn a_log_that_fails_keeps_no_other_one_waiting() {
     let rollup = pay402::analytics::Rollup {
         store: Arc::clone(&books.analytics),
         clock: Arc::new(pay402::clock::ManualClock::new(now)),
+        batch: pay402::analytics::Rollup::BATCH,
     };
     assert!(rollup.round().await.is_err());
     let mut reach = backend.select("SELECT name, rolled_until_ms FROM rollups ORDER BY name").await;

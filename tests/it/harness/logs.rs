@@ -5,7 +5,6 @@ use std::{cell::RefCell, io, process::abort, sync::Once};
 
 use pay402::telemetry;
 use tracing_subscriber::{
-    Layer,
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     registry,
@@ -22,7 +21,7 @@ pub fn watch() {
     static SET: Once = Once::new();
     SET.call_once(|| {
         let log = fmt::layer().json().with_writer(Scan);
-        registry().with(log.with_filter(telemetry::filter(DIRECTIVES))).init();
+        registry().with(telemetry::filter(DIRECTIVES)).with(log).init();
     });
 }
 
