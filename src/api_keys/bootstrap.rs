@@ -63,6 +63,7 @@ impl BootstrapKey {
     fn caller(&self) -> Caller {
         Caller {
             key_id: self.prefix().to_owned(),
+            key_prefix: self.prefix().to_owned(),
             is_configured: true,
             user: format!("key:{}", self.prefix()),
             scopes: Scopes::EVERYTHING,

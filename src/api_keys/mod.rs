@@ -51,6 +51,8 @@ pub const ENDED_KEPT_FOR: Duration = Duration::from_hours(90 * 24);
 pub struct Caller {
     /// Names the key: its id, or the public prefix of one from `VALID_API_KEYS`.
     pub key_id: String,
+    /// The public prefix, by which the log knows the key.
+    pub key_prefix: String,
     /// Whether it is one of `VALID_API_KEYS`, of which nothing is in the database.
     pub is_configured: bool,
     /// Owner of what the caller creates. Nobody else sees it.

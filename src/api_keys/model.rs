@@ -52,6 +52,7 @@ impl ApiKeyRecord {
     pub(super) fn caller(&self) -> Caller {
         Caller {
             key_id: self.id.to_string(),
+            key_prefix: self.prefix.clone(),
             is_configured: false,
             user: self.user.clone(),
             scopes: self.scopes,

@@ -41,6 +41,14 @@ impl<'a> Actor<'a> {
         }
     }
 
+    /// As the log knows who it is.
+    fn logged(self) -> &'a str {
+        match self {
+            Self::Operator => "operator",
+            Self::Caller(caller) => &caller.key_prefix,
+        }
+    }
+
     fn scopes(self) -> Scopes {
         match self {
             Self::Operator => Scopes::EVERYTHING,
@@ -170,7 +178,7 @@ impl ApiKeys {
             match self.store.create_key(&stored, &created, &guard).await? {
                 Created::Kept => {
                     let (prefix, user) = (key.prefix(), &new.user);
-                    tracing::info!(key = prefix, user, actor = actor.name(), "API key created");
+                    tracing::info!(key = prefix, user, actor = actor.logged(), "API key created");
                     return Ok(NewlyMade { record: stored.record, key });
                 }
                 Created::PrefixTaken => {}
@@ -247,8 +255,8 @@ impl ApiKeys {
             self.something_changed();
             match outcome? {
                 RotationOutcome::Rotated => {
-                    let (from, actor_name) = (&old.prefix, actor.name());
-                    tracing::info!(key = from, to = key.prefix(), actor = actor_name, "API key rotated");
+                    let (from, actor) = (&old.prefix, actor.logged());
+                    tracing::info!(key = from, to = key.prefix(), actor, "API key rotated");
                     self.ended(std::slice::from_ref(&old.id), rotation.old_ends_at).await;
                     // Not read again: nothing may fail between the commit and the only answer that shows the key.
                     let ends_at =

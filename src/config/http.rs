@@ -16,10 +16,10 @@ const DEFAULT_CONNECTIONS_PER_ADDRESS: usize = 256;
 const MOST_CONNECTIONS: usize = 1_000_000;
 /// Longer than the 60 s after which common load balancers give up an idle connection.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const MAX_IDLE_TIMEOUT_SECS: u64 = 3600;
 /// More than a verification's parts may take together (body 10 s, twin 10 s, judging 15 s, recording 20 s), so that its own
-/// end comes first.
-const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
-const MAX_TIMEOUT_SECS: u64 = 3600;
+/// end comes first. Connections and leases count on no request taking longer.
+const MAX_REQUEST_TIMEOUT_SECS: u64 = 60;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -54,8 +54,13 @@ impl HttpConfig {
             env.parsed("MAX_CONNECTIONS_PER_ADDRESS", DEFAULT_CONNECTIONS_PER_ADDRESS, |text| {
                 connections(text).ok_or("must be from 1 to 1000000, or 0 for no limit")
             });
-        let idle_timeout = env.parsed("IDLE_TIMEOUT_SECONDS", DEFAULT_IDLE_TIMEOUT, seconds);
-        let request_timeout = env.parsed("REQUEST_TIMEOUT_SECONDS", DEFAULT_REQUEST_TIMEOUT, seconds);
+        let idle_timeout = env.parsed("IDLE_TIMEOUT_SECONDS", DEFAULT_IDLE_TIMEOUT, |text| {
+            seconds(text, MAX_IDLE_TIMEOUT_SECS).ok_or("must be seconds, from 1 to 3600")
+        });
+        let most = Duration::from_secs(MAX_REQUEST_TIMEOUT_SECS);
+        let request_timeout = env.parsed("REQUEST_TIMEOUT_SECONDS", most, |text| {
+            seconds(text, MAX_REQUEST_TIMEOUT_SECS).ok_or("must be seconds, from 1 to 60")
+        });
         Self {
             allowed_origins,
             require_api_key,
@@ -67,9 +72,9 @@ impl HttpConfig {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, &'static str> {
-    let secs = text.parse().ok().filter(|secs| (1..=MAX_TIMEOUT_SECS).contains(secs));
-    secs.map(Duration::from_secs).ok_or("must be seconds, from 1 to 3600")
+fn seconds(text: &str, most: u64) -> Option<Duration> {
+    let secs = text.parse().ok().filter(|secs| (1..=most).contains(secs));
+    secs.map(Duration::from_secs)
 }
 
 fn connections(text: &str) -> Option<usize> {

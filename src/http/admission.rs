@@ -14,7 +14,7 @@ use super::{
     authentication::{authenticate, presents_key},
     error::{ApiError, INVALID_KEY},
     idempotency::REPLAYED,
-    load::ThereOnce,
+    load::{EXEMPT, ThereOnce},
     router::AppState,
 };
 use crate::{
@@ -75,13 +75,27 @@ pub(super) async fn admission(State(state): State<AppState>, mut request: Reques
     let mut response = match (decision, caller) {
         (Some(decision), _) if !decision.admitted => return refuse(&state, route, &decision),
         (_, Err(error)) => error.into_response(),
-        (_, Ok(_)) if action == Action::Operations => next.run(request).await,
+        (_, Ok(_)) if action == Action::Operations => {
+            operate(&state, address, request, next).await.into_response()
+        }
         (_, Ok(caller)) => handle(&state, caller, address, request, next).await.into_response(),
     };
     if let Some(decision) = decision {
         tell(&mut response, &decision);
     }
     response
+}
+
+/// Hands a request of the operator's on. One that may have to wait takes a place of its address.
+async fn operate(
+    state: &AppState,
+    address: IpAddr,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let waits = !EXEMPT.contains(&request.uri().path());
+    let _share = waits.then(|| state.load.share(&party(None, address))).transpose()?;
+    Ok(next.run(request).await)
 }
 
 /// Hands a request on, for which its caller must have room, and so for what is answered.
@@ -128,7 +142,7 @@ fn client_address(state: &AppState, request: &Request) -> IpAddr {
 
 /// Probes must work whatever becomes of the keys, some answers are the same for all, and where nothing is there is nothing
 /// to be let in to.
-fn keys_matter(route: Option<&str>) -> bool {
+pub(super) fn keys_matter(route: Option<&str>) -> bool {
     route.is_some_and(|route| !is_operations(route) && !matches!(route, "/supported" | "/openapi.json"))
 }
 

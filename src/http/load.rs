@@ -13,13 +13,13 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{authentication::presents_key, error::ApiError};
+use super::{admission::keys_matter, authentication::presents_key, error::ApiError};
 use crate::shares::{Share, Shares};
 
 /// Requests handled at a time: with a key, and as many without.
@@ -35,7 +35,7 @@ const ANSWER_BYTES: (usize, usize) = (64 * 1024 * 1024, 16 * 1024 * 1024);
 /// An answer of at most so many bytes is free.
 const FREE_ANSWER_BYTES: usize = 4 * 1024;
 /// Paths that are answered whatever the load: the operator must be able to look.
-const EXEMPT: [&str; 2] = ["/health", "/metrics"];
+pub(super) const EXEMPT: [&str; 2] = ["/health", "/metrics"];
 
 /// What is left of the bounds.
 #[derive(Debug)]
@@ -137,7 +137,10 @@ pub(super) async fn shed(
     if EXEMPT.contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
-    let room = if presents_key(request.headers()) { &load.keyed } else { &load.anonymous };
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    // A key that nobody will look at opens no room.
+    let has_key = presents_key(request.headers()) && keys_matter(route);
+    let room = if has_key { &load.keyed } else { &load.anonymous };
     let _place = room.try_acquire().map_err(|_| ApiError::overloaded())?;
     Ok(next.run(request).await)
 }

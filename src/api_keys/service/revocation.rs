@@ -22,7 +22,7 @@ impl ApiKeys {
         let changed = changed?;
         self.ended(std::slice::from_ref(&key.id), revoked.at).await;
         if changed {
-            tracing::info!(key = key.prefix, user = key.user, actor = actor.name(), "API key revoked");
+            tracing::info!(key = key.prefix, user = key.user, actor = actor.logged(), "API key revoked");
         }
         self.as_revoked(actor, key, changed.then_some(revoked.at)).await
     }
@@ -91,7 +91,7 @@ impl ApiKeys {
         let ids: Vec<_> = ended.iter().map(|key| key.id.clone()).collect();
         self.ended(&ids, now).await;
         for key in &ended {
-            tracing::info!(key = key.prefix, user, actor = actor.name(), "API key revoked");
+            tracing::info!(key = key.prefix, user, actor = actor.logged(), "API key revoked");
         }
         Ok((ended, now))
     }

@@ -31,6 +31,8 @@ pub(super) enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failures: u32,
+    /// How many of these in a row, to now, went without an answer.
+    unanswered: u32,
     behind_until: Option<Instant>,
     last: Option<Fault>,
 }
@@ -52,8 +54,7 @@ impl Health {
     pub fn failed(&mut self, fault: Fault, now: Instant) {
         self.last = Some(fault);
         if !matches!(self.standing(now), Standing::BehindUntil(_)) {
-            self.failures = self.failures.saturating_add(1);
-            self.behind_until = Some(now + self.penalty());
+            self.count(fault, now);
         }
     }
 
@@ -65,7 +66,7 @@ impl Health {
     /// Whether it was tried again after a penalty, and failed then too. Such a one is not asked twice by each call: it would
     /// be asked twice as much as when it is well, by everybody, for as long as it is down.
     pub const fn is_down(&self) -> bool {
-        self.failures > 1
+        self.unanswered > 1
     }
 
     /// Whether this call is the one that tries a due endpoint. The others go on passing it by until that one is back.
@@ -80,7 +81,12 @@ impl Health {
     /// A trial failed: the next one is further off.
     pub fn failed_trial(&mut self, fault: Fault, now: Instant) {
         self.last = Some(fault);
+        self.count(fault, now);
+    }
+
+    fn count(&mut self, fault: Fault, now: Instant) {
         self.failures = self.failures.saturating_add(1);
+        self.unanswered = if fault == Fault::NoAnswer { self.unanswered.saturating_add(1) } else { 0 };
         self.behind_until = Some(now + self.penalty());
     }
 
@@ -156,6 +162,22 @@ mod tests {
         health.failed_trial(Fault::NoAnswer, later);
         assert!(health.is_down());
         health.succeeded();
+        assert!(!health.is_down());
+    }
+
+    /// Somebody else may only have made up how far the chain is.
+    #[test]
+    fn who_lags_answers_and_is_not_down() {
+        let (now, mut health) = (Instant::now(), Health::default());
+        for round in 0..4 {
+            health.failed_trial(Fault::Lag, now + round * MAX_PENALTY);
+            assert!(!health.is_down());
+        }
+        health.failed_trial(Fault::NoAnswer, now + 4 * MAX_PENALTY);
+        assert!(!health.is_down());
+        health.failed_trial(Fault::NoAnswer, now + 5 * MAX_PENALTY);
+        assert!(health.is_down());
+        health.failed_trial(Fault::Lag, now + 6 * MAX_PENALTY);
         assert!(!health.is_down());
     }
 

@@ -71,7 +71,10 @@ async fn what_comes_from_a_key_is_told_and_ends_with_it_on_request() {
     let log = logs::heard();
     for (key, count) in [(&root, 0), (&child, 1), (&grandchild, 1), (&successor, 1)] {
         assert_eq!(status(&app, plain(key)).await, 401, "at once where it was revoked");
-        let told = format!(r#""message":"API key revoked","key":{}"#, key["keyPrefix"]);
+        let told = format!(
+            r#""message":"API key revoked","key":{},"user":"key:sk_test_merc","actor":{}"#,
+            key["keyPrefix"], grandchild["keyPrefix"]
+        );
         assert_eq!(log.matches(&told).count(), count, "{log}");
     }
     assert_eq!(status(&app, plain(&beside)).await, 200);

@@ -12,7 +12,7 @@ pub mod x402;
 use std::{sync::Arc, thread, time::Duration};
 
 use pay402::{
-    app::App,
+    app::{App, open_books},
     clock::{Clock, SystemClock, UnixMs},
     config::{Config, Environment},
     money::{Currency, decimal_text},
@@ -164,8 +164,10 @@ impl TestApp {
         let environment = HIGH_LIMITS.into_iter().fold(environment, set);
         let config = Config::read(adapt(environment, &chain)).unwrap();
         let app = App::with_clock(&config, clock).await.unwrap();
-        if database.exists() {
-            secrets::register_server_secrets(&database).await;
+        if config.database.auto_migrate {
+            let books = open_books(&config.database.url, &Arc::default()).await.unwrap();
+            secrets::make_server_secrets(&books).await;
+            books.database.close().await;
         }
         let shutdown = app.shutdown();
         let listener = TcpListener::bind(config.listen).await.unwrap();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
-use pay402::api_keys::PlainKey;
+use pay402::{api_keys::PlainKey, ids::OsEntropy, server_secrets::server_secret, store::Books};
 use solana_keypair::Keypair;
 use sqlx::SqlitePool;
 use url::Url;
@@ -61,16 +61,24 @@ pub fn register_bytes(secret: &[u8]) {
     register(BASE64_URL_SAFE_NO_PAD.encode(secret).as_str());
 }
 
-/// What the service that keeps its books here has made for itself so far; how many secrets these are.
+/// What services have made for themselves in this database, a SQLite file, so far; how many secrets these are.
 pub async fn register_server_secrets(sqlite: &Path) -> usize {
     let database = SqlitePool::connect(&format!("sqlite://{}", sqlite.display())).await.unwrap();
     let secrets: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT value FROM server_secrets").fetch_all(&database).await.unwrap_or_default();
+        sqlx::query_scalar("SELECT value FROM server_secrets").fetch_all(&database).await.unwrap();
     for secret in &secrets {
         register_bytes(secret);
     }
     database.close().await;
     secrets.len()
+}
+
+/// Makes what a service that keeps its books here would make for itself, before there is one, so that it is known.
+pub async fn make_server_secrets(books: &Books) {
+    for name in ["api_key_tag", "transaction_cache_1_sandbox"] {
+        let secret = server_secret(books.secrets.as_ref(), name, &OsEntropy).await.unwrap();
+        register_bytes(secret.expose());
+    }
 }
 
 /// A wallet's secret key, in every form it could be printed in.

@@ -1,9 +1,10 @@
 //! How many connections there may be, in all and from one client.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use futures_util::future::join_all;
 use reqwest::Client;
+use tokio::time::timeout;
 
 use crate::harness::{
     TestApp,
@@ -63,6 +64,8 @@ async fn connections_beyond_the_total_wait() {
     let mut held = join_all((0..2).map(|_| served(&app.url))).await;
     let mut waiting = Wire::to(&app.url).await;
     waiting.send(HEALTH).await;
+    let served = timeout(Duration::from_secs(1), waiting.0.readable()).await;
+    assert!(served.is_err(), "it does not wait");
     held.pop();
     assert_eq!(status(&waiting.read_until("}").await), 200);
 }

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use pay402::sandbox::{
+    Hold,
+    faults::{ALWAYS, ANY},
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -149,11 +153,38 @@ async fn answers_that_nobody_reads() {
     }
 }
 
+/// Sends requests that are held, a hundred to a connection, until `ask` is refused for want of a place.
+async fn fill(url: &str, flags: u8, requests: &[Vec<u8>], ask: impl AsyncFn() -> Answer) -> Vec<Wire> {
+    const HEADERS: u8 = 1;
+    let (mut held, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    loop {
+        let answer = ask().await;
+        if answer.status != 200 {
+            assert_eq!((answer.status, answer.code()), (503, "OVERLOADED"), "{answer:?}");
+            assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+            break held;
+        }
+        // What is held ends by itself after a while.
+        assert!(Instant::now() < deadline, "{} connections are held", held.len());
+        for request in requests {
+            let mut wire = Wire::to(url).await;
+            wire.send(PREFACE).await;
+            for stream in 0..100 {
+                wire.send_frame(HEADERS, flags, 1 + 2 * stream, request).await;
+            }
+            held.push(wire);
+        }
+    }
+}
+
+/// An HTTP/2 frame's flags: all of the head, and with it all of the request.
+const HEAD_ONLY: u8 = 4;
+const WHOLE: u8 = 5;
+
 /// Requests whose bodies are on their way take the places of their address: first all that one address may have, then all
 /// there are for those who present no key.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_fill_every_place() {
-    const HEADERS: u8 = 1;
     /// `POST /verify`, JSON, from an address that follows.
     const POST_VERIFY: &[u8] =
         b"\x83\x86\x04\x07/verify\x0f\x10\x10application/json\x00\x0fx-forwarded-for\x08";
@@ -169,40 +200,37 @@ async fn requests_that_fill_every_place() {
         let request = key.into_iter().fold(request, |request, key| request.header("x-api-key", key));
         Answer::of(request.send().await.unwrap()).await
     };
-    // What is held ends by itself when no body comes.
-    let fill = async |address: &str, refused: &str| {
-        let (mut held, deadline) = (Vec::new(), Instant::now() + PATIENCE);
-        let fields = [POST_VERIFY, address.as_bytes()].concat();
-        loop {
-            let answer = ask(refused, None).await;
-            if answer.status != 200 {
-                assert_eq!((answer.status, answer.code()), (503, "OVERLOADED"), "{answer:?}");
-                assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
-                break held;
-            }
-            assert!(Instant::now() < deadline, "{} are in flight", 100 * held.len());
-            let mut wire = Wire::to(url).await;
-            wire.send(PREFACE).await;
-            for stream in 0..100 {
-                wire.send_frame(HEADERS, 4, 1 + 2 * stream, &fields).await;
-            }
-            held.push(wire);
-        }
-    };
-    let one = fill("10.0.0.1", "10.0.0.1").await;
+    let from = |address: &str| [POST_VERIFY, address.as_bytes()].concat();
+    let one = fill(url, HEAD_ONLY, &[from("10.0.0.1")], async || ask("10.0.0.1", None).await).await;
     assert_eq!(ask("10.0.0.2", None).await.status, 200, "others have their own");
-    let other = fill("10.0.0.2", "10.0.0.3").await;
-    assert!(one.len() >= 10 && one.len() + other.len() >= 20, "{} and {}", one.len(), other.len());
+    // Those of the first address as well, in case that the first of them have ended.
+    let both = [from("10.0.0.1"), from("10.0.0.2")];
+    let more = fill(url, HEAD_ONLY, &both, async || ask("10.0.0.3", None).await).await;
+    assert!(one.len() > 10 && one.len() + more.len() > 20, "{} and {}", one.len(), more.len());
     assert_eq!(ask("10.0.0.3", Some(KEY)).await.status, 200, "so have those with a key");
     for path in ["/health", "/metrics"] {
         assert_eq!(client.get(format!("{url}{path}")).send().await.unwrap().status(), 200);
     }
-    drop((one, other));
+    drop((one, more));
     let deadline = Instant::now() + PATIENCE;
     while ask("10.0.0.1", None).await.status != 200 {
         assert!(Instant::now() < deadline, "the places are not given back");
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A look at how the service is waits for those who do not answer, and whatever key it presents is not looked at: it takes
+/// the places of its address, and none of those that are for keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_that_wait_keep_no_key_out() {
+    /// `GET /ready` with a key that is none.
+    const GET_READY: &[u8] = b"\x82\x86\x04\x06/ready\x00\x09x-api-key\x01x";
+    let app = TestApp::start().await;
+    let _held = app.chain.sandbox.faults().hold(ANY, Hold::Before, ALWAYS);
+    let plans = async |key: Option<&str>| app.get("/plans", key).await;
+    let waiting = fill(&app.url, WHOLE, &[GET_READY.to_vec()], async || plans(None).await).await;
+    assert!(waiting.len() > 10, "{}", waiting.len());
+    assert_eq!(plans(Some(KEY)).await.status, 200);
 }
 
 /// Of the answers that one caller has not read, so much is kept.

@@ -1,16 +1,28 @@
 //! A read that comes to nothing is made once more, where its failure may have passed.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, http::StatusCode};
 use futures_util::future::BoxFuture;
 use pay402::{
     chain::{
         Chain, ChainError, Lookup,
         accounts::AccountReader,
+        assets::Network,
         settlement::{Search, SettlementChain},
         simulation::Simulator,
+        solana::SolanaRpc,
     },
     sandbox::{Disconnect, Faults, TokenProgram, USDC, faults::ALWAYS},
 };
 use solana_signature::Signature;
+use tokio::net::TcpListener;
 
 use super::cluster::Cluster;
 
@@ -118,4 +130,51 @@ async fn who_failed_is_asked_again_before_a_transaction_is_called_not_visible() 
     cluster.faults(1).lag(10);
     assert!(matches!(cluster.rpc.transaction(&landed).await.unwrap(), Lookup::Confirmed(_)));
     assert_eq!(cluster.calls("getTransaction"), [2, 1]);
+}
+
+/// An endpoint that answers every request with this status; how often it was asked.
+async fn answering(status: u16) -> (String, Arc<AtomicU64>) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let answer = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        let status = StatusCode::from_u16(status).unwrap();
+        std::future::ready((status, [("retry-after", "0")], "{}"))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    (url, asked)
+}
+
+/// What a proxy in front of an endpoint says may pass where it says so, and one that has enough is not asked even more: the
+/// client has done that already, five times more.
+#[tokio::test]
+async fn which_http_failures_may_pass() {
+    for (status, expected) in [(500, 2), (502, 2), (503, 2), (400, 1), (401, 1), (403, 1), (404, 1), (429, 6)]
+    {
+        let (url, asked) = answering(status).await;
+        let rpc = SolanaRpc::new(Network::Sandbox, &[url], &Arc::default());
+        assert!(rpc.slot().await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), expected, "{status}");
+    }
+}
+
+/// However slowly it fails: what is asked of everybody takes twice the time of one at most.
+#[tokio::test]
+async fn a_second_round_keeps_to_the_time_there_is() {
+    const METHOD: &str = "getLatestBlockhash";
+    let cluster = Cluster::start(2).await;
+    // Put behind, and so asked after the other one has failed.
+    cluster.faults(1).error(METHOD, -32603, "internal error", 1);
+    cluster.rpc.last_valid_block_height().await.unwrap();
+    for node in 0..2 {
+        cluster.faults(node).latency(METHOD, Duration::from_millis(2_920));
+        cluster.faults(node).error(METHOD, -32603, "internal error", ALWAYS);
+    }
+    let before = cluster.calls(METHOD);
+    assert!(cluster.rpc.last_valid_block_height().await.is_err());
+    let asked: Vec<u64> =
+        cluster.calls(METHOD).iter().zip(before).map(|(now, before)| now - before).collect();
+    assert_eq!(asked, [1, 1], "no time is left for more");
 }

@@ -11,9 +11,10 @@ use pay402::{
 use serde_json::json;
 use solana_pubkey::Pubkey;
 use solana_signer::Signer;
+use tokio::time::{Instant, sleep};
 
 use super::cluster::Cluster;
-use crate::harness::TestApp;
+use crate::harness::{TestApp, wire::PATIENCE};
 
 const FLOOR: u64 = 10_000_000;
 
@@ -169,4 +170,26 @@ async fn ready_says_how_the_fee_payer_is() {
         let series = format!(r#"fee_payer_balance_lamports{{fee_payer="{address}"}}"#);
         assert!((app.metric(&series).await - 1e11).abs() < 1.0);
     }
+}
+
+/// Nobody says that it was topped up, and nothing is settled that would have it read.
+#[tokio::test]
+async fn a_purse_is_read_again_and_again() {
+    let Purse { cluster, address, funds } = Purse::with(FLOOR - 1).await;
+    let (funds, shutdown) = (Arc::new(funds), Shutdown::default());
+    assert_eq!(funds.of(&address), Funds::Short(FLOOR - 1));
+    funds.start(shutdown.clone());
+    // As at the start.
+    let deadline = Instant::now() + PATIENCE;
+    while cluster.calls("getBalance")[0] < 2 {
+        assert!(Instant::now() < deadline, "it is not read");
+        sleep(Duration::from_millis(20)).await;
+    }
+    cluster.chain.sandbox.airdrop(&address, FLOOR).unwrap();
+    cluster.chain.sandbox.advance_slots(1);
+    while funds.of(&address) != Funds::Low(2 * FLOOR - 1) {
+        assert!(Instant::now() < deadline, "it is not read again: {:?}", funds.of(&address));
+        sleep(Duration::from_millis(20)).await;
+    }
+    shutdown.begin();
 }

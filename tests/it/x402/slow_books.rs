@@ -296,6 +296,7 @@ async fn settle(before: Before, slow: &[(&'static str, Duration)], not_admitted:
         facilitator(&case, Books { model: Mutex::new(model), slow: slow.to_vec(), not_admitted });
     let caller = Caller {
         key_id: "key_1".to_owned(),
+        key_prefix: "sk_test_merchant".to_owned(),
         is_configured: true,
         user: "merchant".to_owned(),
         scopes: Scopes::EVERYTHING,
