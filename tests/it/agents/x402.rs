@@ -194,6 +194,14 @@ async fn a_payment_that_fails_is_released_and_costs_five(backend: Backend) {
     assert_eq!(failed.body["errorReason"], "invalid_exact_svm_transaction_failed", "{failed:?}");
     assert_eq!(day(&app, &made).await[..2], ["0.35", "0"]);
     assert_eq!(score(&app, &made).await, (2, 7));
+    // Counted once, however often it is told.
+    let again = app.settle(Some(KEY), &request).await;
+    assert_eq!(again.body, failed.body);
+    let id = made["id"].as_str().unwrap();
+    let count = async |status: &str| {
+        app.count(&format!("agent_requests_total{{agent_id=\"{id}\",status=\"{status}\"}}")).await
+    };
+    assert_eq!((count("success").await, count("failure").await), (7, 1));
 }
 
 async fn others_settle_as_they_like(backend: Backend) {
