@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pay402::payments::x402::Version;
+use pay402::{payments::x402::Version, sandbox::Hold};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -22,6 +22,7 @@ on_both!(
     what_is_held_counts_until_it_runs_out,
     a_settle_without_a_verify_is_held_by_its_journal,
     only_allowed_services_are_settled,
+    a_wallet_registered_anew_meanwhile_is_held_for_under_its_new_limits,
     a_payment_that_fails_is_released_and_costs_five,
     others_settle_as_they_like,
     settles_at_once_stay_within_the_limit,
@@ -174,6 +175,37 @@ async fn only_allowed_services_are_settled(backend: Backend) {
         let request = app.paid(&good);
         assert_valid(&verify(&app, &request).await);
         settled(&app.settle(Some(KEY), &request).await, &good);
+    }
+}
+
+/// Deleted and registered again while the chain is asked about a payment of its.
+async fn a_wallet_registered_anew_meanwhile_is_held_for_under_its_new_limits(backend: Backend) {
+    let app = app(&backend).await;
+    let mut made = limited(&app, &app.agent_address(), json!({"daily": 1})).await;
+    for (daily, held) in [("0.05", "0.05"), ("0.049999", "0")] {
+        assert_eq!(patch(&app, &made["id"], &json!({"spendingLimit": {"daily": 1}})).await.status, 200);
+        let request = app.paid(&app.order());
+        let holding = app.chain.sandbox.faults().hold("simulateTransaction", Hold::Before, 1);
+        let (answer, again) = tokio::join!(verify(&app, &request), async {
+            holding.arrived(1).await;
+            let path = app.path(&format!("/agents/{}", made["id"].as_str().unwrap()));
+            assert_eq!(app.send(app.http.delete(path), Some(KEY)).await.status, 200);
+            let again = limited(&app, &app.agent_address(), json!({"daily": daily})).await;
+            holding.release();
+            again
+        });
+        made = again;
+        assert_eq!(day(&app, &made).await[1], held);
+        let id = made["id"].as_str().unwrap();
+        let failures =
+            app.count(&format!("agent_requests_total{{agent_id=\"{id}\",status=\"failure\"}}")).await;
+        if held == "0" {
+            assert_invalid(&answer, "spending_limit_exceeded");
+            assert_eq!(failures, 1, "it is the new one's");
+        } else {
+            assert_valid(&answer);
+            assert_eq!(failures, 0);
+        }
     }
 }
 

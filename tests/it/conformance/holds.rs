@@ -40,6 +40,7 @@ on_both!(
     however_a_settlement_ends_the_sums_are_right,
     a_payment_that_finds_its_owner_later_counts_after_all,
     a_wallet_registered_anew_settles_under_its_new_limits,
+    a_wallet_registered_anew_is_held_for_under_its_new_limits,
     what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit,
     a_failure_costs_once,
     what_has_run_out_is_forgotten,
@@ -102,7 +103,7 @@ async fn a_hold_is_held_once_and_ends_by_itself(backend: Backend) {
     let refused = store.hold(&hold(&agent, 2, 41), NOON + MINUTE).await.unwrap();
     assert!(matches!(
         refused,
-        Held::NotAdmitted(NotAdmitted::Overspending(Overspending::Daily { left: 40, .. }))
+        Held::NotAdmitted { why: NotAdmitted::Overspending(Overspending::Daily { left: 40, .. }), .. }
     ));
     assert_eq!(store.hold(&hold(&agent, 2, 40), NOON + 2 * MINUTE).await.unwrap(), Held::Held);
     assert_eq!(stable(&books, &agent, MINUTE.saturating_sub(Duration::from_millis(1))).await, (0, 100));
@@ -122,7 +123,7 @@ async fn what_may_not_be_spent_is_not_held(backend: Backend) {
     let books = backend.books().await;
     let agent = kept(&books, 1, daily(100)).await;
     let held = async |wanted: &Hold| books.agents.hold(wanted, NOON + MINUTE).await.unwrap();
-    let over = |why| Held::NotAdmitted(NotAdmitted::Overspending(why));
+    let over = |why| Held::NotAdmitted { agent: agent.id.clone(), why: NotAdmitted::Overspending(why) };
     let unknown = Hold { unit: None, ..hold(&agent, 1, 1) };
     assert_eq!(held(&unknown).await, over(Overspending::UnknownToken));
     let sol = Hold { unit: Some(SpendingUnit::Sol), ..hold(&agent, 1, 1) };
@@ -280,6 +281,35 @@ async fn a_wallet_registered_anew_settles_under_its_new_limits(backend: Backend)
     assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
 }
 
+/// As where a verify has looked its agent up before it was deleted.
+async fn a_wallet_registered_anew_is_held_for_under_its_new_limits(backend: Backend) {
+    let books = backend.books().await;
+    let old = kept(&books, 1, daily(1000)).await;
+    let held =
+        async |message, units| books.agents.hold(&hold(&old, message, units), NOON + MINUTE).await.unwrap();
+    assert_eq!(held(1, 70).await, Held::Held);
+    books.agents.delete(OWNER, old.id.as_str(), NOON, &event(50)).await.unwrap();
+    let others = Agent { owner: "another".to_owned(), public_key: old.public_key, ..registered(3) };
+    books.agents.create(&others, &event(51)).await.unwrap();
+    assert_eq!(held(2, 1).await, Held::AgentGone, "another user's is not concerned");
+    let new = Agent { public_key: old.public_key, limits: daily(100), ..registered(2) };
+    books.agents.create(&new, &event(52)).await.unwrap();
+    let refused = held(3, 101).await;
+    assert!(matches!(&refused, Held::NotAdmitted { agent, .. } if *agent == new.id), "{refused:?}");
+    assert_eq!(held(4, 100).await, Held::Held);
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (0, 100));
+    assert_eq!(stable(&books, &old, Duration::ZERO).await, (0, 70), "what was its own runs out");
+    assert_eq!(stable(&books, &others, Duration::ZERO).await, (0, 0));
+    // The settlement takes it over.
+    let mut entry = by(&old, 4, 100);
+    entry.settlement.payer = old.public_key;
+    assert_eq!(journalled(&books, &entry).await, Journalled::Done);
+    books.settlements.finish(&entry.claim.message, &Ending::Settled { slot: 1 }, NOON).await.unwrap();
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
+    books.agents.delete(OWNER, new.id.as_str(), NOON, &event(53)).await.unwrap();
+    assert_eq!(held(5, 5000).await, Held::AgentGone);
+}
+
 /// 48 at once by two instances, each held before midnight and settled after it. A hold moves with its payment, so that at no
 /// moment either day comes to more than the limit.
 async fn what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit(backend: Backend) {
@@ -324,7 +354,7 @@ async fn what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit(
     // What was refused had to be: all that is left may be spent, and no more.
     let rest = |message, units| Hold { at: midnight, ..hold(&agent, message, units) };
     let over = instances[0].agents.hold(&rest(100, LIMIT - spent + 1), midnight + MINUTE).await.unwrap();
-    assert!(matches!(over, Held::NotAdmitted(_)), "{over:?}");
+    assert!(matches!(over, Held::NotAdmitted { .. }), "{over:?}");
     if spent < LIMIT {
         let fits = instances[0].agents.hold(&rest(101, LIMIT - spent), midnight + MINUTE).await.unwrap();
         assert_eq!(fits, Held::Held);
