@@ -62,7 +62,7 @@ pub struct Hold {
     /// `None` for a token whose worth is not known.
     pub unit: Option<SpendingUnit>,
     pub amount: Amount,
-    /// What is paid for.
+    /// What is paid for, whole.
     pub resource: Option<String>,
     pub at: UnixMs,
 }

@@ -68,7 +68,7 @@ impl Facilitator {
             agent: agent.id.clone(),
             unit: self.unit(passed),
             amount: passed.amount,
-            resource: request.kept_resource(),
+            resource: request.resource().map(str::to_owned),
             at,
         };
         Ok(match self.agents.store.hold(&hold, at + HOLD_LIFETIME).await? {

@@ -22,6 +22,7 @@ on_both!(
     what_is_held_counts_until_it_runs_out,
     a_settle_without_a_verify_is_held_by_its_journal,
     only_allowed_services_are_settled,
+    a_long_resource_is_matched_to_its_end,
     a_wallet_registered_anew_meanwhile_is_held_for_under_its_new_limits,
     a_payment_that_fails_is_released_and_costs_five,
     others_settle_as_they_like,
@@ -175,6 +176,28 @@ async fn only_allowed_services_are_settled(backend: Backend) {
         let request = app.paid(&good);
         assert_valid(&verify(&app, &request).await);
         settled(&app.settle(Some(KEY), &request).await, &good);
+    }
+}
+
+/// However little of it the books keep.
+async fn a_long_resource_is_matched_to_its_end(backend: Backend) {
+    let app = app(&backend).await;
+    let services = json!(["https://shop.example/*/cats"]);
+    register(&app, &json!({"name": "a", "publicKey": app.agent_address(), "allowedServices": services}))
+        .await;
+    let long = |end: &str| format!("https://shop.example/{}/{end}", "x".repeat(3_000));
+    for version in Version::ALL {
+        let request = app.paid(&Order { version, resource: long("dogs"), ..app.order() });
+        assert_invalid(&verify(&app, &request).await, "service_not_allowed");
+        assert_unsettled(&app.settle(Some(KEY), &request).await, "service_not_allowed");
+        for verified_before in [true, false] {
+            let good = Order { version, resource: long("cats"), ..app.order() };
+            let request = app.paid(&good);
+            if verified_before {
+                assert_valid(&verify(&app, &request).await);
+            }
+            settled(&app.settle(Some(KEY), &request).await, &good);
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 use futures_util::future::join_all;
 use pay402::{
     agents::{
-        Agent, DaySpending, Failure, Held, Hold, Limits, NotAdmitted, Overspending, SpendingUnit, UnitLimits,
+        Agent, AllowedServices, DaySpending, Failure, Held, Hold, Limits, NotAdmitted, Overspending,
+        SpendingUnit, UnitLimits,
     },
     clock::UnixMs,
     money::{Amount, Currency},
@@ -41,6 +42,7 @@ on_both!(
     a_payment_that_finds_its_owner_later_counts_after_all,
     a_wallet_registered_anew_settles_under_its_new_limits,
     a_wallet_registered_anew_is_held_for_under_its_new_limits,
+    the_whole_of_a_resource_is_matched_and_its_beginning_kept,
     what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit,
     a_failure_costs_once,
     what_has_run_out_is_forgotten,
@@ -308,6 +310,31 @@ async fn a_wallet_registered_anew_is_held_for_under_its_new_limits(backend: Back
     assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
     books.agents.delete(OWNER, new.id.as_str(), NOON, &event(53)).await.unwrap();
     assert_eq!(held(5, 5000).await, Held::AgentGone);
+}
+
+/// What the books do not keep of it might be what the pattern is about.
+async fn the_whole_of_a_resource_is_matched_and_its_beginning_kept(backend: Backend) {
+    let books = backend.books().await;
+    let services = AllowedServices::parse(vec!["/shop/*/cats".to_owned(), "/shop/x*x".to_owned()]).unwrap();
+    let agent = Agent { allowed_services: Some(services), ..registered(1) };
+    books.agents.create(&agent, &event(1)).await.unwrap();
+    let middle = "x".repeat(3_000);
+    let (good, bad) = (format!("/shop/{middle}/cats"), format!("/shop/{middle}/dogs"));
+    let wanted =
+        |message, resource: &str| Hold { resource: Some(resource.to_owned()), ..hold(&agent, message, 1) };
+    assert_eq!(books.agents.hold(&wanted(1, &good), NOON + MINUTE).await.unwrap(), Held::Held);
+    let refused = books.agents.hold(&wanted(2, &bad), NOON + MINUTE).await.unwrap();
+    assert!(matches!(refused, Held::NotAdmitted { why: NotAdmitted::Service, .. }), "{refused:?}");
+    for (message, resource, outcome) in
+        [(3, &good, Journalled::Done), (4, &bad, Journalled::NotAdmitted(NotAdmitted::Service))]
+    {
+        let mut entry = by(&agent, message, 1);
+        entry.settlement.resource = Some(resource.clone());
+        assert_eq!(journalled(&books, &entry).await, outcome, "{}", &resource[3_000..]);
+    }
+    let booked = books.payments.list(OWNER, 50, 0).await.unwrap().payments;
+    assert_eq!(booked.len(), 1);
+    assert_eq!(booked[0].resource.as_deref(), Some(&good[..2_048]));
 }
 
 /// 48 at once by two instances, each held before midnight and settled after it. A hold moves with its payment, so that at no
