@@ -62,18 +62,21 @@ pub struct Hold {
     /// `None` for a token whose worth is not known.
     pub unit: Option<SpendingUnit>,
     pub amount: Amount,
-    /// What is paid for.
+    /// What is paid for, whole.
     pub resource: Option<String>,
     pub at: UnixMs,
 }
 
 /// What became of a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     Held,
-    /// Nothing was written.
-    NotAdmitted(NotAdmitted),
-    /// Nothing was written: the agent was deleted.
+    /// Nothing was written. The agent is the one that has the wallet now.
+    NotAdmitted {
+        agent: AgentId,
+        why: NotAdmitted,
+    },
+    /// Nothing was written: the agent was deleted, and its owner has no other with its wallet.
     AgentGone,
 }
 
@@ -138,8 +141,9 @@ pub trait AgentStore: std::fmt::Debug + Send + Sync {
     /// When the database does not answer.
     async fn spending(&self, agent: &AgentId, at: UnixMs) -> Result<Spending, StoreError>;
 
-    /// Holds an amount until then, if the agent may spend it. What is held for the message already is held on, once; for a
-    /// message whose settlement is journalled nothing more is held.
+    /// Holds an amount until then, if the agent may spend it; if it was deleted, of the agent that its owner has registered with
+    /// the same wallet since. What is held for the message already is held on, once; for a message whose settlement is
+    /// journalled nothing more is held.
     ///
     /// # Errors
     /// When the database did not confirm the commit. What is held then ends by itself.

@@ -41,7 +41,7 @@ impl AgentMetrics {
         }
     }
 
-    /// An agent's payment was refused.
+    /// An agent's payment was refused, by this service or by the chain.
     pub fn refused(&self, agent: &str) {
         self.requests.with_label_values(&[self.label(agent), "failure"]).inc();
     }

@@ -81,6 +81,8 @@ macro_rules! agent_decisions {
         /// Deleted ones too.
         const LOCK: &str = concat!("SELECT id FROM agents WHERE id = $1 ", $lock);
 
+        const OF_AGENT: &str = "SELECT public_key, owner FROM agents WHERE id = $1";
+
         const LOCK_WALLET: &str = concat!(
             "SELECT id FROM agents WHERE public_key = $1 AND owner = $2 AND deleted_at_ms IS NULL ",
             $lock
@@ -149,7 +151,11 @@ macro_rules! agent_decisions {
             until: UnixMs,
         ) -> Result<Held, sqlx::Error> {
             let mut transaction = connection.begin_with($begin).await?;
-            let Some(agent) = lock_agent(&mut transaction, &wanted.agent).await? else {
+            let agent = match lock_agent(&mut transaction, &wanted.agent).await? {
+                Some(agent) => Some(agent),
+                None => lock_successor(&mut transaction, &wanted.agent).await?,
+            };
+            let Some(agent) = agent else {
                 transaction.rollback().await?;
                 return Ok(Held::AgentGone);
             };
@@ -162,7 +168,7 @@ macro_rules! agent_decisions {
                 false => hold(&mut transaction, &agent, wanted, Some(until)).await?,
             };
             transaction.commit().await?;
-            Ok(held.map_or_else(Held::NotAdmitted, |()| Held::Held))
+            Ok(held.map_or_else(|why| Held::NotAdmitted { agent: agent.id, why }, |()| Held::Held))
         }
 
         /// Holds an amount for a locked agent, until that moment, or until the message's settlement ends. Held before for
@@ -207,6 +213,20 @@ macro_rules! agent_decisions {
             let id: Option<String> =
                 sqlx::query_scalar(LOCK_WALLET).bind(wallet).bind(owner).fetch_optional(connection).await?;
             Ok(id.map(AgentId::from_stored))
+        }
+
+        /// The agent, locked, that has the wallet of one that was deleted: registered anew by the same user.
+        async fn lock_successor(
+            connection: &mut $connection,
+            gone: &AgentId,
+        ) -> Result<Option<Agent>, sqlx::Error> {
+            let of: Option<(String, String)> =
+                sqlx::query_as(OF_AGENT).bind(gone.as_str()).fetch_optional(&mut *connection).await?;
+            let Some((wallet, owner)) = of else { return Ok(None) };
+            match lock_wallet(&mut *connection, &wallet, &owner).await? {
+                Some(id) => lock_agent(connection, &id).await,
+                None => Ok(None),
+            }
         }
 
         /// An x402 payment that turns out to be a locked agent's when it is in the books already counts, whatever the

@@ -81,11 +81,7 @@ impl ProofVerifier {
     /// A bad proof costs its agent, once for each nonce that it signed: the signature covers nothing else, so that whoever
     /// has seen it can make further bad proofs of it.
     pub(super) async fn blame(&self, proof: &PaymentProof, denied: &Denied) {
-        let Some(agent) = &denied.agent else { return };
-        self.metrics.agents.refused(agent.as_str());
-        if !is_failure(denied.refusal.code) {
-            return;
-        }
+        let Some(agent) = denied.agent.as_ref().filter(|_| is_failure(denied.refusal.code)) else { return };
         let at = self.clock.now();
         let failure = Failure {
             agent: agent.clone(),

@@ -162,6 +162,9 @@ impl ProofVerifier {
         let verdict = match decided {
             Ok(Ok(payment)) => Ok(Verdict::Accepted(Box::new(payment))),
             Ok(Err(denied)) => {
+                if let Some(agent) = &denied.agent {
+                    self.metrics.agents.refused(agent.as_str());
+                }
                 // Without a key, anybody could spoil its reputation.
                 if caller.is_some() {
                     self.blame(&request.proof, &denied).await;

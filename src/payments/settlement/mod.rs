@@ -30,7 +30,7 @@ pub use driver::Settlements;
 pub use engine::{Effect, Engine, Event, Now, RequestNumber, StatusRound, Trouble};
 pub use model::{
     Answer, Ending, MessageHash, NewSettlement, Record, Settled, SettlementState, Sponsored, TermsHash,
-    WITHOUT_KEY,
+    WITHOUT_KEY, kept_resource,
 };
 pub use policy::{Caps, Policy};
 pub use state::{InFlight, Step};

@@ -23,6 +23,9 @@ pub struct TermsHash(pub [u8; 32]);
 /// Stands for the key of callers who have none. No key is called so.
 pub const WITHOUT_KEY: &str = "anonymous";
 
+/// How much of a resource is kept in the books, in bytes.
+const KEPT_RESOURCE: usize = 2_048;
+
 /// A payment that was found good, signed by everyone, and is about to be journalled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSettlement {
@@ -39,6 +42,7 @@ pub struct NewSettlement {
     pub currency: Option<Currency>,
     pub amount: Amount,
     pub network: Network,
+    /// What is paid for: the whole of it where an agent pays, whose services it is held against.
     pub resource: Option<String>,
     /// The caller's user.
     pub owner: Option<String>,
@@ -49,6 +53,12 @@ pub struct NewSettlement {
     /// The most that the fee payer can be charged: base fee and priority fee.
     pub max_fee_lamports: u64,
     pub x402_version: u8,
+}
+
+/// The beginning of a resource, as it is kept in the books.
+#[must_use]
+pub fn kept_resource(resource: &str) -> &str {
+    &resource[..resource.floor_char_boundary(KEPT_RESOURCE)]
 }
 
 /// How a settlement ended.

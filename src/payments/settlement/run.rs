@@ -126,9 +126,14 @@ impl Runner {
         let elapsed = self.clock.now().0.saturating_sub(record.journalled_at.0);
         let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
         self.metrics.settlements.ended(ending.as_str(), elapsed);
-        if let (Ending::Settled { .. }, Some(agent)) = (ending, agent) {
-            let paid = currency.map(|currency| (record.amount, currency));
-            self.metrics.agents.paid(agent.as_str(), paid);
+        match (ending, agent) {
+            (Ending::Settled { .. }, Some(agent)) => {
+                let paid = currency.map(|currency| (record.amount, currency));
+                self.metrics.agents.paid(agent.as_str(), paid);
+            }
+            (Ending::Failed { .. }, Some(agent)) => self.metrics.agents.refused(agent.as_str()),
+            // Neither accepted nor refused, as far as anybody knows.
+            (Ending::Expired, _) | (_, None) => {}
         }
         if ending.landed() {
             self.metrics.settlements.sponsored(*reserved_lamports);

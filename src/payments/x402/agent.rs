@@ -5,7 +5,10 @@
 
 use std::{fmt::Write, sync::Arc, time::Duration};
 
-use super::{Facilitator, Reason, Undecided, X402Request, facilitator::Passed};
+use super::{
+    Facilitator, Reason, Undecided, X402Request,
+    facilitator::{Judged, Passed},
+};
 use crate::{
     agents::{Agent, AgentStore, DaySpending, Failure, Held, Hold, NotAdmitted, Purchase, SpendingUnit},
     api_keys::Caller,
@@ -54,29 +57,27 @@ impl Facilitator {
         admitted.map_err(|why| not_admitted(why).by(passed.payment.payer))
     }
 
-    /// Holds the amount for a while, once for each message.
+    /// Holds the amount for a while, once for each message. What it may not pay costs whichever agent has the wallet by now.
     ///
     /// # Errors
     /// When the database did not confirm it.
-    pub(super) async fn hold(
-        &self,
-        agent: &Agent,
-        request: &X402Request,
-        passed: &Passed,
-    ) -> Result<Result<(), Refusal>, Undecided> {
+    pub(super) async fn hold(&self, agent: &Agent, request: &X402Request, passed: &Passed) -> Judged<()> {
         let at = self.agents.clock.now();
         let hold = Hold {
             message: passed.message.0,
             agent: agent.id.clone(),
             unit: self.unit(passed),
             amount: passed.amount,
-            resource: request.kept_resource(),
+            resource: request.resource().map(str::to_owned),
             at,
         };
         Ok(match self.agents.store.hold(&hold, at + HOLD_LIFETIME).await? {
-            // One that was deleted has no limits any more.
+            // One that was deleted, and not registered again, has no limits any more.
             Held::Held | Held::AgentGone => Ok(()),
-            Held::NotAdmitted(why) => Err(not_admitted(why).by(passed.payment.payer)),
+            Held::NotAdmitted { agent, why } => {
+                self.blame(&agent, passed.message).await;
+                Err(not_admitted(why).by(passed.payment.payer))
+            }
         })
     }
 

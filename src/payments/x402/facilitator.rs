@@ -141,7 +141,6 @@ impl Facilitator {
         if let Some(agent) = &agent
             && let Err(refusal) = self.hold(agent, request, &passed).await?
         {
-            self.blame(&agent.id, passed.message).await;
             return Ok(Err(refusal));
         }
         self.verified.note(passed.message, passed.terms);

@@ -23,7 +23,7 @@ use crate::{
     },
     payments::settlement::{
         Answer, Cap, Claimed, Ending, MessageHash, NewSettlement, Record, Settled, SettlementState,
-        TermsHash, WITHOUT_KEY,
+        TermsHash, WITHOUT_KEY, kept_resource,
     },
 };
 
@@ -181,7 +181,9 @@ impl Facilitator {
         }
         let signed = self.sign(request, passed, caller).map_err(Unsigned::Undecided)?;
         let signed = signed.map_err(Unsigned::Refused)?;
-        Ok(NewSettlement { agent: agent.map(|agent| agent.id), ..signed })
+        let Some(agent) = agent else { return Ok(signed) };
+        let resource = request.resource().map(str::to_owned);
+        Ok(NewSettlement { agent: Some(agent.id), resource, ..signed })
     }
 
     fn sign(&self, request: &X402Request, passed: &Passed, caller: Option<&Caller>) -> Judged<NewSettlement> {
@@ -205,7 +207,7 @@ impl Facilitator {
             currency: self.rules.currency_of(&payment.mint),
             amount: passed.amount,
             network: self.network,
-            resource: request.kept_resource(),
+            resource: request.resource().map(|resource| kept_resource(resource).to_owned()),
             owner: caller.map(|caller| caller.user.clone()),
             agent: None,
             key_id: Some(caller.map_or_else(|| WITHOUT_KEY.to_owned(), |caller| caller.key_id.clone())),

@@ -118,10 +118,6 @@ struct Resource<'a> {
     url: Option<&'a RawValue>,
 }
 
-/// How much of a resource is kept in the books, in bytes. A payment is for the whole of it: all of it is in the
-/// [`fingerprint`](X402Request::fingerprint).
-const KEPT_RESOURCE: usize = 2_048;
-
 /// What only x402 bodies have, at their top level.
 const MARKS: [&str; 3] = ["x402Version", "paymentPayload", "paymentHeader"];
 
@@ -168,16 +164,11 @@ impl X402Request {
         }
     }
 
-    /// What is paid for, where it is said.
+    /// What is paid for, where it is said: the whole of it, as it is in the [`fingerprint`](Self::fingerprint).
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         let resource = self.requirements.resource.as_deref().or(self.payload.resource.as_deref());
         resource.filter(|resource| !resource.is_empty())
-    }
-
-    /// The beginning of the [`resource`](Self::resource), as it is kept in the books.
-    pub(super) fn kept_resource(&self) -> Option<String> {
-        self.resource().map(|resource| resource[..resource.floor_char_boundary(KEPT_RESOURCE)].to_owned())
     }
 
     /// SHA-256 over all that the request says about what is to be paid, and what for: two settlements of one transaction

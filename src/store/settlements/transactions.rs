@@ -11,7 +11,9 @@ macro_rules! settlement_transactions {
             agents::{Agent, Hold, NotAdmitted, SpendingUnit},
             clock::UnixMs,
             ids::{AgentId, EventId, PaymentId},
-            payments::settlement::{Cap, Claim, Ending, Journal, Journalled, MessageHash, TermsHash},
+            payments::settlement::{
+                Cap, Claim, Ending, Journal, Journalled, MessageHash, TermsHash, kept_resource,
+            },
             store::{
                 rows::units,
                 settlements::{self, AdoptedRow, SettlementRow, day, number, subject},
@@ -93,7 +95,7 @@ macro_rules! settlement_transactions {
                 .bind(new.pay_to.to_string())
                 .bind(new.currency.map(|currency| currency.as_str()))
                 .bind(units(new.amount))
-                .bind(&new.resource)
+                .bind(new.resource.as_deref().map(kept_resource))
                 .bind(new.network.as_str())
                 .bind(journal.at.0)
                 .bind(new.asset.to_string())

@@ -355,6 +355,9 @@ async fn without_a_key_the_issuers_agent_is_bound_all_the_same(backend: Backend)
     let elsewhere = issued("/v2/a").await;
     app.post("/verify", None, &elsewhere).await.assert_refused("SERVICE_NOT_ALLOWED");
     assert_eq!(score(&app, &made).await, (1, 1), "nobody without a key can spoil it");
+    let id = made["id"].as_str().unwrap();
+    let refused = format!("agent_requests_total{{agent_id=\"{id}\",status=\"failure\"}}");
+    assert_eq!(app.count(&refused).await, 2, "what is refused is counted all the same");
     assert_eq!(app.booked().await, 1);
     // It may be named, and no other.
     let named = |name: &Value| with(much.clone(), "agentId", name.clone());

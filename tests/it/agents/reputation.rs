@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use pay402::money::Currency;
 use serde_json::{Value, json};
+use solana_keypair::Keypair;
+use solana_signer::Signer;
 
 use super::{agent, limited, patch};
 use crate::{
     conformance::{Backend, on_both},
-    harness::{KEY, OTHER_KEY, TestApp, with},
+    harness::{KEY, OTHER_KEY, Paid, TestApp, with},
+    x402::kit::memo,
 };
 
-on_both!(trust_grows_point_by_point_to_the_best, what_happens_to_agents_is_told);
+on_both!(
+    trust_grows_point_by_point_to_the_best,
+    what_tells_against_an_agent_costs_five_and_nothing_else_does,
+    what_happens_to_agents_is_told,
+);
 
 macro_rules! scored {
     ($score:literal) => {
@@ -55,6 +62,84 @@ async fn trust_grows_point_by_point_to_the_best(backend: Backend) {
     // A failure takes as much from the best as from any other.
     app.verify(&pay(&app, 50_001, "much")).await.assert_refused("SPENDING_LIMIT_EXCEEDED");
     assert_eq!(agent(&app, &made["id"], "").await["reputation"]["score"], 995);
+}
+
+/// Every code that a proof is refused with, each under a nonce of its own, since a nonce costs once.
+async fn what_tells_against_an_agent_costs_five_and_nothing_else_does(backend: Backend) {
+    let app = backend.app().await;
+    let body = json!({
+        "name": "a", "publicKey": app.agent_address(), "spendingLimit": {"perTransaction": "0.05"},
+        "allowedServices": ["/cats/*"],
+    });
+    let made = app.post("/agents", Some(KEY), &body).await.body;
+    assert_eq!(backend.select(scored!(500)).await.len(), 1);
+    let score = async || agent(&app, &made["id"], "/reputation").await["score"].as_u64().unwrap();
+    // Good in every way, until something about it is changed.
+    let fresh = |nonce: &str| with(app.proof(&app.pay_merchant(), nonce), "resource", "/cats/1");
+
+    let (bystander, stranger) = (Keypair::new(), Keypair::new());
+    app.chain.sandbox.airdrop(&bystander.pubkey(), 1_000_000_000).unwrap();
+    let of = |transaction, units| Paid { transaction, currency: Currency::Usdc, units };
+    let failed = app.transfer(&app.merchant(), 2_000_000_000, Currency::Usdc);
+    let failed = of(app.land_instructions(&failed, &[app.agent()]), 50_000);
+    let anothers = of(app.land_instructions(&[memo(b"mine")], &[&bystander]), 50_000);
+    let elsewhere = app.pay(&stranger.pubkey(), 50_000, Currency::Usdc);
+    let much = app.pay(&app.merchant(), 50_001, Currency::Usdc);
+    let proof = |paid: &Paid, nonce: &str| with(app.proof(paid, nonce), "resource", "/cats/1");
+    let costly = [
+        ("INVALID_PAYMENT", proof(&anothers, "c1")),
+        (
+            "INSUFFICIENT_AMOUNT",
+            proof(&Paid { units: 50_000, ..app.pay(&app.merchant(), 49_999, Currency::Usdc) }, "c2"),
+        ),
+        ("TRANSACTION_FAILED", proof(&failed, "c3")),
+        ("AMOUNT_MISMATCH", with(fresh("c4"), "amount", "0.049999")),
+        ("RECIPIENT_MISMATCH", proof(&elsewhere, "c5")),
+        ("CURRENCY_MISMATCH", with(fresh("c6"), "currency", "USDT")),
+        ("SPENDING_LIMIT_EXCEEDED", proof(&much, "c7")),
+        ("SERVICE_NOT_ALLOWED", with(fresh("c8"), "resource", "/dogs/1")),
+    ];
+    for (number, (code, bad)) in (1..).zip(costly) {
+        for _ in 0..2 {
+            app.verify(&bad).await.assert_refused(code);
+            assert_eq!(score().await, 500 - 5 * number, "{code}");
+        }
+    }
+
+    let used = fresh("used");
+    app.verify(&used).await.assert_valid();
+    let before = score().await;
+    let foreign = app.issue(OTHER_KEY, &app.requirement()).await["nonce"].as_str().unwrap().to_owned();
+    let plan = json!({"name": "p", "pricePerMonth": "0.01", "currency": "USDC"});
+    let plan = app.post("/plans", Some(KEY), &plan).await.body["id"].clone();
+    let subscribe = async || {
+        let body = json!({"planId": plan, "agentId": made["id"]});
+        app.post("/subscriptions", Some(KEY), &body).await.body["id"].as_str().unwrap().to_owned()
+    };
+    let (ended, ahead) = (subscribe().await, subscribe().await);
+    let cancelled =
+        app.post(&format!("/subscriptions/{ended}/cancel"), Some(KEY), &json!({"atPeriodEnd": false})).await;
+    assert_eq!(cancelled.body["status"], "cancelled", "{cancelled:?}");
+    for number in 0..12 {
+        app.verify(&with(fresh(&format!("ahead {number}")), "subscriptionId", ahead.as_str()))
+            .await
+            .assert_valid();
+    }
+    assert_eq!(score().await, before + 12);
+    let free = [
+        ("PAYMENT_EXPIRED", with(fresh("f1"), "timestamp", 1)),
+        ("INVALID_SIGNATURE", with(fresh("f2"), "nonce", "another")),
+        ("NONCE_MISMATCH", fresh(&foreign)),
+        ("SUBSCRIPTION_NOT_FOUND", with(fresh("f4"), "subscriptionId", "sub_x")),
+        ("SUBSCRIPTION_INACTIVE", with(fresh("f5"), "subscriptionId", ended)),
+        ("SUBSCRIPTION_ALREADY_PAID", with(fresh("f6"), "subscriptionId", ahead)),
+        ("AGENT_NOT_FOUND", with(fresh("f7"), "agentId", "agent_x")),
+        ("REPLAY_ATTACK", used),
+    ];
+    for (code, bad) in free {
+        app.verify(&bad).await.assert_refused(code);
+        assert_eq!(score().await, before + 12, "{code}");
+    }
 }
 
 /// When it happened, newest first.

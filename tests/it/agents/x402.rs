@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pay402::payments::x402::Version;
+use pay402::{payments::x402::Version, sandbox::Hold};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -22,6 +22,8 @@ on_both!(
     what_is_held_counts_until_it_runs_out,
     a_settle_without_a_verify_is_held_by_its_journal,
     only_allowed_services_are_settled,
+    a_long_resource_is_matched_to_its_end,
+    a_wallet_registered_anew_meanwhile_is_held_for_under_its_new_limits,
     a_payment_that_fails_is_released_and_costs_five,
     others_settle_as_they_like,
     settles_at_once_stay_within_the_limit,
@@ -177,6 +179,59 @@ async fn only_allowed_services_are_settled(backend: Backend) {
     }
 }
 
+/// However little of it the books keep.
+async fn a_long_resource_is_matched_to_its_end(backend: Backend) {
+    let app = app(&backend).await;
+    let services = json!(["https://shop.example/*/cats"]);
+    register(&app, &json!({"name": "a", "publicKey": app.agent_address(), "allowedServices": services}))
+        .await;
+    let long = |end: &str| format!("https://shop.example/{}/{end}", "x".repeat(3_000));
+    for version in Version::ALL {
+        let request = app.paid(&Order { version, resource: long("dogs"), ..app.order() });
+        assert_invalid(&verify(&app, &request).await, "service_not_allowed");
+        assert_unsettled(&app.settle(Some(KEY), &request).await, "service_not_allowed");
+        for verified_before in [true, false] {
+            let good = Order { version, resource: long("cats"), ..app.order() };
+            let request = app.paid(&good);
+            if verified_before {
+                assert_valid(&verify(&app, &request).await);
+            }
+            settled(&app.settle(Some(KEY), &request).await, &good);
+        }
+    }
+}
+
+/// Deleted and registered again while the chain is asked about a payment of its.
+async fn a_wallet_registered_anew_meanwhile_is_held_for_under_its_new_limits(backend: Backend) {
+    let app = app(&backend).await;
+    let mut made = limited(&app, &app.agent_address(), json!({"daily": 1})).await;
+    for (daily, held) in [("0.05", "0.05"), ("0.049999", "0")] {
+        assert_eq!(patch(&app, &made["id"], &json!({"spendingLimit": {"daily": 1}})).await.status, 200);
+        let request = app.paid(&app.order());
+        let holding = app.chain.sandbox.faults().hold("simulateTransaction", Hold::Before, 1);
+        let (answer, again) = tokio::join!(verify(&app, &request), async {
+            holding.arrived(1).await;
+            let path = app.path(&format!("/agents/{}", made["id"].as_str().unwrap()));
+            assert_eq!(app.send(app.http.delete(path), Some(KEY)).await.status, 200);
+            let again = limited(&app, &app.agent_address(), json!({"daily": daily})).await;
+            holding.release();
+            again
+        });
+        made = again;
+        assert_eq!(day(&app, &made).await[1], held);
+        let id = made["id"].as_str().unwrap();
+        let failures =
+            app.count(&format!("agent_requests_total{{agent_id=\"{id}\",status=\"failure\"}}")).await;
+        if held == "0" {
+            assert_invalid(&answer, "spending_limit_exceeded");
+            assert_eq!(failures, 1, "it is the new one's");
+        } else {
+            assert_valid(&answer);
+            assert_eq!(failures, 0);
+        }
+    }
+}
+
 /// The money is gone between a verify and its settle, so that the transaction lands and fails.
 async fn a_payment_that_fails_is_released_and_costs_five(backend: Backend) {
     let app = app(&backend).await;
@@ -194,6 +249,14 @@ async fn a_payment_that_fails_is_released_and_costs_five(backend: Backend) {
     assert_eq!(failed.body["errorReason"], "invalid_exact_svm_transaction_failed", "{failed:?}");
     assert_eq!(day(&app, &made).await[..2], ["0.35", "0"]);
     assert_eq!(score(&app, &made).await, (2, 7));
+    // Counted once, however often it is told.
+    let again = app.settle(Some(KEY), &request).await;
+    assert_eq!(again.body, failed.body);
+    let id = made["id"].as_str().unwrap();
+    let count = async |status: &str| {
+        app.count(&format!("agent_requests_total{{agent_id=\"{id}\",status=\"{status}\"}}")).await
+    };
+    assert_eq!((count("success").await, count("failure").await), (7, 1));
 }
 
 async fn others_settle_as_they_like(backend: Backend) {

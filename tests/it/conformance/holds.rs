@@ -11,7 +11,8 @@ use std::{
 use futures_util::future::join_all;
 use pay402::{
     agents::{
-        Agent, DaySpending, Failure, Held, Hold, Limits, NotAdmitted, Overspending, SpendingUnit, UnitLimits,
+        Agent, AllowedServices, DaySpending, Failure, Held, Hold, Limits, NotAdmitted, Overspending,
+        SpendingUnit, UnitLimits,
     },
     clock::UnixMs,
     money::{Amount, Currency},
@@ -40,6 +41,8 @@ on_both!(
     however_a_settlement_ends_the_sums_are_right,
     a_payment_that_finds_its_owner_later_counts_after_all,
     a_wallet_registered_anew_settles_under_its_new_limits,
+    a_wallet_registered_anew_is_held_for_under_its_new_limits,
+    the_whole_of_a_resource_is_matched_and_its_beginning_kept,
     what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit,
     a_failure_costs_once,
     what_has_run_out_is_forgotten,
@@ -102,7 +105,7 @@ async fn a_hold_is_held_once_and_ends_by_itself(backend: Backend) {
     let refused = store.hold(&hold(&agent, 2, 41), NOON + MINUTE).await.unwrap();
     assert!(matches!(
         refused,
-        Held::NotAdmitted(NotAdmitted::Overspending(Overspending::Daily { left: 40, .. }))
+        Held::NotAdmitted { why: NotAdmitted::Overspending(Overspending::Daily { left: 40, .. }), .. }
     ));
     assert_eq!(store.hold(&hold(&agent, 2, 40), NOON + 2 * MINUTE).await.unwrap(), Held::Held);
     assert_eq!(stable(&books, &agent, MINUTE.saturating_sub(Duration::from_millis(1))).await, (0, 100));
@@ -122,7 +125,7 @@ async fn what_may_not_be_spent_is_not_held(backend: Backend) {
     let books = backend.books().await;
     let agent = kept(&books, 1, daily(100)).await;
     let held = async |wanted: &Hold| books.agents.hold(wanted, NOON + MINUTE).await.unwrap();
-    let over = |why| Held::NotAdmitted(NotAdmitted::Overspending(why));
+    let over = |why| Held::NotAdmitted { agent: agent.id.clone(), why: NotAdmitted::Overspending(why) };
     let unknown = Hold { unit: None, ..hold(&agent, 1, 1) };
     assert_eq!(held(&unknown).await, over(Overspending::UnknownToken));
     let sol = Hold { unit: Some(SpendingUnit::Sol), ..hold(&agent, 1, 1) };
@@ -280,6 +283,60 @@ async fn a_wallet_registered_anew_settles_under_its_new_limits(backend: Backend)
     assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
 }
 
+/// As where a verify has looked its agent up before it was deleted.
+async fn a_wallet_registered_anew_is_held_for_under_its_new_limits(backend: Backend) {
+    let books = backend.books().await;
+    let old = kept(&books, 1, daily(1000)).await;
+    let held =
+        async |message, units| books.agents.hold(&hold(&old, message, units), NOON + MINUTE).await.unwrap();
+    assert_eq!(held(1, 70).await, Held::Held);
+    books.agents.delete(OWNER, old.id.as_str(), NOON, &event(50)).await.unwrap();
+    let others = Agent { owner: "another".to_owned(), public_key: old.public_key, ..registered(3) };
+    books.agents.create(&others, &event(51)).await.unwrap();
+    assert_eq!(held(2, 1).await, Held::AgentGone, "another user's is not concerned");
+    let new = Agent { public_key: old.public_key, limits: daily(100), ..registered(2) };
+    books.agents.create(&new, &event(52)).await.unwrap();
+    let refused = held(3, 101).await;
+    assert!(matches!(&refused, Held::NotAdmitted { agent, .. } if *agent == new.id), "{refused:?}");
+    assert_eq!(held(4, 100).await, Held::Held);
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (0, 100));
+    assert_eq!(stable(&books, &old, Duration::ZERO).await, (0, 70), "what was its own runs out");
+    assert_eq!(stable(&books, &others, Duration::ZERO).await, (0, 0));
+    // The settlement takes it over.
+    let mut entry = by(&old, 4, 100);
+    entry.settlement.payer = old.public_key;
+    assert_eq!(journalled(&books, &entry).await, Journalled::Done);
+    books.settlements.finish(&entry.claim.message, &Ending::Settled { slot: 1 }, NOON).await.unwrap();
+    assert_eq!(stable(&books, &new, Duration::ZERO).await, (100, 0));
+    books.agents.delete(OWNER, new.id.as_str(), NOON, &event(53)).await.unwrap();
+    assert_eq!(held(5, 5000).await, Held::AgentGone);
+}
+
+/// What the books do not keep of it might be what the pattern is about.
+async fn the_whole_of_a_resource_is_matched_and_its_beginning_kept(backend: Backend) {
+    let books = backend.books().await;
+    let services = AllowedServices::parse(vec!["/shop/*/cats".to_owned(), "/shop/x*x".to_owned()]).unwrap();
+    let agent = Agent { allowed_services: Some(services), ..registered(1) };
+    books.agents.create(&agent, &event(1)).await.unwrap();
+    let middle = "x".repeat(3_000);
+    let (good, bad) = (format!("/shop/{middle}/cats"), format!("/shop/{middle}/dogs"));
+    let wanted =
+        |message, resource: &str| Hold { resource: Some(resource.to_owned()), ..hold(&agent, message, 1) };
+    assert_eq!(books.agents.hold(&wanted(1, &good), NOON + MINUTE).await.unwrap(), Held::Held);
+    let refused = books.agents.hold(&wanted(2, &bad), NOON + MINUTE).await.unwrap();
+    assert!(matches!(refused, Held::NotAdmitted { why: NotAdmitted::Service, .. }), "{refused:?}");
+    for (message, resource, outcome) in
+        [(3, &good, Journalled::Done), (4, &bad, Journalled::NotAdmitted(NotAdmitted::Service))]
+    {
+        let mut entry = by(&agent, message, 1);
+        entry.settlement.resource = Some(resource.clone());
+        assert_eq!(journalled(&books, &entry).await, outcome, "{}", &resource[3_000..]);
+    }
+    let booked = books.payments.list(OWNER, 50, 0).await.unwrap().payments;
+    assert_eq!(booked.len(), 1);
+    assert_eq!(booked[0].resource.as_deref(), Some(&good[..2_048]));
+}
+
 /// 48 at once by two instances, each held before midnight and settled after it. A hold moves with its payment, so that at no
 /// moment either day comes to more than the limit.
 async fn what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit(backend: Backend) {
@@ -324,7 +381,7 @@ async fn what_is_held_on_one_day_and_settled_on_the_next_exceeds_neithers_limit(
     // What was refused had to be: all that is left may be spent, and no more.
     let rest = |message, units| Hold { at: midnight, ..hold(&agent, message, units) };
     let over = instances[0].agents.hold(&rest(100, LIMIT - spent + 1), midnight + MINUTE).await.unwrap();
-    assert!(matches!(over, Held::NotAdmitted(_)), "{over:?}");
+    assert!(matches!(over, Held::NotAdmitted { .. }), "{over:?}");
     if spent < LIMIT {
         let fits = instances[0].agents.hold(&rest(101, LIMIT - spent), midnight + MINUTE).await.unwrap();
         assert_eq!(fits, Held::Held);

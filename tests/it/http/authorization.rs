@@ -7,7 +7,17 @@ use serde_json::{Value, json};
 use solana_keypair::Keypair;
 use solana_signer::Signer;
 
-use crate::harness::{Answer, KEY, OTHER_KEY, TestApp, with};
+use crate::{
+    conformance::{Backend, on_both},
+    harness::{Answer, KEY, OTHER_KEY, TestApp, with},
+};
+
+on_both!(
+    without_a_key_nothing_closed_opens,
+    a_wrong_key_opens_nothing,
+    a_wrong_key_is_answered_as_documented,
+    a_key_needs_the_scope_of_the_operation,
+);
 
 /// Operations that need no key.
 const PUBLIC: [&str; 9] = [
@@ -137,9 +147,8 @@ async fn every_operation_that_takes_a_key_names_its_scope() {
     }
 }
 
-#[tokio::test]
-async fn without_a_key_nothing_closed_opens() {
-    let app = TestApp::start().await;
+async fn without_a_key_nothing_closed_opens(backend: Backend) {
+    let app = backend.app().await;
     for operation in operations(&app).await {
         let answer = app.send(operation.request(&app, "x"), None).await;
         if operation.is_open() {
@@ -150,9 +159,8 @@ async fn without_a_key_nothing_closed_opens() {
     }
 }
 
-#[tokio::test]
-async fn a_wrong_key_opens_nothing() {
-    let app = TestApp::start().await;
+async fn a_wrong_key_opens_nothing(backend: Backend) {
+    let app = backend.app().await;
     let nearly = format!("{KEY}x");
     let wrong = ["nonsense", nearly.as_str(), &KEY[..KEY.len() - 1], "", "sk_test_unknown_0123456789abcdef"];
     for operation in operations(&app).await.iter().filter(|one| one.takes_a_key()) {
@@ -173,9 +181,8 @@ async fn a_wrong_key_opens_nothing() {
 }
 
 /// Also where no key is needed: what refuses one says so, and what does not say so looks at none.
-#[tokio::test]
-async fn a_wrong_key_is_answered_as_documented() {
-    let app = TestApp::start().await;
+async fn a_wrong_key_is_answered_as_documented(backend: Backend) {
+    let app = backend.app().await;
     let mut open = 0;
     for operation in operations(&app).await {
         let answer = app.send(operation.request(&app, "x"), Some("nonsense")).await;
@@ -249,9 +256,8 @@ async fn make_subscription(app: &TestApp) -> String {
 
 /// A key with every scope but the one an operation needs is refused there, and one with that scope alone is not; under an
 /// `Idempotency-Key` no less.
-#[tokio::test]
-async fn a_key_needs_the_scope_of_the_operation() {
-    let app = TestApp::start().await;
+async fn a_key_needs_the_scope_of_the_operation(backend: Backend) {
+    let app = backend.app().await;
     let operations = operations(&app).await;
     let keyed: Vec<&Operation> = operations.iter().filter(|one| one.takes_a_key()).collect();
     let needed: BTreeSet<&str> = keyed.iter().map(|one| one.scope()).collect();

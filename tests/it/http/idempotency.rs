@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use solana_signature::Signature;
 use tokio::time::{Instant, sleep};
 
+use super::largest_usage;
 use crate::harness::{
     Answer, KEY, OTHER_KEY, Paid, TestApp,
     process::{output, pay402},
@@ -221,16 +222,7 @@ async fn a_user_named_like_an_address_has_keys_of_their_own() {
 #[tokio::test]
 async fn the_largest_answer_is_kept() {
     let app = TestApp::start().await;
-    let made = async |path: &str, body: Value| {
-        let answer = app.post(path, Some(KEY), &body).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.body["id"].clone()
-    };
-    let plan = made("/plans", json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"})).await;
-    let agent = made("/agents", json!({"name": "n", "publicKey": app.agent_address()})).await;
-    let subscription = made("/subscriptions", json!({"planId": plan, "agentId": agent})).await;
-    let one = json!({"subscriptionId": subscription, "quantity": 1, "metadata": {"a": "x".repeat(4000)}});
-    let body = json!({"usage": vec![one; 100]});
+    let body = largest_usage(&app).await;
     let first = post(&app, "/usage", Some(KEY), "once", &body).await;
     assert_eq!((first.status, is_replayed(&first)), (201, false), "{}", first.code());
     let again = post(&app, "/usage", Some(KEY), "once", &body).await;

@@ -7,9 +7,10 @@ use pay402::sandbox::{
     Hold,
     faults::{ALWAYS, ANY},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::largest_usage;
 use crate::harness::{
     Answer, KEY, TestApp,
     process::ServiceProcess,
@@ -247,16 +248,7 @@ fn deaf() -> reqwest::Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_given_again_that_nobody_reads() {
     let app = TestApp::start().await;
-    let made = async |path: &str, body: Value| {
-        let answer = app.post(path, Some(KEY), &body).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.body["id"].clone()
-    };
-    let plan = made("/plans", json!({"name": "n", "pricePerMonth": 1, "currency": "USDC"})).await;
-    let agent = made("/agents", json!({"name": "n", "publicKey": app.agent_address()})).await;
-    let subscription = made("/subscriptions", json!({"planId": plan, "agentId": agent})).await;
-    let one = json!({"subscriptionId": subscription, "quantity": 1, "metadata": {"a": "x".repeat(4000)}});
-    let body = json!({"usage": vec![one; 100]});
+    let body = largest_usage(&app).await;
     let client = deaf();
     let ask = async |once: &str| {
         let request = client.post(app.path("/usage")).header("idempotency-key", once);

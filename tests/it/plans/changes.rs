@@ -17,7 +17,51 @@ on_both!(
     anothers_plan_cannot_be_changed,
     changes_made_at_once_are_all_made,
     whatever_a_plan_may_cost_it_may_be_made_to_cost,
+    a_price_with_too_much_to_be_done_before_is_for_later,
 );
+
+/// Of the one subscription that there is, by the numbers from 1 on: 5499 that no version can read, of which the first 499 are
+/// the plan's and come first there, and 25 like it. All are as old, and due at the end of its period, those that cannot be read
+/// a second before: the worker, which is left alone with more of them than it looks at, does not get to the others.
+const SUBSCRIPTIONS: &str = "\
+    WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 5524), \
+    all_of_them (n, bad) AS (SELECT n, CASE WHEN n < 5500 THEN 1 ELSE 0 END FROM up) \
+    INSERT INTO subscriptions (id, owner, plan_id, agent_id, wallet_address, status, anchor_day, \
+        current_period_start_ms, current_period_end_ms, period_price, paid_until_ms, due_at_ms, created_at_ms, \
+        updated_at_ms) \
+    SELECT 'sub_' || (1 - bad) || (10000 + n), s.owner, \
+        CASE WHEN n < 500 OR bad = 0 THEN s.plan_id \
+            ELSE (SELECT id FROM subscription_plans WHERE name = 'another') END, \
+        s.agent_id, CASE WHEN bad = 1 THEN '00000000000000000000000000000000' ELSE s.wallet_address END, s.status, \
+        s.anchor_day, s.current_period_start_ms, s.current_period_end_ms - 1000 * bad, s.period_price, \
+        s.paid_until_ms - 1000 * bad, s.due_at_ms - 1000 * bad, s.created_at_ms, s.updated_at_ms \
+    FROM subscriptions s CROSS JOIN all_of_them";
+
+/// A request brings so many subscriptions to the present, and no more; the next one goes on from there.
+async fn a_price_with_too_much_to_be_done_before_is_for_later(backend: Backend) {
+    let app = backend.app().await;
+    make(&app, &with(pro(), "name", "another")).await;
+    let plan = make(&app, &pro()).await;
+    let agent = json!({"name": "a", "publicKey": app.agent_address()});
+    let agent = app.post("/agents", Some(KEY), &agent).await.body["id"].clone();
+    let made = app.post("/subscriptions", Some(KEY), &json!({"planId": plan["id"], "agentId": agent})).await;
+    backend.execute(SUBSCRIPTIONS).await;
+    let wait = made.body["currentPeriodEnd"].as_i64().unwrap() - app.now().0;
+    app.chain.clock.advance(Duration::from_millis(wait.try_into().unwrap()));
+
+    let dearer = json!({"pricePerMonth": 30});
+    let refused = change(&app, KEY, &plan, &dearer).await;
+    assert_eq!((refused.status, refused.code()), (503, "OVERLOADED"), "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    let path = format!("/plans/{}", plan["id"].as_str().unwrap());
+    assert_eq!(app.get(&path, None).await.body, plan, "nothing has changed");
+    assert_eq!(change(&app, KEY, &plan, &json!({"name": "other"})).await.status, 200, "names concern nobody");
+    assert_eq!(change(&app, KEY, &plan, &dearer).await.body["pricePerMonth"], 30);
+    // What had begun by then costs what the plan cost.
+    let prices = "SELECT status, period_price FROM subscriptions \
+        WHERE wallet_address <> '00000000000000000000000000000000' GROUP BY status, period_price";
+    assert_eq!(backend.select(prices).await, [("past_due".to_owned(), 25_500_000)]);
+}
 
 async fn members_change_one_by_one(backend: Backend) {
     let app = backend.app().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use pay402::calendar::DAY_MS;
 use serde_json::json;
 
 use super::{DAY, consume, subscribed};
@@ -17,8 +18,6 @@ on_both!(
     limits_that_change_hold_at_once,
     many_at_once_get_what_there_is,
 );
-
-const DAY_MS: i64 = 86_400_000;
 
 async fn a_day_has_its_limit_and_the_next_another(backend: Backend) {
     let app = backend.app().await;

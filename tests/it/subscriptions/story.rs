@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use pay402::{money::Currency, subscriptions::worker::Worker};
 use serde_json::{Value, json};
 
-use super::{cancel, consume, now, payments::PRICE, payments::pay, plan, subscribe, wait_until};
+use super::{DAY, cancel, consume, now, payments::PRICE, payments::pay, plan, subscribe, wait_until};
 use crate::{
     conformance::{Backend, on_both},
     harness::{KEY, TestApp, with},
@@ -125,13 +125,22 @@ async fn from_registration_to_cancellation(backend: Backend) {
     shown.with(&["payment.verified", "subscription.paid"]).await;
     assert_eq!(consume(&app, &made, 1).await.status, 201);
 
+    // Paid ahead, on another day of the agent's, the third month begins by itself.
+    app.chain.clock.advance(DAY);
+    pay(&app, &made, PRICE, "ahead").await.assert_valid();
+    shown.with(&["payment.verified", "subscription.paid"]).await;
+    wait_until(&app, &now(&app, &made).await["currentPeriodEnd"]);
+    write_down(&backend, &app, &made, "active").await;
+    shown.with(&["subscription.renewed"]).await;
+    assert_eq!(consume(&app, &made, 3).await.status, 201);
+
     let planned = cancel(&app, &made, &json!({})).await.body;
     assert_eq!((&planned["status"], &planned["cancelAtPeriodEnd"]), (&json!("active"), &json!(true)));
     shown.with(&["subscription.cancel_scheduled"]).await;
     wait_until(&app, &planned["currentPeriodEnd"]);
     assert_eq!(now(&app, &made).await["status"], "cancelled");
     assert_eq!(consume(&app, &made, 1).await.code(), "SUBSCRIPTION_INACTIVE");
-    assert_eq!(app.booked().await, 2);
+    assert_eq!(app.booked().await, 3);
     write_down(&backend, &app, &made, "cancelled").await;
     shown.with(&["subscription.cancelled"]).await;
 }
