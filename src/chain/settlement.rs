@@ -82,6 +82,6 @@ pub trait SettlementChain: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When no endpoint gave an answer that makes sense, or for [`Search::History`], when not a single one that counts
     /// did. An unknown answer is an error, never a `None`; what endpoints contradict each other about, or one alone says
-    /// against others, is a status that is only processed.
+    /// against others, is a status that is only processed, and what one alone calls final is as sure as another one is.
     async fn statuses(&self, signatures: &[Signature], search: Search) -> Result<Findings, ChainError>;
 }

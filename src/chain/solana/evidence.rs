@@ -2,22 +2,28 @@
 //!
 //! "Unknown" decides that a transaction never landed, so it is believed only when those who must know say so, and
 //! never for want of an answer. A success has the merchant deliver, and a failure has the buyer pay again: so with either one
-//! endpoint is not believed against another that would know.
+//! endpoint is not believed against another that would know. Pure: who is asked, and how, is for `statuses` and `settlement`.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
-use super::endpoint::CallError;
 use crate::{
     chain::{
         ChainError,
-        settlement::{Commitment, Findings, SignatureStatus},
+        settlement::{Commitment, Finality, Findings, SignatureStatus},
     },
     clock::UnixMs,
 };
 
+/// How far the chain's clock and this machine's may be apart.
+pub(super) const CLOCKS_APART: Duration = Duration::from_mins(10);
+/// A slot takes no less: half of what it takes today.
+const MIN_SLOT_MS: u128 = 200;
+/// How many slots an endpoint is held to know of that does not tell where its history begins: a day's.
+const KNOWN_SLOTS: u64 = 216_000;
+
 /// What one endpoint says.
 #[derive(Clone, Debug)]
-pub(super) struct Evidence {
+pub struct Evidence {
     /// The newest slot it knows.
     pub slot: u64,
     /// For each signature asked for, in their order.
@@ -29,9 +35,94 @@ pub(super) struct Evidence {
     pub since: Option<UnixMs>,
 }
 
+impl Evidence {
+    /// Of the recent past, of which everybody would know everything.
+    #[must_use]
+    pub const fn recent(slot: u64, statuses: Vec<Option<SignatureStatus>>) -> Self {
+        Self { slot, statuses, would_know: 0..=u64::MAX, since: None }
+    }
+
+    /// Of one that hears of no new slot, or says that it is catching up: it knows of no new transaction either.
+    #[must_use]
+    pub fn of_one_behind(self) -> Self {
+        Self { would_know: 0..=self.slot, ..self }
+    }
+
+    /// Of all history up to `seen`: what is sought has landed by then, or never.
+    #[must_use]
+    pub fn as_of(self, seen: u64) -> Self {
+        if self.slot >= seen { self } else { self.of_one_behind() }
+    }
+
+    /// The first slot that is in its history, and from when on what landed is, where it can tell.
+    #[must_use]
+    pub fn with_history(self, beginning: Option<(u64, Option<UnixMs>)>) -> Self {
+        let (first, since) = beginning.unwrap_or((self.slot.saturating_sub(KNOWN_SLOTS), None));
+        Self { would_know: first..=*self.would_know.end(), since, ..self }
+    }
+
+    /// Whether another one knows more of a transaction.
+    #[must_use]
+    pub fn knows_less(&self, told: &[Self]) -> bool {
+        let how_sure = |it: &Self, index: usize| it.status(index).map(|status| status.commitment);
+        let knows_less = |index| told.iter().any(|other| how_sure(other, index) > how_sure(self, index));
+        (0..self.statuses.len()).any(knows_less)
+    }
+}
+
+/// Of what one endpoint says of the recent past, the places in which others are to be heard: where it would end a
+/// settlement, and in a `thorough` look everywhere.
+#[must_use]
+pub fn needs_others(first: &Evidence, thorough: bool) -> Vec<usize> {
+    let ends = |status: &SignatureStatus| status.commitment > Commitment::Processed;
+    let statuses = first.statuses.iter().enumerate();
+    let needing = statuses.filter(|(_, status)| thorough || status.as_ref().is_some_and(ends));
+    needing.map(|(index, _)| index).collect()
+}
+
+/// Whether two say the same of every transaction, so that a third need not be waited for.
+#[must_use]
+pub fn are_agreed(told: &[Evidence]) -> bool {
+    let [first, others @ ..] = told else { return false };
+    let agree = |index: usize, said: &SignatureStatus| {
+        let mut others = others.iter().filter_map(|other| other.status(index));
+        others.any(|other| other.commitment > Commitment::Processed && vouches(other, said))
+    };
+    let mut statuses = first.statuses.iter().enumerate();
+    statuses.all(|(index, status)| status.as_ref().is_some_and(|said| agree(index, said)))
+}
+
+/// What is that old when `seen` has been seen has not landed before this slot.
+#[must_use]
+pub fn earliest_slot(seen: u64, age: Duration) -> u64 {
+    let slots = age.saturating_add(CLOCKS_APART).as_millis() / MIN_SLOT_MS;
+    seen.saturating_sub(u64::try_from(slots).unwrap_or(u64::MAX))
+}
+
+/// Of the last valid heights that endpoints tell, at least one: too low a one would have a payment given up that can still
+/// land. So it is the middle one, the higher one of two.
+#[must_use]
+pub fn last_valid_of(mut heights: Vec<u64>) -> u64 {
+    heights.sort_unstable();
+    heights[heights.len() / 2]
+}
+
+/// Of the final blocks that endpoints tell, at least one: too high a one would do the same harm, so here it is the lower one
+/// of two. Their slots are held against each other apart from that: who names a height that is likely, and a slot that
+/// nobody else has seen, would be the only one to know what landed by then.
+#[must_use]
+pub fn finality_of(told: &[Finality]) -> Finality {
+    let middle = |of: fn(&Finality) -> u64| {
+        let mut told: Vec<u64> = told.iter().map(of).collect();
+        told.sort_unstable();
+        told[(told.len() - 1) / 2]
+    };
+    Finality { slot: middle(|told| told.slot), block_height: middle(|told| told.block_height) }
+}
+
 /// Why an outcome that somebody tells is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub enum Doubt {
     /// One endpoint alone tells it, and another one would know.
     Alone,
     /// Endpoints tell different ones.
@@ -39,7 +130,8 @@ pub(super) enum Doubt {
 }
 
 /// What all say together.
-pub(super) struct Weighed {
+#[derive(Debug)]
+pub struct Weighed {
     pub findings: Findings,
     /// The outcomes that are held back, by their signatures' places.
     pub doubts: Vec<(usize, Doubt)>,
@@ -50,8 +142,8 @@ pub(super) struct Weighed {
 ///
 /// # Errors
 /// When no endpoint that has seen the slot answered.
-pub(super) fn weigh(
-    answers: Vec<Result<Evidence, CallError>>,
+pub fn weigh(
+    answers: Vec<Result<Evidence, ChainError>>,
     seen: u64,
     earliest: u64,
 ) -> Result<Weighed, ChainError> {
@@ -60,7 +152,7 @@ pub(super) fn weigh(
     for answer in answers {
         match answer {
             Ok(evidence) => told.push(evidence),
-            Err(error) => failure = error.into(),
+            Err(error) => failure = error,
         }
     }
     let has_seen = || told.iter().filter(|evidence| evidence.slot >= seen);
@@ -74,9 +166,10 @@ pub(super) fn weigh(
     Ok(weighed)
 }
 
-/// A status by anybody stands against those who know none, and the more certain one against the others. Where that would
-/// end a settlement and is not beyond doubt, the transaction is in some block, and no more is known than that.
-pub(super) fn findings(told: &[Evidence], earliest: u64) -> Weighed {
+/// A status by anybody stands against those who know none. But what would end a settlement counts as far as two are as sure of
+/// it, or nobody else would know: beyond that the transaction is in some block, and no more is known.
+#[must_use]
+pub fn findings(told: &[Evidence], earliest: u64) -> Weighed {
     let asked = told.iter().map(|evidence| evidence.statuses.len()).max().unwrap_or(0);
     let (mut statuses, mut doubts) = (Vec::with_capacity(asked), Vec::new());
     for index in 0..asked {
@@ -88,45 +181,58 @@ pub(super) fn findings(told: &[Evidence], earliest: u64) -> Weighed {
 }
 
 fn finding(told: &[Evidence], index: usize, earliest: u64) -> Option<(SignatureStatus, Option<Doubt>)> {
-    let status = |evidence: &Evidence| evidence.statuses.get(index).cloned().flatten();
-    let said = || told.iter().filter_map(status);
+    let said = || told.iter().filter_map(|evidence| evidence.status(index));
     // The first of the most certain ones.
     let surest = said().rev().max_by_key(|status| status.commitment)?;
     if surest.commitment == Commitment::Processed {
-        return Some((surest, None));
+        return Some((surest.clone(), None));
     }
-    let contradicted = said()
-        .filter(|status| status.commitment > Commitment::Processed)
-        .any(|status| status.failure.is_some() != surest.failure.is_some());
-    let doubt = if contradicted {
-        Some(Doubt::Contradicted)
-    } else {
-        is_alone(told, status, &surest, earliest).then_some(Doubt::Alone)
+    let held_back = SignatureStatus { commitment: Commitment::Processed, ..surest.clone() };
+    let contradicts = |status: &SignatureStatus| {
+        status.commitment > Commitment::Processed && status.failure.is_some() != surest.failure.is_some()
     };
-    let commitment = if doubt.is_some() { Commitment::Processed } else { surest.commitment };
-    Some((SignatureStatus { commitment, ..surest }, doubt))
+    if said().any(contradicts) {
+        return Some((held_back, Some(Doubt::Contradicted)));
+    }
+    for commitment in [Commitment::Finalized, Commitment::Confirmed] {
+        let mut as_sure = said().filter(|status| status.commitment >= commitment);
+        let believed = as_sure.find(|status| {
+            let ending = SignatureStatus { commitment, ..(*status).clone() };
+            let agree = said().filter(|other| vouches(other, &ending)).count();
+            agree > 1 || !told.iter().any(|evidence| evidence.speaks_against(index, &ending, earliest))
+        });
+        if let Some(status) = believed {
+            return Some((SignatureStatus { commitment, ..status.clone() }, None));
+        }
+    }
+    Some((held_back, Some(Doubt::Alone)))
 }
 
-/// Whether one endpoint alone says how a transaction ended, and another one would know. A slot in which it cannot have
-/// landed does not get around those whose history does not reach back to there.
-fn is_alone(
-    told: &[Evidence],
-    status: impl Fn(&Evidence) -> Option<SignatureStatus>,
-    ending: &SignatureStatus,
-    earliest: u64,
-) -> bool {
-    let slot = ending.slot.max(earliest);
-    let (mut agree, mut doubt) = (0, false);
-    for evidence in told {
-        match status(evidence) {
-            Some(status) if status.failure.is_some() == ending.failure.is_some() => agree += 1,
-            Some(_) => doubt = true,
+/// Whether who says the one thing says the other, and is as sure of it. In different slots they are different things.
+fn vouches(status: &SignatureStatus, ending: &SignatureStatus) -> bool {
+    let tells = |it: &SignatureStatus| (it.failure.is_some(), it.slot);
+    tells(status) == tells(ending) && status.commitment >= ending.commitment
+}
+
+impl Evidence {
+    fn status(&self, index: usize) -> Option<&SignatureStatus> {
+        self.statuses.get(index)?.as_ref()
+    }
+
+    /// Whether who says this would know of such an ending, and does not say the same. A slot in which it cannot have landed does
+    /// not get around those whose history does not reach back to there.
+    fn speaks_against(&self, index: usize, ending: &SignatureStatus, earliest: u64) -> bool {
+        match self.status(index) {
+            Some(status) if vouches(status, ending) => false,
+            Some(status) => {
+                let is_up_to_date = *self.would_know.end() == u64::MAX;
+                is_up_to_date || status.failure.is_some() != ending.failure.is_some()
+            }
             None => {
-                doubt |= evidence.would_know.contains(&ending.slot) || evidence.would_know.contains(&slot);
+                self.would_know.contains(&ending.slot) || self.would_know.contains(&ending.slot.max(earliest))
             }
         }
     }
-    agree < 2 && doubt
 }
 
 #[cfg(test)]
@@ -136,11 +242,13 @@ mod tests {
     use super::{Doubt, Evidence, Weighed, findings, weigh};
     use crate::{
         chain::{
+            ChainError,
             settlement::{Commitment, SignatureStatus},
-            solana::endpoint::CallError,
         },
         clock::UnixMs,
     };
+
+    const NO_ANSWER: ChainError = ChainError::BadResponse("none");
 
     const SEEN: u64 = 100;
     const COMMITMENTS: [Commitment; 3] =
@@ -155,7 +263,7 @@ mod tests {
     }
 
     fn evidence(slot: u64, statuses: Vec<Option<SignatureStatus>>) -> Evidence {
-        Evidence { slot, statuses, would_know: 0..=u64::MAX, since: None }
+        Evidence::recent(slot, statuses)
     }
 
     /// What an endpoint says of two signatures; `None` when it fails.
@@ -170,7 +278,7 @@ mod tests {
         #[test]
         fn unknown_is_never_said_for_want_of_an_answer(answers in vec(answer(), 0..5), earliest in 0..200_u64) {
             let found = weigh(
-                answers.iter().cloned().map(|answer| answer.ok_or(CallError::TimedOut)).collect(),
+                answers.iter().cloned().map(|answer| answer.ok_or(NO_ANSWER)).collect(),
                 SEEN,
                 earliest,
             );
@@ -182,20 +290,25 @@ mod tests {
                 prop_assert_eq!(found.is_none(), said.is_empty());
                 let is_doubted = doubts.iter().any(|(doubted, _)| *doubted == index);
                 let Some(found) = found else { continue };
-                let surest = said.iter().map(|it| it.commitment).max();
-                let best = said.iter().filter(|it| Some(it.commitment) == surest);
-                prop_assert!(best.clone().any(|it| (&it.failure, it.slot) == (&found.failure, found.slot)));
+                let surest = said.iter().map(|it| it.commitment).max().unwrap();
+                let says_so = |it: &&&SignatureStatus| {
+                    (&it.failure, it.slot) == (&found.failure, found.slot) && it.commitment >= found.commitment
+                };
+                let agree = said.iter().filter(says_so).count();
+                prop_assert!(agree > 0);
                 let is_sure = found.commitment > Commitment::Processed;
-                prop_assert_eq!(is_doubted, Some(found.commitment) != surest);
-                prop_assert!(!is_sure || Some(found.commitment) == surest);
+                prop_assert_eq!(is_doubted, !is_sure && surest > Commitment::Processed);
                 let differs = |it: &&&SignatureStatus| {
                     it.commitment > Commitment::Processed && it.failure.is_some() != found.failure.is_some()
                 };
                 prop_assert!(!is_sure || !said.iter().any(|it| differs(&it)), "contradicted");
-                let agree = said.iter().filter(|it| it.failure.is_some() == found.failure.is_some()).count();
                 let doubt = told.iter().any(|it| {
                     let slots = [found.slot, found.slot.max(earliest)];
-                    it.statuses[index].is_none() && slots.iter().any(|slot| it.would_know.contains(slot))
+                    match &it.statuses[index] {
+                        None => slots.iter().any(|slot| it.would_know.contains(slot)),
+                        // Everybody is up to date here.
+                        Some(status) => !says_so(&&status),
+                    }
                 });
                 prop_assert!(!is_sure || agree > 1 || !doubt, "alone");
             }
@@ -204,7 +317,7 @@ mod tests {
         #[test]
         fn endpoints_that_have_not_seen_the_slot_are_not_enough(statuses in vec(option::of(status()), 2)) {
             let behind = evidence(SEEN - 1, statuses);
-            prop_assert!(weigh(vec![Ok(behind), Err(CallError::TimedOut)], SEEN, 0).is_err());
+            prop_assert!(weigh(vec![Ok(behind), Err(NO_ANSWER)], SEEN, 0).is_err());
         }
     }
 
@@ -233,19 +346,45 @@ mod tests {
         assert_eq!(doubts, [(0, Doubt::Contradicted)]);
     }
 
+    /// In a block that is only processed it may yet be lost.
     #[test]
-    fn who_is_surer_is_not_believed_against_who_is_sure_enough() {
+    fn who_is_surer_is_believed_as_far_as_another_one_is() {
         use Commitment::{Confirmed, Finalized, Processed};
         for (one, other, expected) in [
             (said(Finalized, Some("no")), said(Confirmed, None), Processed),
             (said(Finalized, None), said(Confirmed, Some("no")), Processed),
             (said(Finalized, Some("no")), said(Processed, None), Processed),
-            (said(Finalized, Some("no")), said(Processed, Some("no")), Finalized),
-            (said(Finalized, None), said(Processed, None), Finalized),
+            (said(Finalized, Some("no")), said(Processed, Some("no")), Processed),
+            (said(Finalized, None), said(Processed, None), Processed),
+            (said(Confirmed, None), said(Processed, None), Processed),
+            (said(Finalized, None), said(Confirmed, None), Confirmed),
+            (said(Confirmed, None), said(Finalized, None), Confirmed),
+            (said(Finalized, None), said(Finalized, None), Finalized),
         ] {
             let told = [&one, &other].map(|said| evidence(SEEN, vec![Some(said.clone())]));
             assert_eq!(commitment(&told, 0), expected, "{one:?} {other:?}");
+            assert_eq!(findings(&told, 0).doubts.is_empty(), expected > Processed);
+            // Unless that one is behind, and would not know.
+            let [surer, behind] = told;
+            let is_same = one.failure == other.failure;
+            let expected = if is_same { one.commitment.max(expected) } else { Processed };
+            assert_eq!(commitment(&[surer, behind.of_one_behind()], 0), expected, "{one:?} {other:?}");
         }
+    }
+
+    /// Whoever makes a slot up does not bring it into the books.
+    #[test]
+    fn one_alone_does_not_say_in_which_slot_it_landed() {
+        let landed = said(Commitment::Confirmed, None);
+        let elsewhere = SignatureStatus { slot: 9, ..said(Commitment::Finalized, None) };
+        let told = |statuses: &[&SignatureStatus]| {
+            let told = statuses.iter().map(|status| evidence(SEEN, vec![Some((*status).clone())]));
+            let Weighed { findings: found, doubts } = findings(&told.collect::<Vec<_>>(), 0);
+            (found.statuses[0].clone().unwrap(), doubts.is_empty())
+        };
+        assert_eq!(told(&[&elsewhere, &landed, &landed]), (landed.clone(), true));
+        let (held_back, believed) = told(&[&elsewhere, &landed]);
+        assert_eq!((held_back.commitment, believed), (Commitment::Processed, false));
     }
 
     #[test]

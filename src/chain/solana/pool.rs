@@ -354,8 +354,7 @@ mod tests {
                 "{code}"
             );
         }
-        type Failure = fn(usize) -> CallError;
-        let lasting: [Failure; 4] = [
+        let lasting: [fn(usize) -> CallError; 4] = [
             |_| CallError::TimedOut,
             |_| CallError::Nonsense("nothing"),
             |_| CallError::Behind,
@@ -365,7 +364,7 @@ mod tests {
             let told = asked(&fresh(), Duration::from_secs(8), failure).await;
             assert_eq!(told, (vec![0, 1, 2], Duration::ZERO));
         }
-        let told = asked(&fresh(), 2 * PAUSE - Duration::from_millis(1), |_| answered(internal)).await;
+        let told = asked(&fresh(), PAUSE, |_| answered(internal)).await;
         assert_eq!(told, (vec![0, 1, 2], Duration::ZERO), "no time is left");
     }
 

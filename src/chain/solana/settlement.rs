@@ -19,6 +19,7 @@ use solana_transaction_error::TransactionError;
 use super::{
     SolanaRpc,
     endpoint::{Answer, Call, CallError, Endpoint},
+    evidence::{finality_of, last_valid_of},
     slots::{FINALITY_DEPTH, MAX_LAG},
 };
 use crate::chain::{
@@ -79,9 +80,8 @@ fn says_already_processed(error: &CallError) -> bool {
 
 #[async_trait]
 impl SettlementChain for SolanaRpc {
-    /// Too low a height would have a payment given up that can still land. So the middle of what the endpoints say is
-    /// taken, the higher one of two. And a node that lags knows a lower height than the one that knew the blockhash, so
-    /// what others were ahead of it is added: of as many slots, each may have had a block.
+    /// A node that lags knows a lower height than the one that knew the blockhash, so what others were ahead of it is added:
+    /// of as many slots, each may have had a block.
     async fn last_valid_block_height(&self) -> Result<u64, ChainError> {
         let params = json!([{"commitment": "confirmed"}]);
         let read = |answer: Response<RpcBlockhash>| {
@@ -93,19 +93,13 @@ impl SettlementChain for SolanaRpc {
         };
         let told = self.pool.panel(RpcRequest::GetLatestBlockhash, &params, HEIGHT_TIMEOUT, read).await?;
         let lag = |slot: u64| self.pool.lag_of(slot).min(MAX_LAG);
-        let corrected = told.iter().map(|(slot, height)| height.saturating_add(lag(*slot)));
-        let mut heights: Vec<u64> = corrected.collect();
-        heights.sort_unstable();
-        Ok(heights[heights.len() / 2])
+        Ok(last_valid_of(told.iter().map(|(slot, height)| height.saturating_add(lag(*slot))).collect()))
     }
 
-    /// Too high a height would do the same harm, so here it is the lower one of two.
     async fn finality(&self) -> Result<Finality, ChainError> {
         let params = json!([{"commitment": "finalized"}]);
         let request = RpcRequest::GetEpochInfo;
-        let mut told = self.pool.panel(request, &params, HEIGHT_TIMEOUT, read_finality).await?;
-        told.sort_unstable_by_key(|finality| finality.block_height);
-        Ok(told[(told.len() - 1) / 2])
+        Ok(finality_of(&self.pool.panel(request, &params, HEIGHT_TIMEOUT, read_finality).await?))
     }
 
     /// Returns with the first endpoint that took it; the others are still told.

@@ -19,7 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     SolanaRpc,
     endpoint::{Answer, Call, CallError, Endpoint, History},
-    evidence::{Doubt, Evidence, Weighed, findings, weigh},
+    evidence::{
+        CLOCKS_APART, Doubt, Evidence, Weighed, are_agreed, earliest_slot, findings, needs_others, weigh,
+    },
 };
 use crate::{
     chain::{
@@ -37,12 +39,6 @@ const SECOND_OPINION_TIMEOUT: Duration = Duration::from_secs(3);
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long each endpoint may take to tell where its history begins, and when that was.
 const BEGINNING_TIMEOUT: Duration = Duration::from_secs(3);
-/// How far the chain's clock and this machine's may be apart.
-const CLOCKS_APART: Duration = Duration::from_mins(10);
-/// A slot takes no less: half of what it takes today.
-const MIN_SLOT_MS: u128 = 200;
-/// How many slots an endpoint is held to know of that does not tell where its history begins: a day's.
-const KNOWN_SLOTS: u64 = 216_000;
 /// By this slot every chain has had a block after its first one.
 const BEGUN_BY: u64 = 1_000;
 /// How often it is looked whether what the endpoints have said of their histories is enough. They are asked as often while
@@ -83,7 +79,7 @@ fn read_statuses(
     }
     let slot = answer.context.slot;
     let statuses = answer.value.into_iter().map(|status| status.map(read_status)).collect();
-    Ok(Answer::at(slot, Evidence { slot, statuses, would_know: 0..=u64::MAX, since: None }))
+    Ok(Answer::at(slot, Evidence::recent(slot, statuses)))
 }
 
 fn read_status(status: TransactionStatus) -> SignatureStatus {
@@ -113,10 +109,7 @@ impl SolanaRpc {
         let request = RpcRequest::GetSignatureStatuses;
         let (index, mut first) = self.pool.first_by(request, &params, RECENT_TIMEOUT, read).await?;
         let thorough = is_thorough(self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
-        let wanted = |status: &Option<SignatureStatus>| {
-            thorough || status.as_ref().is_some_and(|status| status.commitment > Commitment::Processed)
-        };
-        let indices: Vec<usize> = (0..signatures.len()).filter(|it| wanted(&first.statuses[*it])).collect();
+        let indices = needs_others(&first, thorough);
         if !indices.is_empty() && self.pool.endpoints().len() > 1 {
             let asked: Vec<Signature> = indices.iter().map(|it| signatures[*it]).collect();
             let known = indices.iter().map(|it| first.statuses[*it].clone()).collect();
@@ -137,15 +130,16 @@ impl SolanaRpc {
         let read = |answer| read_statuses(asked.len(), answer);
         let request = RpcRequest::GetSignatureStatuses;
         let mut others = self.pool.besides(first, request, &params, SECOND_OPINION_TIMEOUT, read);
-        let mut told = vec![(first, known)];
-        while let Some(answer) = others.next().await {
-            told.push(answer);
+        let (mut whose, mut told) = (vec![first], vec![known]);
+        while let Some((endpoint, evidence)) = others.next().await {
+            whose.push(endpoint);
+            told.push(evidence);
             if are_agreed(&told) {
                 break;
             }
         }
         // All would know everything of the recent past, whichever slot it is said to be in.
-        findings(&self.as_far_as_they_know(told).await, 0)
+        findings(&self.as_far_as_they_know(&whose, &told).await, 0)
     }
 
     /// Tells of the outcomes that are held back.
@@ -168,19 +162,13 @@ impl SolanaRpc {
         }
     }
 
-    /// Who does not know what another one does is asked whether it is catching up.
-    async fn as_far_as_they_know(&self, told: Vec<(usize, Evidence)>) -> Vec<Evidence> {
-        let known = |index: usize| told.iter().any(|(_, evidence)| evidence.statuses[index].is_some());
-        let known: Vec<bool> = (0..told[0].1.statuses.len()).map(known).collect();
-        let asked = told.into_iter().map(|(endpoint, evidence)| {
-            let doubts = evidence.statuses.iter().zip(&known).any(|(own, known)| own.is_none() && *known);
-            let endpoint = &self.pool.endpoints()[endpoint];
-            async move {
-                let is_behind =
-                    self.pool.is_stuck(endpoint.index()) || doubts && endpoint.is_catching_up().await;
-                let newest = if is_behind { evidence.slot } else { u64::MAX };
-                Evidence { would_know: 0..=newest, ..evidence }
-            }
+    /// Who knows less than another one is asked whether it is catching up.
+    async fn as_far_as_they_know(&self, whose: &[usize], told: &[Evidence]) -> Vec<Evidence> {
+        let asked = whose.iter().zip(told).map(|(endpoint, evidence)| async {
+            let endpoint = &self.pool.endpoints()[*endpoint];
+            let is_behind = self.pool.is_stuck(endpoint.index())
+                || evidence.knows_less(told) && endpoint.is_catching_up().await;
+            if is_behind { evidence.clone().of_one_behind() } else { evidence.clone() }
         });
         join_all(asked).await
     }
@@ -235,28 +223,11 @@ impl SolanaRpc {
     ) -> Result<Findings, ChainError> {
         let params = statuses_params(signatures, true);
         let told = self.pool.endpoints().iter().map(|it| told_by(it, &params, signatures.len(), seen));
-        let weighed = weigh(join_all(told).await, seen, earliest_slot(seen, age))?;
+        let told = join_all(told).await.into_iter().map(|answer| answer.map_err(ChainError::from));
+        let weighed = weigh(told.collect(), seen, earliest_slot(seen, age))?;
         self.note_doubts(signatures, &weighed.doubts);
         Ok(weighed.findings)
     }
-}
-
-/// What is that old when `seen` has been seen has not landed before this slot.
-fn earliest_slot(seen: u64, age: Duration) -> u64 {
-    let slots = age.saturating_add(CLOCKS_APART).as_millis() / MIN_SLOT_MS;
-    seen.saturating_sub(u64::try_from(slots).unwrap_or(u64::MAX))
-}
-
-/// Whether two say the same of every transaction, so that a third need not be waited for.
-fn are_agreed(told: &[(usize, Evidence)]) -> bool {
-    let [(_, first), others @ ..] = told else { return false };
-    let agree = |index: usize, said: &SignatureStatus| {
-        others.iter().filter_map(|(_, other)| other.statuses.get(index)?.as_ref()).any(|other| {
-            other.commitment > Commitment::Processed && other.failure.is_some() == said.failure.is_some()
-        })
-    };
-    let mut statuses = first.statuses.iter().enumerate();
-    statuses.all(|(index, status)| status.as_ref().is_some_and(|said| agree(index, said)))
 }
 
 /// What one endpoint knows with its history, and how far back that reaches.
@@ -270,18 +241,14 @@ async fn told_by(
     let call = Call { request, params, limit: HISTORY_TIMEOUT, trial: false };
     let answer = endpoint.ask(call, |answer| read_statuses(asked, answer)).await;
     endpoint.has_history(&answer);
-    let mut evidence = answer?;
-    // What is sought has landed by then, or never.
-    let newest = if evidence.slot >= seen { u64::MAX } else { evidence.slot };
-    if evidence.statuses.iter().any(Option::is_none) {
-        // Asked afterwards: meanwhile a history gets shorter, and never longer.
-        let told = timeout(BEGINNING_TIMEOUT, beginning(endpoint)).await;
-        let told = told.unwrap_or(Err(CallError::TimedOut));
-        let (first, since) = told.unwrap_or((evidence.slot.saturating_sub(KNOWN_SLOTS), None));
-        endpoint.tells_beginning(since.is_some());
-        evidence.would_know = first..=newest;
-        evidence.since = since;
+    let evidence = answer?.as_of(seen);
+    if evidence.statuses.iter().all(Option::is_some) {
+        return Ok(evidence);
     }
+    // Asked afterwards: meanwhile a history gets shorter, and never longer.
+    let told = timeout(BEGINNING_TIMEOUT, beginning(endpoint)).await;
+    let evidence = evidence.with_history(told.ok().and_then(Result::ok));
+    endpoint.tells_beginning(evidence.since.is_some());
     Ok(evidence)
 }
 

@@ -174,16 +174,20 @@ async fn endpoints_that_hang_do_not_count() {
     cluster.statuses(&[landed], search).await.unwrap_err();
 }
 
-/// Of two that differ, the one that is surer is believed, wherever it stands.
+/// Of two that differ, the one that is surer is believed as far as the other one is sure; and to the end where that one has not
+/// seen as much.
 #[tokio::test]
-async fn the_surer_status_wins() {
+async fn the_surer_status_wins_against_who_would_not_know() {
     let cluster = Cluster::start(2).await;
     let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
     cluster.chain.sandbox.advance_slots(40);
+    let seen = cluster.chain.sandbox.slot() - 10;
     for lagging in [0, 1] {
         cluster.faults(lagging).lag(30);
-        let found = cluster.statuses(&[signature], history(0)).await.unwrap();
-        assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Finalized);
+        for (seen, commitment) in [(0, Commitment::Confirmed), (seen, Commitment::Finalized)] {
+            let found = cluster.statuses(&[signature], history(seen)).await.unwrap();
+            assert_eq!(found[0].as_ref().unwrap().commitment, commitment);
+        }
         cluster.faults(lagging).clear();
     }
 }
@@ -322,6 +326,40 @@ async fn an_endpoint_alone_is_not_believed_that_a_payment_succeeded() {
             let found = cluster.statuses(&[unknown()], search).await.unwrap();
             assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed, "{liar} of {nodes}");
         }
+    }
+}
+
+/// Nor is one that tells the final block's slot far ahead, so that nobody else has seen it, and has the payment land there:
+/// its height is so near to what the others say that it is the one taken.
+#[tokio::test]
+async fn an_endpoint_alone_does_not_tell_what_the_others_must_have_seen() {
+    const FAR: u64 = 1 << 39;
+    for nodes in [2, 3] {
+        let cluster = Cluster::start(nodes).await;
+        cluster.chain.sandbox.advance_slots(40);
+        let honest = cluster.rpc.finality().await.unwrap();
+        if nodes > 2 {
+            cluster.faults(2).lag(2);
+        }
+        let (slot, block_height) = (FAR, honest.block_height - 1);
+        let liar = cluster.faults(0);
+        liar.lie(
+            "getEpochInfo",
+            Box::new(move |_| json!({"absoluteSlot": slot, "blockHeight": block_height})),
+        );
+        liar.lie(
+            METHOD,
+            Box::new(|mut answer| {
+                answer["context"]["slot"] = json!(FAR);
+                succeeds(answer)
+            }),
+        );
+        let finality = cluster.rpc.finality().await.unwrap();
+        let (seen, age) = (finality.slot, Duration::from_mins(3));
+        let found = cluster.statuses(&[unknown()], Search::History { seen, age }).await.unwrap();
+        let commitment = found[0].as_ref().map(|status| status.commitment);
+        assert_eq!(commitment, Some(Commitment::Processed), "one of {nodes}, as of {finality:?}");
+        assert!(finality.slot <= honest.slot && finality.block_height <= honest.block_height);
     }
 }
 

@@ -10,6 +10,10 @@ use super::random::Random;
 
 /// How many blocks a blockhash is good for.
 pub const BLOCKHASH_LIFE: u64 = 15;
+/// The slot of block 0: others than its height, and late enough for histories to begin after it.
+const FIRST_SLOT: u64 = 100_000;
+/// The slot in which everything begins.
+pub const START_SLOT: u64 = FIRST_SLOT + 19;
 const CONFIRMED_DEPTH: u64 = 2;
 const FINAL_DEPTH: u64 = 5;
 
@@ -61,10 +65,10 @@ const FORK_SLACK: u64 = 15;
 
 impl SimChain {
     pub fn new() -> Self {
-        let blocks = (0..20).map(|slot| Block { slot, landed: Vec::new() }).collect();
+        let blocks = (FIRST_SLOT..=START_SLOT).map(|slot| Block { slot, landed: Vec::new() }).collect();
         Self {
             blocks,
-            slot: 19,
+            slot: START_SLOT,
             confirmed: 17,
             finalized: 12,
             heights: BTreeMap::new(),
@@ -75,12 +79,27 @@ impl SimChain {
         }
     }
 
-    fn tip(&self) -> u64 {
+    pub fn tip(&self) -> u64 {
         self.blocks.len() as u64 - 1
     }
 
     fn block(&self, height: u64) -> &Block {
         &self.blocks[usize::try_from(height).unwrap()]
+    }
+
+    /// The slot of the newest block but so many.
+    pub fn slot_before(&self, lag: u64) -> u64 {
+        self.block(self.tip().saturating_sub(lag)).slot
+    }
+
+    /// The last final block: no node knows a later one.
+    pub fn final_block(&self) -> Finality {
+        Finality { slot: self.block(self.finalized).slot, block_height: self.finalized }
+    }
+
+    /// How many final blocks there are after a slot, by which a node may lag that has seen it.
+    pub fn final_since(&self, slot: u64) -> u64 {
+        (0..=self.finalized).rev().take_while(|height| self.block(*height).slot > slot).count() as u64
     }
 
     /// A confirmed blockhash, by the last height it is good for.
@@ -221,13 +240,13 @@ impl SimChain {
         random: &mut Random,
         calm: bool,
     ) -> Option<SignatureStatus> {
-        let ahead = (0..=self.finalized).rev().take_while(|height| self.block(*height).slot > seen).count();
-        let lag = if calm { 0 } else { random.below(ahead as u64 + 1) };
+        let lag = if calm { 0 } else { random.below(self.final_since(seen) + 1) };
         let ignorant = !calm && random.percent(50);
         self.seen(asked, lag).filter(|status| !ignorant || status.commitment == Commitment::Finalized)
     }
 
-    fn seen(&self, asked: &Signature, lag: u64) -> Option<SignatureStatus> {
+    /// Of an honest node that lags by so many blocks.
+    pub fn seen(&self, asked: &Signature, lag: u64) -> Option<SignatureStatus> {
         let height = *self.heights.get(asked)?;
         let at = |end: u64| end.saturating_sub(lag) >= height;
         if !at(self.tip()) {

@@ -4,6 +4,7 @@ mod away;
 mod chain;
 mod many;
 pub mod model;
+mod nodes;
 pub mod random;
 mod real;
 mod simulation;

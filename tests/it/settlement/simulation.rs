@@ -57,6 +57,8 @@ fn run_all(first: u64) {
         all.repeated,
         all.busy,
         all.left,
+        all.made_up,
+        all.held_back,
     ];
     assert!(happened.iter().all(|times| *times > count / 100), "{all:?}");
 }
@@ -76,6 +78,8 @@ fn add(all: &mut Seen, seen: &Seen) {
     all.repeated += seen.repeated;
     all.busy += seen.busy;
     all.left += seen.left;
+    all.made_up += seen.made_up;
+    all.held_back += seen.held_back;
 }
 
 #[test]

@@ -7,6 +7,8 @@ use pay402::{
     payments::settlement::{Effect, Event, InFlight, RequestNumber, StatusRound, Trouble},
 };
 
+use solana_signature::Signature;
+
 use super::World;
 
 /// What becomes of a call to the store.
@@ -27,34 +29,21 @@ impl World {
         match effect {
             Effect::Prepare(number) => self.prepare(index, number),
             Effect::LastValid(number) => {
-                let mut height = self.chain.last_valid_block_height(&mut self.random, self.calm);
-                let key = (self.instances[index].number, number);
-                if let (Some(request), true) = (self.requests.get(&key), self.random.percent(50)) {
-                    // The role promises a bound, however tight.
-                    height = self.payments[request.payment].transaction.last_height;
-                }
-                if self.chain.lies && !self.calm && self.random.percent(30) {
-                    height = self.random.below(height);
-                }
+                let height = self.last_valid(index, number);
                 self.chain_answers(Event::LastValid(number, Ok(height)), Event::LastValid(number, UNREACHED))
             }
             Effect::Finality => {
-                let finality = self.chain.finality(&mut self.random, self.calm);
+                let finality = match &self.nodes {
+                    Some(nodes) => nodes.finality(&self.chain, &mut self.random, self.calm),
+                    None => self.chain.finality(&mut self.random, self.calm),
+                };
                 self.chain_answers(Event::Finality(Ok(finality)), Event::Finality(Err(Trouble::Unavailable)))
             }
             Effect::Statuses(round, asked) => {
-                let statuses = asked.iter().map(|(_, signature)| match round {
-                    StatusRound::History(finality, _) => {
-                        self.chain.history(signature, finality.slot, &mut self.random, self.calm)
-                    }
-                    _ => self.chain.recent(signature, &mut self.random, self.calm),
-                });
-                let statuses = statuses.collect();
-                // Now and then no endpoint tells how far back it knows.
-                let since = (self.calm || self.random.percent(50)).then_some(UnixMs(0));
-                let found = Findings { statuses, since };
-                let fine = Event::Statuses(round, asked.clone(), Ok(found));
-                self.chain_answers(fine, Event::Statuses(round, asked, Err(Trouble::Unavailable)))
+                let signatures: Vec<Signature> = asked.iter().map(|(_, signature)| *signature).collect();
+                let found = self.find(round, &signatures).ok_or(Trouble::Unavailable);
+                let answer = Event::Statuses(round, asked.clone(), found);
+                self.chain_answers(answer, Event::Statuses(round, asked, Err(Trouble::Unavailable)))
             }
             Effect::Send(message, _) => {
                 self.apply(index, &effect);
@@ -64,6 +53,44 @@ impl World {
             Effect::Answer(..) => unreachable!("answers are not executed"),
             _ => self.store(index, effect),
         }
+    }
+
+    fn last_valid(&mut self, index: usize, number: RequestNumber) -> u64 {
+        let key = (self.instances[index].number, number);
+        let request = self.requests.get(&key).filter(|_| self.random.percent(50));
+        // The role promises a bound, however tight.
+        let least = request.map(|request| self.payments[request.payment].transaction.last_height);
+        let (chain, random, calm) = (&self.chain, &mut self.random, self.calm);
+        if let Some(nodes) = &self.nodes {
+            return nodes.last_valid_block_height(chain, least, random, calm);
+        }
+        let height = least.unwrap_or_else(|| chain.last_valid_block_height(random, calm));
+        if chain.lies && !calm && random.percent(30) { random.below(height) } else { height }
+    }
+
+    /// What the chain says of these.
+    fn find(&mut self, round: StatusRound, asked: &[Signature]) -> Option<Findings> {
+        let (chain, random, calm) = (&self.chain, &mut self.random, self.calm);
+        let Some(nodes) = &mut self.nodes else {
+            // Now and then the endpoint has pruned its history, or does not tell how far back it knows.
+            let is_pruned = !calm && random.percent(20);
+            let statuses = asked.iter().map(|signature| match round {
+                StatusRound::History(..) if is_pruned => None,
+                StatusRound::History(finality, _) => chain.history(signature, finality.slot, random, calm),
+                _ => chain.recent(signature, random, calm),
+            });
+            let statuses = statuses.collect();
+            let since = (calm || random.percent(50)).then_some(UnixMs(if is_pruned { i64::MAX } else { 0 }));
+            return Some(Findings { statuses, since });
+        };
+        let found = match round {
+            StatusRound::History(finality, age) => {
+                nodes.history(chain, asked, (finality, age), random, calm).ok()
+            }
+            _ => Some(nodes.recent(chain, asked, random, calm)),
+        };
+        (self.seen.made_up, self.seen.held_back) = (nodes.made_up, nodes.held_back);
+        found
     }
 
     fn fate(&mut self) -> Fate {

@@ -18,7 +18,7 @@ use pay402::{
     },
 };
 
-use super::{chain::SimChain, model::Model, random::Random};
+use super::{chain::SimChain, model::Model, nodes::Nodes, random::Random};
 use clients::{Payment, Request};
 
 pub const SLOT_MS: u64 = 400;
@@ -26,7 +26,7 @@ pub const SLOT_MS: u64 = 400;
 /// final after 5 more, which is half of it, as on the real chain.
 const LEAST_LIFE: Duration = Duration::from_secs(15);
 /// Some midnight, less a minute: days change under way.
-const START_MS: i64 = 1_790_035_200_000 - 60_000;
+pub const START_MS: i64 = 1_790_035_200_000 - 60_000;
 
 #[derive(Debug)]
 pub struct Instance {
@@ -61,12 +61,16 @@ pub struct Seen {
     pub repeated: u64,
     pub busy: u64,
     pub left: u64,
+    pub made_up: u64,
+    pub held_back: u64,
 }
 
 pub struct World {
     pub random: Random,
     pub seen: Seen,
     pub chain: SimChain,
+    /// `None`: there is one, which tells no lies but of heights.
+    pub nodes: Option<Nodes>,
     pub model: Model,
     pub policy: Policy,
     pub payments: Vec<Payment>,
@@ -97,6 +101,7 @@ impl World {
         };
         let secs = |random: &mut Random, low, high| Duration::from_secs(random.between(low, high));
         let lies = random.percent(25);
+        let nodes = (!lies && random.percent(50)).then(|| Nodes::some(&mut random));
         let policy = Policy::new(caps);
         let policy = Policy {
             // Honest heights need no patience.
@@ -124,6 +129,7 @@ impl World {
             random,
             seen: Seen::default(),
             chain: SimChain::new(),
+            nodes,
             model: Model::default(),
             policy,
             payments: Vec::new(),
@@ -250,7 +256,12 @@ impl World {
         if count == 0 {
             return;
         }
-        let chosen = self.random.index(count);
+        let mut chosen = self.random.index(count);
+        if self.nodes.is_some() && self.random.percent(50) {
+            // The sooner it is asked after a landing, the more there is to be wrong about.
+            let is_look = |effect: &Effect| matches!(effect, Effect::Statuses(..));
+            chosen = self.instances[index].outstanding.iter().position(is_look).unwrap_or(chosen);
+        }
         let effect = self.instances[index].outstanding.swap_remove(chosen);
         self.log(|| format!("instance {} does {effect:?}", self.instances[index].number));
         if let Some(event) = self.execute(index, effect) {
