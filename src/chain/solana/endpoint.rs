@@ -37,6 +37,9 @@ use crate::{
 /// How long one endpoint may take to answer, at most.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long one that does not say what became of transactions is waited for, by what the others had better not decide.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// How many transactions may be on their way to one endpoint.
 const MAX_SENDS: usize = 256;
 
@@ -98,12 +101,15 @@ impl CallError {
             ErrorKind::Reqwest(error) => {
                 !error.is_timeout() && error.status().is_none_or(|status| status.is_server_error())
             }
-            ErrorKind::RpcError(RpcError::RpcResponseError { code, .. }) => {
-                let is_definite = matches!(*code, PARSE_ERROR | INVALID_REQUEST | METHOD_NOT_FOUND);
-                !is_definite && !self.is_about_the_request()
-            }
+            ErrorKind::RpcError(RpcError::RpcResponseError { .. }) => !self.is_definite(),
             _ => false,
         }
+    }
+
+    /// Whether it says itself that it does not answer such a request.
+    pub fn is_definite(&self) -> bool {
+        let is_refused = matches!(self.code(), Some(PARSE_ERROR | INVALID_REQUEST | METHOD_NOT_FOUND));
+        is_refused || self.is_about_the_request()
     }
 }
 
@@ -165,6 +171,8 @@ pub(super) struct Endpoint {
     health: Mutex<Health>,
     sends: Semaphore,
     history: Mutex<History>,
+    /// Since when it does not say what became of transactions.
+    silent_since: Mutex<Option<Instant>>,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
 }
@@ -186,8 +194,8 @@ impl Endpoint {
         let label = index.to_string();
         metrics.solana.endpoint_up(&label, true);
         let (health, sends) = (Mutex::default(), Semaphore::new(MAX_SENDS));
-        let history = Mutex::default();
-        Self { index, label, network, client, health, sends, history, slots, metrics }
+        let (history, silent_since) = (Mutex::default(), Mutex::default());
+        Self { index, label, network, client, health, sends, history, silent_since, slots, metrics }
     }
 
     pub const fn index(&self) -> usize {
@@ -211,6 +219,19 @@ impl Endpoint {
         error.may_pass() && !self.with_health(|health| health.is_down())
     }
 
+    /// Notes whether it has said what became of transactions, or that it does not tell.
+    pub fn spoke<R>(&self, answer: &Result<R, CallError>, now: Instant) {
+        let spoke = answer.as_ref().err().is_none_or(CallError::is_definite);
+        let mut since = self.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = if spoke { None } else { since.or(Some(now)) };
+    }
+
+    /// Whether it may yet say what became of transactions, if it has not just done so.
+    pub fn is_awaited(&self, now: Instant) -> bool {
+        let since = *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_none_or(|since| now < since + SILENCE)
+    }
+
     /// `None` while too many transactions are on their way.
     pub fn send_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.sends.try_acquire().ok()
@@ -226,12 +247,12 @@ impl Endpoint {
     }
 
     /// Notes what an answer of its history says of that.
-    pub fn has_history<R>(&self, answer: &Result<R, CallError>) {
+    pub fn has_history<R>(&self, answer: &Result<Option<R>, CallError>) {
         match answer.as_ref().map_err(CallError::code) {
             Err(Some(JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE)) => {
                 self.set_history(History::None);
             }
-            Err(_) => self.set_history(History::Unknown),
+            Err(_) | Ok(None) => self.set_history(History::Unknown),
             Ok(_) if self.history() == History::None => self.set_history(History::Unknown),
             Ok(_) => {}
         }

@@ -42,6 +42,12 @@ impl Evidence {
         Self { slot, statuses, would_know: 0..=u64::MAX, since: None }
     }
 
+    /// Of one that has given no answer, and may give one soon: for all that is known, it would know everything.
+    #[must_use]
+    pub fn yet_to_be_told(asked: usize) -> Self {
+        Self::recent(0, vec![None; asked])
+    }
+
     /// Of one that hears of no new slot, or says that it is catching up: it knows of no new transaction either.
     #[must_use]
     pub fn of_one_behind(self) -> Self {
@@ -86,7 +92,8 @@ pub fn are_agreed(told: &[Evidence]) -> bool {
     let [first, others @ ..] = told else { return false };
     let agree = |index: usize, said: &SignatureStatus| {
         let mut others = others.iter().filter_map(|other| other.status(index));
-        others.any(|other| other.commitment > Commitment::Processed && vouches(other, said))
+        // Where the first one is not sure, two of the others may be.
+        said.commitment > Commitment::Processed && others.any(|other| vouches(other, said))
     };
     let mut statuses = first.statuses.iter().enumerate();
     statuses.all(|(index, status)| status.as_ref().is_some_and(|said| agree(index, said)))
@@ -137,21 +144,24 @@ pub struct Weighed {
     pub doubts: Vec<(usize, Doubt)>,
 }
 
-/// One finding of each signature, none of which can have landed before the slot `earliest`. Without a single answer as of
-/// `seen` or later, there is none.
+/// One finding of each of so many signatures, none of which can have landed before the slot `earliest`. Without a single
+/// answer as of `seen` or later, there is none. Of whom there is `None` an answer may come soon: until then nobody is
+/// believed alone, and what nobody knows may be known all the same.
 ///
 /// # Errors
 /// When no endpoint that has seen the slot answered.
 pub fn weigh(
-    answers: Vec<Result<Evidence, ChainError>>,
+    answers: Vec<Result<Option<Evidence>, ChainError>>,
+    asked: usize,
     seen: u64,
     earliest: u64,
 ) -> Result<Weighed, ChainError> {
     let mut failure = ChainError::BadResponse("no RPC endpoint has seen the slot that was asked for");
-    let mut told = Vec::new();
+    let (mut told, mut silent) = (Vec::new(), 0);
     for answer in answers {
         match answer {
-            Ok(evidence) => told.push(evidence),
+            Ok(Some(evidence)) => told.push(evidence),
+            Ok(None) => silent += 1,
             Err(error) => failure = error,
         }
     }
@@ -160,7 +170,8 @@ pub fn weigh(
         return Err(failure);
     }
     // Where one knows nothing, nobody does: so the one that looks back the furthest says it.
-    let since = has_seen().filter_map(|evidence| evidence.since).min();
+    let since = has_seen().filter_map(|evidence| evidence.since).min().filter(|_| silent == 0);
+    told.extend((0..silent).map(|_| Evidence::yet_to_be_told(asked)));
     let mut weighed = findings(&told, earliest);
     weighed.findings.since = since;
     Ok(weighed)
@@ -239,7 +250,7 @@ impl Evidence {
 mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
-    use super::{Doubt, Evidence, Weighed, findings, weigh};
+    use super::{Doubt, Evidence, Weighed, are_agreed, findings, weigh};
     use crate::{
         chain::{
             ChainError,
@@ -266,12 +277,12 @@ mod tests {
         Evidence::recent(slot, statuses)
     }
 
-    /// What an endpoint says of two signatures; `None` when it fails.
-    fn answer() -> impl Strategy<Value = Option<Evidence>> {
+    /// What an endpoint says of two signatures; `None` when it fails, and in that when it may say something soon.
+    fn answer() -> impl Strategy<Value = Option<Option<Evidence>>> {
         let evidence = (SEEN - 2..SEEN + 2, vec(option::of(status()), 2), 0..200_u64).prop_map(
             |(slot, statuses, from)| Evidence { would_know: from..=u64::MAX, ..evidence(slot, statuses) },
         );
-        option::weighted(0.7, evidence)
+        option::weighted(0.8, option::weighted(0.9, evidence))
     }
 
     proptest! {
@@ -279,11 +290,14 @@ mod tests {
         fn unknown_is_never_said_for_want_of_an_answer(answers in vec(answer(), 0..5), earliest in 0..200_u64) {
             let found = weigh(
                 answers.iter().cloned().map(|answer| answer.ok_or(NO_ANSWER)).collect(),
+                2,
                 SEEN,
                 earliest,
             );
-            let told: Vec<&Evidence> = answers.iter().flatten().collect();
+            let told: Vec<&Evidence> = answers.iter().flatten().flatten().collect();
             let Ok(Weighed { findings: found, doubts }) = found else { return Ok(()) };
+            let is_silent = answers.iter().any(|answer| matches!(answer, Some(None)));
+            prop_assert!(found.since.is_none() || !is_silent);
             prop_assert!(told.iter().any(|evidence| evidence.slot >= SEEN));
             for (index, found) in found.statuses.iter().enumerate() {
                 let said: Vec<_> = told.iter().filter_map(|it| it.statuses[index].as_ref()).collect();
@@ -310,14 +324,16 @@ mod tests {
                         Some(status) => !says_so(&&status),
                     }
                 });
-                prop_assert!(!is_sure || agree > 1 || !doubt, "alone");
+                prop_assert!(!is_sure || agree > 1 || !doubt && !is_silent, "alone");
             }
         }
 
         #[test]
         fn endpoints_that_have_not_seen_the_slot_are_not_enough(statuses in vec(option::of(status()), 2)) {
             let behind = evidence(SEEN - 1, statuses);
-            prop_assert!(weigh(vec![Ok(behind), Err(NO_ANSWER)], SEEN, 0).is_err());
+            for other in [Err(NO_ANSWER), Ok(None)] {
+                prop_assert!(weigh(vec![Ok(Some(behind.clone())), other], 2, SEEN, 0).is_err());
+            }
         }
     }
 
@@ -339,8 +355,8 @@ mod tests {
             vec![failed, None, landed.clone()],
             vec![landed.clone(), None, None],
         ];
-        let answers = answers.map(|statuses| Ok(evidence(SEEN, statuses)));
-        let Weighed { findings: found, doubts } = weigh(answers.into(), SEEN, 0).unwrap();
+        let answers = answers.map(|statuses| Ok(Some(evidence(SEEN, statuses))));
+        let Weighed { findings: found, doubts } = weigh(answers.into(), 3, SEEN, 0).unwrap();
         assert_eq!(found.statuses[0].as_ref().unwrap().commitment, Commitment::Processed);
         assert_eq!(found.statuses[1..], [None, landed]);
         assert_eq!(doubts, [(0, Doubt::Contradicted)]);
@@ -425,14 +441,45 @@ mod tests {
 
     #[test]
     fn the_history_that_reaches_back_the_furthest_counts() {
-        let reaching = |slot, since| Ok(Evidence { since, ..evidence(slot, vec![None]) });
-        let answers = vec![
-            reaching(SEEN, None),
-            reaching(SEEN, Some(UnixMs(7))),
-            reaching(SEEN, Some(UnixMs(5))),
-            // It has not seen the slot.
-            reaching(SEEN - 1, Some(UnixMs(3))),
-        ];
-        assert_eq!(weigh(answers, SEEN, 0).unwrap().findings.since, Some(UnixMs(5)));
+        let reaching = |slot, since| Ok(Some(Evidence { since, ..evidence(slot, vec![None]) }));
+        let told = || {
+            vec![
+                reaching(SEEN, None),
+                reaching(SEEN, Some(UnixMs(7))),
+                reaching(SEEN, Some(UnixMs(5))),
+                // It has not seen the slot.
+                reaching(SEEN - 1, Some(UnixMs(3))),
+            ]
+        };
+        let since = |answers| weigh(answers, 1, SEEN, 0).unwrap().findings.since;
+        assert_eq!(since(told()), Some(UnixMs(5)));
+        // Nor does it, while another one may yet say that it knows more.
+        let silent = told().into_iter().chain([Ok(None)]).collect();
+        assert_eq!(since(silent), None);
+    }
+
+    #[test]
+    fn nobody_is_believed_alone_while_another_one_may_answer_soon() {
+        let told = |ends: usize, silent: usize| {
+            let ending = || evidence(SEEN, vec![Some(said(Commitment::Finalized, None))]);
+            let answers = (0..ends).map(|_| Ok(Some(ending()))).chain((0..silent).map(|_| Ok(None)));
+            weigh(answers.collect(), 1, SEEN, 0).unwrap()
+        };
+        assert_eq!(told(1, 1).doubts, [(0, Doubt::Alone)]);
+        assert_eq!(told(1, 0).doubts, []);
+        assert_eq!(told(2, 1).doubts, []);
+    }
+
+    /// While the first one does not say that it is sure, two others may.
+    #[test]
+    fn two_agree_only_on_what_ends_it() {
+        use Commitment::{Confirmed, Processed};
+        let agreed = |commitments: &[Commitment]| {
+            let told = commitments.iter().map(|it| evidence(SEEN, vec![Some(said(*it, None))]));
+            are_agreed(&told.collect::<Vec<_>>())
+        };
+        assert!(!agreed(&[Processed, Confirmed]) && !agreed(&[Processed, Processed]));
+        assert!(!agreed(&[Confirmed]) && !agreed(&[Confirmed, Processed]));
+        assert!(agreed(&[Confirmed, Confirmed]) && agreed(&[Confirmed, Processed, Confirmed]));
     }
 }

@@ -117,21 +117,21 @@ impl Pool {
         Err(attempts.into_failure())
     }
 
-    /// The answers of those besides one endpoint that can be expected to give one, and whose they are, as they come. Who
-    /// has failed is not waited for.
+    /// What those besides one endpoint say became of transactions, and who it is, as it comes; see [`voice_of`]. Who has been
+    /// silent for long is not waited for.
     pub fn besides<'a, T: DeserializeOwned + 'a, R: Send + 'a>(
         &'a self,
         endpoint: usize,
-        request: RpcRequest,
         params: &'a Value,
         limit: Duration,
         read: impl Fn(T) -> Result<Answer<R>, &'static str> + Copy + Send + Sync + 'a,
-    ) -> impl Stream<Item = (usize, R)> + Unpin + Send + 'a {
-        let (now, call) = (Instant::now(), Call { request, params, limit, trial: false });
-        let others = self.endpoints.iter().filter(move |it| it.index() != endpoint && it.answers(now));
+    ) -> impl Stream<Item = (usize, Option<R>)> + Unpin + Send + 'a {
+        let now = Instant::now();
+        let is_heard = move |it: &&Arc<Endpoint>| it.is_awaited(now) || it.answers(now);
+        let others = self.endpoints.iter().filter(move |it| it.index() != endpoint).filter(is_heard);
         let asked = others.map(|it| {
-            let answer = it.ask(call, read);
-            async move { answer.await.ok().map(|answer| (it.index(), answer)) }.boxed()
+            async move { voice_of(it, params, limit, read).await.ok().map(|voice| (it.index(), voice)) }
+                .boxed()
         });
         asked.collect::<FuturesUnordered<_>>().filter_map(std::future::ready)
     }
@@ -168,6 +168,33 @@ impl Pool {
             }
         }
         Err(failed.pop().map_or(NO_ENDPOINT, |(_, error)| error.into()))
+    }
+}
+
+/// What an endpoint says became of transactions, asked once more where its failure may have passed. `None` where it says
+/// nothing now and may do so soon: until then, nobody else is to be believed alone.
+///
+/// # Errors
+/// When it says that it does not tell, or has said nothing for long.
+pub(super) async fn voice_of<T: DeserializeOwned, R>(
+    endpoint: &Endpoint,
+    params: &Value,
+    limit: Duration,
+    read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
+) -> Result<Option<R>, CallError> {
+    let deadline = Instant::now() + limit;
+    let call = Call { request: RpcRequest::GetSignatureStatuses, params, limit, trial: false };
+    let mut answer = endpoint.ask(call, &read).await;
+    let fails = answer.as_ref().is_err_and(|error| endpoint.is_worth_asking_again(error));
+    if fails && pause_before(deadline).await {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        answer = endpoint.ask(Call { limit, ..call }, &read).await;
+    }
+    let now = Instant::now();
+    endpoint.spoke(&answer, now);
+    match answer {
+        Err(error) if error.is_definite() || !endpoint.is_awaited(now) => Err(error),
+        answer => Ok(answer.ok()),
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     evidence::{
         CLOCKS_APART, Doubt, Evidence, Weighed, are_agreed, earliest_slot, findings, needs_others, weigh,
     },
+    pool::voice_of,
 };
 use crate::{
     chain::{
@@ -108,6 +109,7 @@ impl SolanaRpc {
         let read = |answer| read_statuses(signatures.len(), answer);
         let request = RpcRequest::GetSignatureStatuses;
         let (index, mut first) = self.pool.first_by(request, &params, RECENT_TIMEOUT, read).await?;
+        self.pool.endpoints()[index].spoke(&Ok(()), Instant::now());
         let thorough = is_thorough(self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
         let indices = needs_others(&first, thorough);
         if !indices.is_empty() && self.pool.endpoints().len() > 1 {
@@ -123,23 +125,28 @@ impl SolanaRpc {
         Ok(Findings { statuses: first.statuses, since: None })
     }
 
-    /// What is known already stands where nobody else answers. Who hears of no new slot, or says that it is catching up, knows
-    /// of no new transaction either, which speaks against none.
+    /// What is known already stands where nobody else has answered for a while. Who hears of no new slot, or says that it is
+    /// catching up, knows of no new transaction either, which speaks against none.
     async fn second_opinion(&self, asked: &[Signature], first: usize, known: Evidence) -> Weighed {
         let params = statuses_params(asked, false);
         let read = |answer| read_statuses(asked.len(), answer);
-        let request = RpcRequest::GetSignatureStatuses;
-        let mut others = self.pool.besides(first, request, &params, SECOND_OPINION_TIMEOUT, read);
-        let (mut whose, mut told) = (vec![first], vec![known]);
+        let mut others = self.pool.besides(first, &params, SECOND_OPINION_TIMEOUT, read);
+        let (mut whose, mut told, mut silent) = (vec![first], vec![known], 0);
         while let Some((endpoint, evidence)) = others.next().await {
+            let Some(evidence) = evidence else {
+                silent += 1;
+                continue;
+            };
             whose.push(endpoint);
             told.push(evidence);
             if are_agreed(&told) {
                 break;
             }
         }
+        let mut told = self.as_far_as_they_know(&whose, &told).await;
+        told.extend((0..silent).map(|_| Evidence::yet_to_be_told(asked.len())));
         // All would know everything of the recent past, whichever slot it is said to be in.
-        findings(&self.as_far_as_they_know(&whose, &told).await, 0)
+        findings(&told, 0)
     }
 
     /// Tells of the outcomes that are held back.
@@ -224,32 +231,31 @@ impl SolanaRpc {
         let params = statuses_params(signatures, true);
         let told = self.pool.endpoints().iter().map(|it| told_by(it, &params, signatures.len(), seen));
         let told = join_all(told).await.into_iter().map(|answer| answer.map_err(ChainError::from));
-        let weighed = weigh(told.collect(), seen, earliest_slot(seen, age))?;
+        let weighed = weigh(told.collect(), signatures.len(), seen, earliest_slot(seen, age))?;
         self.note_doubts(signatures, &weighed.doubts);
         Ok(weighed.findings)
     }
 }
 
-/// What one endpoint knows with its history, and how far back that reaches.
+/// What one endpoint knows with its history, and how far back that reaches; see [`voice_of`].
 async fn told_by(
     endpoint: &Arc<Endpoint>,
     params: &Value,
     asked: usize,
     seen: u64,
-) -> Result<Evidence, CallError> {
-    let request = RpcRequest::GetSignatureStatuses;
-    let call = Call { request, params, limit: HISTORY_TIMEOUT, trial: false };
-    let answer = endpoint.ask(call, |answer| read_statuses(asked, answer)).await;
-    endpoint.has_history(&answer);
-    let evidence = answer?.as_of(seen);
+) -> Result<Option<Evidence>, CallError> {
+    let voice = voice_of(endpoint, params, HISTORY_TIMEOUT, |answer| read_statuses(asked, answer)).await;
+    endpoint.has_history(&voice);
+    let Some(evidence) = voice? else { return Ok(None) };
+    let evidence = evidence.as_of(seen);
     if evidence.statuses.iter().all(Option::is_some) {
-        return Ok(evidence);
+        return Ok(Some(evidence));
     }
     // Asked afterwards: meanwhile a history gets shorter, and never longer.
     let told = timeout(BEGINNING_TIMEOUT, beginning(endpoint)).await;
     let evidence = evidence.with_history(told.ok().and_then(Result::ok));
     endpoint.tells_beginning(evidence.since.is_some());
-    Ok(evidence)
+    Ok(Some(evidence))
 }
 
 /// The first slot of an endpoint's history, and from when on what landed is in it, where it can tell.

@@ -12,6 +12,7 @@ use pay402::{
 };
 use serde_json::{Value, json};
 use solana_signature::Signature;
+use tokio::time::sleep;
 
 use super::cluster::{Cluster, history};
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 };
 
 const METHOD: &str = "getSignatureStatuses";
+/// After so long, one that says nothing is not waited for.
+const SILENCE: Duration = Duration::from_millis(5_100);
 
 fn unknown() -> Signature {
     Signature::from([7; 64])
@@ -276,19 +279,85 @@ async fn an_endpoint_alone_is_not_believed_that_a_payment_failed_for_good() {
 /// And not while others do not know of it either: it may land there yet, and succeed.
 #[tokio::test]
 async fn a_failure_that_nobody_contradicts_stands() {
-    for (trouble, expected) in [
-        (Trouble::None, Commitment::Confirmed),
-        (Trouble::Error, Commitment::Confirmed),
-        (Trouble::Omits, Commitment::Processed),
+    for (trouble, at_first, expected) in [
+        (Trouble::None, Commitment::Confirmed, Commitment::Confirmed),
+        (Trouble::Error, Commitment::Processed, Commitment::Confirmed),
+        (Trouble::Omits, Commitment::Processed, Commitment::Processed),
     ] {
         let cluster = Cluster::start(2).await;
         let signature = cluster.chain.sandbox.send(&cluster.chain.payment(u64::MAX / 2)).unwrap();
         cluster.chain.sandbox.advance_slots(2);
         trouble.befall(cluster.faults(1));
-        let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
-        let [Some(status), None] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((status.commitment, status.failure.is_some()), (expected, true), "{trouble:?}");
+        for expected in [at_first, expected] {
+            let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
+            let [Some(status), None] = &found[..] else { panic!("{found:?}") };
+            assert_eq!((status.commitment, status.failure.is_some()), (expected, true), "{trouble:?}");
+            sleep(SILENCE).await;
+        }
     }
+}
+
+/// One that says nothing may only have failed in passing, once or twice: that does not leave a liar alone.
+#[tokio::test]
+async fn who_fails_in_passing_is_waited_for() {
+    type Fails = fn(&Cluster);
+    let fails_in_passing: [Fails; 4] = [
+        |cluster| cluster.faults(1).error(METHOD, -32603, "internal error", 1),
+        |cluster| cluster.faults(1).error(METHOD, -32603, "internal error", 2),
+        |cluster| cluster.faults(1).disconnect(METHOD, Disconnect::After, 3),
+        |cluster| (0..2).for_each(|node| cluster.faults(node).error(METHOD, -32603, "internal error", 1)),
+    ];
+    for (number, trouble) in fails_in_passing.into_iter().enumerate() {
+        let cluster = Cluster::start(2).await;
+        let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
+        cluster.chain.sandbox.advance_slots(FINALITY_SLOTS + 100);
+        cluster.faults(0).lie(METHOD, Box::new(fails));
+        trouble(&cluster);
+        for _ in 0..4 {
+            let found = cluster.statuses(&[signature], Search::Recent).await.unwrap();
+            assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed, "{number}");
+        }
+        let search = history(cluster.rpc.finality().await.unwrap().slot);
+        for (lie, is_known) in [(fails as fn(Value) -> Value, true), (knows_nothing, false)] {
+            cluster.faults(0).lie(METHOD, Box::new(lie));
+            trouble(&cluster);
+            let found = cluster.rpc.statuses(&[signature], search).await.unwrap();
+            match &found.statuses[0] {
+                Some(status) => assert_eq!(status.commitment, Commitment::Processed, "{number}"),
+                None => {
+                    assert!(!is_known && found.since.is_none(), "{number}: nobody may say that it is none")
+                }
+            }
+        }
+    }
+}
+
+/// What an endpoint does not take, or answers to others, says nothing of whether it will tell what became of a payment.
+#[tokio::test]
+async fn who_takes_no_payment_is_asked_what_became_of_it() {
+    let cluster = Cluster::start(2).await;
+    let payment = cluster.chain.payment(1);
+    cluster.faults(1).error("sendTransaction", -32603, "internal error", ALWAYS);
+    cluster.rpc.send(&bincode::serialize(&payment).unwrap()).await.unwrap();
+    while cluster.calls("sendTransaction") != [1, 1] {
+        tokio::task::yield_now().await;
+    }
+    cluster.chain.sandbox.advance_slots(2);
+    cluster.faults(0).lie(METHOD, Box::new(fails));
+    let found = cluster.statuses(&[payment.signatures[0]], Search::Recent).await.unwrap();
+    assert_eq!(found[0].as_ref().unwrap().commitment, Commitment::Processed);
+}
+
+/// However often one of three says that it is not sure yet, two others are.
+#[tokio::test]
+async fn one_that_is_never_sure_holds_nothing_up() {
+    let says = |mut answer: Value| {
+        answer["value"][0]["confirmationStatus"] = json!("processed");
+        answer
+    };
+    let found = recent(3, says).await;
+    let is_sure = |status: &SignatureStatus| status.commitment == Commitment::Confirmed;
+    assert!(found.iter().flatten().any(is_sure), "{found:?}");
 }
 
 /// Says that everything has succeeded, here and for good.
@@ -366,27 +435,30 @@ async fn an_endpoint_alone_does_not_tell_what_the_others_must_have_seen() {
 /// A success waits for a second endpoint that answers, and for none that does not.
 #[tokio::test]
 async fn a_success_stands_where_a_second_one_knows_it_or_no_other_answers() {
-    for (second, third, is_sure) in [
-        (Trouble::None, Trouble::None, true),
-        (Trouble::Omits, Trouble::None, true),
-        (Trouble::Cut, Trouble::None, true),
-        (Trouble::Lags, Trouble::None, true),
-        (Trouble::Cut, Trouble::Error, true),
-        (Trouble::Short, Trouble::Null, true),
-        (Trouble::Omits, Trouble::Cut, false),
-        (Trouble::Omits, Trouble::Omits, false),
+    let (sure, unsure) = (Commitment::Confirmed, Commitment::Processed);
+    for (second, third, at_first, expected) in [
+        (Trouble::None, Trouble::None, sure, sure),
+        (Trouble::Omits, Trouble::None, sure, sure),
+        (Trouble::Cut, Trouble::None, sure, sure),
+        (Trouble::Lags, Trouble::None, sure, sure),
+        (Trouble::Cut, Trouble::Error, unsure, sure),
+        (Trouble::Short, Trouble::Null, unsure, sure),
+        (Trouble::Omits, Trouble::Cut, unsure, unsure),
+        (Trouble::Omits, Trouble::Omits, unsure, unsure),
         // It says itself that it is behind.
-        (Trouble::Lags, Trouble::Cut, true),
+        (Trouble::Lags, Trouble::Cut, unsure, sure),
     ] {
         let cluster = Cluster::start(3).await;
         let signature = cluster.chain.sandbox.send(&cluster.chain.payment(1)).unwrap();
         cluster.chain.sandbox.advance_slots(2);
         second.befall(cluster.faults(1));
         third.befall(cluster.faults(2));
-        let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
-        let expected = if is_sure { Commitment::Confirmed } else { Commitment::Processed };
-        assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{second:?} {third:?}");
-        assert_eq!(found[1], None);
+        for expected in [at_first, expected] {
+            let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
+            assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{second:?} {third:?}");
+            assert_eq!(found[1], None);
+            sleep(SILENCE).await;
+        }
     }
 }
 

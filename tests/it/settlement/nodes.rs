@@ -1,8 +1,8 @@
 //! Several nodes of the simulated chain, of which one lies, and what is made of that by the code that judges real ones
 //! (`chain::solana::evidence`).
 //!
-//! Whoever is asked, one honest node at least answers that is up to date and whose history is long enough. All others may
-//! give no answer, lag, say that they are catching up, have forgotten, or have a history that begins too late; and the liar
+//! Whoever is asked, there is one honest node at least that is up to date and whose history is long enough. Now and then its
+//! answer is yet to come; all others may give none, lag, say that they are catching up, have forgotten, or have a history that begins too late; and the liar
 //! says what it likes of heights, slots, statuses and histories.
 //!
 //! What is not here is in `rpc`, over real JSON-RPC: who is asked and in which order (`failover`, `again`), answers that make
@@ -72,6 +72,11 @@ impl Nodes {
         (rock, heard)
     }
 
+    /// Whether an answer is yet to come.
+    fn is_silent(random: &mut Random, calm: bool) -> bool {
+        !calm && random.percent(10)
+    }
+
     fn lies(&self, node: usize, calm: bool) -> bool {
         node == self.liar && !calm
     }
@@ -119,7 +124,9 @@ impl Nodes {
         calm: bool,
     ) -> Findings {
         let look = Look { chain, asked, calm };
-        let (rock, heard) = self.heard(random, calm);
+        let (rock, mut heard) = self.heard(random, calm);
+        let is_silent = heard.len() > 1 && Self::is_silent(random, calm);
+        heard.retain(|node| *node != rock || !is_silent);
         let said: Vec<Evidence> = heard
             .iter()
             .map(|node| {
@@ -141,7 +148,8 @@ impl Nodes {
             let is_behind = *node != rock && !calm && evidence.knows_less(&told) && random.percent(50);
             if is_behind { evidence.clone().of_one_behind() } else { evidence.clone() }
         });
-        let weighed = findings(&judged.collect::<Vec<_>>(), 0);
+        let yet_to_come = is_silent.then(|| Evidence::yet_to_be_told(places.len()));
+        let weighed = findings(&judged.chain(yet_to_come).collect::<Vec<_>>(), 0);
         self.held_back += weighed.doubts.len() as u64;
         for (place, status) in places.into_iter().zip(weighed.findings.statuses) {
             statuses[place] = status;
@@ -165,10 +173,14 @@ impl Nodes {
         let most = chain.final_since(seen).min(chain.final_block().block_height - last.block_height);
         let mut told = Vec::new();
         for node in heard {
+            if node == rock && Self::is_silent(random, calm) {
+                told.push(Ok(None));
+                continue;
+            }
             let lag = random.below(if node == rock { most + 1 } else { MAX_LAG });
             let evidence = self.says(&look, node, if calm { 0 } else { lag }, random).as_of(seen);
             if evidence.statuses.iter().all(Option::is_some) {
-                told.push(Ok(evidence));
+                told.push(Ok(Some(evidence)));
                 continue;
             }
             let beginning = if self.lies(node, calm) {
@@ -180,10 +192,10 @@ impl Nodes {
             };
             // Now and then it does not tell.
             let beginning = beginning.filter(|_| calm || random.percent(70));
-            told.push(Ok(evidence.with_history(beginning)));
+            told.push(Ok(Some(evidence.with_history(beginning))));
         }
         told.extend((told.len()..self.count).map(|_| Err(ChainError::BadResponse("no answer"))));
-        let weighed = weigh(told, seen, earliest)?;
+        let weighed = weigh(told, asked.len(), seen, earliest)?;
         self.held_back += weighed.doubts.len() as u64;
         Ok(weighed.findings)
     }
