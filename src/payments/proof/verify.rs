@@ -403,7 +403,8 @@ impl ProofVerifier {
                 }
                 Ok(payment)
             }
-            RecordOutcome::AlreadyUsed(used) => Err(Denied { refusal: already_used(used), agent }),
+            // What was paid before is no other payment of the agent's, wherever it is found out.
+            RecordOutcome::AlreadyUsed(used) => Err(already_used(used).into()),
             RecordOutcome::Refused(Objection::AgentGone) => Err(agent_not_found().into()),
             RecordOutcome::Refused(Objection::Agent(why)) => {
                 Err(Denied { refusal: spending::not_admitted(why), agent })

@@ -85,6 +85,13 @@ impl Facilitator {
         self.rules.currency_of(&passed.payment.mint).map(SpendingUnit::of)
     }
 
+    /// Of what the chain would make of the payment: that costs the agent nothing, as it may be good later.
+    pub(super) fn count_refusal(&self, agent: Option<&Agent>) {
+        if let Some(agent) = agent {
+            self.metrics.agents.refused(agent.id.as_str());
+        }
+    }
+
     /// What it may not pay costs an agent, once for each message.
     pub(super) async fn blame(&self, agent: &AgentId, message: MessageHash) {
         self.metrics.agents.refused(agent.as_str());

@@ -133,6 +133,7 @@ impl Facilitator {
             return Ok(Err(refusal));
         }
         if let Err(refusal) = self.look_ahead(&passed.payment).await? {
+            self.count_refusal(agent.as_ref());
             return Ok(Err(refusal));
         }
         if let Err(refusal) = self.check_unsettled(&passed).await? {

@@ -328,8 +328,16 @@ async fn metrics_tell_of_agents(backend: Backend) {
     assert_limit(&pay(&app, 60_000, Currency::Usdc, "b").await, "0.04", Some(midnight(&app)));
     let series = |status: &str| format!("agent_requests_total{{agent_id=\"{id}\",status=\"{status}\"}}");
     assert_eq!((app.count(&series("success")).await, app.count(&series("failure")).await), (1, 1));
+    // The same once more is no other payment.
+    let paid = app.pay(&app.merchant(), 10_000, Currency::Usdc);
+    let proof = app.proof(&paid, "c");
+    app.verify(&proof).await.assert_valid();
+    for nonce in ["c", "d"] {
+        app.verify(&app.proof(&paid, nonce)).await.assert_refused("REPLAY_ATTACK");
+    }
+    assert_eq!((app.count(&series("success")).await, app.count(&series("failure")).await), (2, 1));
     let spent = app.metric(&format!("agent_spending_total{{agent_id=\"{id}\",currency=\"USDC\"}}")).await;
-    assert!((spent - 0.06).abs() < 1e-9, "{spent}");
+    assert!((spent - 0.07).abs() < 1e-9, "{spent}");
 }
 
 /// The payment belongs to whoever issued the requirement, and so does the agent.

@@ -257,6 +257,12 @@ async fn a_payment_that_fails_is_released_and_costs_five(backend: Backend) {
         app.count(&format!("agent_requests_total{{agent_id=\"{id}\",status=\"{status}\"}}")).await
     };
     assert_eq!((count("success").await, count("failure").await), (7, 1));
+    // What would fail is counted as it is asked for, and costs nothing.
+    let broke = app.paid(&app.order());
+    assert_eq!(verify(&app, &broke).await.body["isValid"], false);
+    assert_eq!(app.settle(Some(KEY), &broke).await.body["success"], false);
+    assert_eq!((count("success").await, count("failure").await), (7, 3));
+    assert_eq!(score(&app, &made).await, (2, 7));
 }
 
 async fn others_settle_as_they_like(backend: Backend) {
