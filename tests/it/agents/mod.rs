@@ -5,6 +5,7 @@ mod races;
 mod reputation;
 mod routes;
 mod x402;
+mod x402_refusals;
 
 use pay402::config::Environment;
 use serde_json::{Value, json};
