@@ -6,6 +6,7 @@ mod reputation;
 mod routes;
 mod x402;
 mod x402_refusals;
+mod x402_units;
 
 use pay402::config::Environment;
 use serde_json::{Value, json};
