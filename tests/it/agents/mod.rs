@@ -1,5 +1,6 @@
 //! Agents: registering and changing them, and what they may spend. On both databases.
 
+mod housekeeping;
 mod limits;
 mod races;
 mod reputation;
