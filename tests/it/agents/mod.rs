@@ -5,6 +5,7 @@ mod limits;
 mod races;
 mod reputation;
 mod routes;
+mod series;
 mod x402;
 mod x402_refusals;
 mod x402_units;
