@@ -34,16 +34,16 @@ pub struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Goes round until the shutdown begins.
+    /// Goes round from now on, until the shutdown begins.
     pub fn start(self, shutdown: Shutdown) {
         tokio::spawn(async move {
             loop {
+                if let Err(error) = self.round().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping failed");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(INTERVAL) => {}
                     () = shutdown.begun() => return,
-                }
-                if let Err(error) = self.round().await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping failed");
                 }
             }
         });

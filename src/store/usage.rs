@@ -54,6 +54,26 @@ pub(super) const ADD_TO_RESOURCE: &str = "\
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (subscription_id, period_start_ms, resource) DO UPDATE SET \
         quantity = kept.quantity + excluded.quantity, records = kept.records + excluded.records";
 
+/// The statement is the judge of whether it was told of the window: it ends then ($3).
+macro_rules! note_limit {
+    ($told:literal) => {
+        concat!(
+            "UPDATE subscriptions SET ",
+            $told,
+            " = $3 WHERE id = $1 AND owner = $2 AND coalesce(",
+            $told,
+            ", 0) < $3"
+        )
+    };
+}
+
+pub(super) const NOTE_DAY_LIMIT: &str = note_limit!("day_limit_told_ms");
+pub(super) const NOTE_PERIOD_LIMIT: &str = note_limit!("period_limit_told_ms");
+
+pub(super) const TELL_OF_LIMIT: &str = "\
+    INSERT INTO analytics_events (id, type, owner, subscription_id, agent_id, occurred_at_ms) \
+    SELECT $1, 'usage.limit_reached', owner, id, agent_id, $3 FROM subscriptions WHERE id = $2";
+
 #[derive(FromRow)]
 pub(super) struct UsageRow {
     id: String,
@@ -145,11 +165,11 @@ macro_rules! usage_transactions {
         use $crate::{
             calendar::Day,
             clock::UnixMs,
-            ids::SubscriptionId,
+            ids::{EventId, SubscriptionId},
             store::usage::{self, DayRow, ResourceRow, UsageRow, count, day_counts},
             store_error::StoreError,
             subscriptions::Period,
-            usage::{Counted, Held, NewUsage, Outcome, Refused, UsageRecord},
+            usage::{Counted, Held, NewUsage, Outcome, OverLimit, Refused, UsageRecord, Window},
         };
 
         type Step<T> = Result<Result<T, Stop>, sqlx::Error>;
@@ -303,6 +323,39 @@ macro_rules! usage_transactions {
                     .await?;
             }
             Ok(())
+        }
+
+        /// Whether it had not been told of the window.
+        pub(super) async fn tell_of_limit(
+            connection: &mut $connection,
+            owner: &str,
+            subscription: &str,
+            reached: OverLimit,
+            at: UnixMs,
+            event: &EventId,
+        ) -> Result<bool, sqlx::Error> {
+            let mut transaction = connection.begin_with($begin).await?;
+            let note = match reached.window {
+                Window::Day => usage::NOTE_DAY_LIMIT,
+                Window::Period => usage::NOTE_PERIOD_LIMIT,
+            };
+            let noted = sqlx::query(note)
+                .bind(subscription)
+                .bind(owner)
+                .bind(reached.resets_at.0)
+                .execute(&mut *transaction)
+                .await?;
+            let first = noted.rows_affected() == 1;
+            if first {
+                sqlx::query(usage::TELL_OF_LIMIT)
+                    .bind(event.as_str())
+                    .bind(subscription)
+                    .bind(at.0)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(first)
         }
 
         /// Records, resources and days of the same moment.

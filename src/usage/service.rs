@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Counted, DayCount, Meter, Outcome, Quota, Refused, ResourceSum, UsageRecord, UsageStore, key_of_request,
-    wire::Batch,
+    Counted, DayCount, Meter, Outcome, OverLimit, Quota, Refused, ResourceSum, UsageRecord, UsageStore,
+    key_of_request, wire::Batch,
 };
 use crate::{
     api_keys::Caller,
     calendar::Day,
     clock::{Clock, UnixMs},
-    ids::Entropy,
+    ids::{Entropy, EventId},
     input::FieldErrors,
     store_error::StoreError,
     subscriptions::{Period, SubscriptionStore},
@@ -96,8 +96,20 @@ impl Usage {
         match self.store.record_usage(&caller.user, &batch.usage, now).await? {
             Outcome::Counted(usage) => Ok(recorded(usage)),
             Outcome::Refused { index, why } => {
+                if let (Refused::OverLimit(reached), Some(new)) = (&why, batch.usage.get(index)) {
+                    self.tell_of_limit(&caller.user, &new.subscription, *reached, now).await;
+                }
                 Err(UsageError::Refused { index: batch.is_batch.then_some(index), why, now })
             }
+        }
+    }
+
+    /// Usage is refused all the same where that cannot be told.
+    async fn tell_of_limit(&self, owner: &str, subscription: &str, reached: OverLimit, now: UnixMs) {
+        let event = EventId::new(now, self.entropy.as_ref());
+        if let Err(error) = self.store.tell_of_limit(owner, subscription, reached, now, &event).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "that a limit is reached could not be told");
         }
     }
 

@@ -2,8 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::{Counted, DayCount, NewUsage, Refused, UsageRecord};
-use crate::{clock::UnixMs, ids::SubscriptionId, store_error::StoreError, subscriptions::Period};
+use super::{Counted, DayCount, NewUsage, OverLimit, Refused, UsageRecord};
+use crate::{
+    clock::UnixMs,
+    ids::{EventId, SubscriptionId},
+    store_error::StoreError,
+    subscriptions::Period,
+};
 
 /// What became of usage that was to be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,20 @@ pub trait UsageStore: std::fmt::Debug + Send + Sync {
     /// When the database did not confirm the commit: [`StoreError::Unknown`] when it may have taken place.
     async fn record_usage(&self, owner: &str, batch: &[NewUsage], now: UnixMs)
     -> Result<Outcome, StoreError>;
+
+    /// Lets it be told that a limit of the owner's subscription is reached, once for each window: not for one that ends before
+    /// another of which that was told. Whether it is told now.
+    ///
+    /// # Errors
+    /// When the database did not confirm the commit.
+    async fn tell_of_limit(
+        &self,
+        owner: &str,
+        subscription: &str,
+        reached: OverLimit,
+        at: UnixMs,
+        event: &EventId,
+    ) -> Result<bool, StoreError>;
 
     /// What was used in a period.
     ///

@@ -7,11 +7,14 @@ use async_trait::async_trait;
 use super::{Lease, PostgresStore};
 use crate::{
     clock::UnixMs,
-    ids::SubscriptionId,
-    store::usage::{USAGE, usage_page},
+    ids::{EventId, SubscriptionId},
+    store::{
+        subscriptions::SUBSCRIPTIONS,
+        usage::{USAGE, usage_page},
+    },
     store_error::StoreError,
     subscriptions::Period,
-    usage::{NewUsage, Outcome, UsagePage, UsageStore},
+    usage::{NewUsage, Outcome, OverLimit, UsagePage, UsageStore},
 };
 
 mod transactions {
@@ -41,6 +44,22 @@ impl UsageStore for PostgresStore {
         });
         let unknown = |error| if committing.load(Ordering::Relaxed) { StoreError::Unknown } else { error };
         counted.await.map_err(unknown)?
+    }
+
+    async fn tell_of_limit(
+        &self,
+        owner: &str,
+        subscription: &str,
+        reached: OverLimit,
+        at: UnixMs,
+        event: &EventId,
+    ) -> Result<bool, StoreError> {
+        self.timed("update", SUBSCRIPTIONS, async {
+            let mut lease = Lease::from(&self.pool).await?;
+            let told = transactions::tell_of_limit(&mut lease, owner, subscription, reached, at, event).await;
+            lease.end(told)
+        })
+        .await
     }
 
     async fn usage(

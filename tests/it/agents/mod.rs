@@ -1,10 +1,14 @@
 //! Agents: registering and changing them, and what they may spend. On both databases.
 
+mod housekeeping;
 mod limits;
 mod races;
 mod reputation;
 mod routes;
+mod series;
 mod x402;
+mod x402_refusals;
+mod x402_units;
 
 use pay402::config::Environment;
 use serde_json::{Value, json};

@@ -30,41 +30,41 @@ on_both!(
     a_kill_between_reserving_and_spending_loses_nothing,
 );
 
-async fn app(backend: &Backend) -> TestApp {
+pub(super) async fn app(backend: &Backend) -> TestApp {
     let url = backend.database_url();
     TestApp::settling_on(start().await, Arc::new(TempDir::new().unwrap()), &[("DATABASE_URL", &url)]).await
 }
 
-async fn verify(app: &TestApp, request: &Value) -> Answer {
+pub(super) async fn verify(app: &TestApp, request: &Value) -> Answer {
     app.post("/verify", Some(KEY), request).await
 }
 
 #[track_caller]
-fn assert_valid(answer: &Answer) {
+pub(super) fn assert_valid(answer: &Answer) {
     assert_eq!((answer.status, &answer.body["isValid"]), (200, &json!(true)), "{answer:?}");
 }
 
 #[track_caller]
-fn assert_invalid(answer: &Answer, reason: &str) {
+pub(super) fn assert_invalid(answer: &Answer, reason: &str) {
     let told = (answer.status, &answer.body["isValid"], &answer.body["invalidReason"]);
     assert_eq!(told, (200, &json!(false), &json!(reason)), "{answer:?}");
     assert!(answer.body["payer"].is_string(), "{answer:?}");
 }
 
 #[track_caller]
-fn assert_unsettled(answer: &Answer, reason: &str) {
+pub(super) fn assert_unsettled(answer: &Answer, reason: &str) {
     let told = (answer.status, &answer.body["success"], &answer.body["errorReason"]);
     assert_eq!(told, (200, &json!(false), &json!(reason)), "{answer:?}");
     assert_eq!(answer.body["transaction"], "", "nothing was sent: {answer:?}");
 }
 
 /// Spent, reserved and left.
-async fn day(app: &TestApp, made: &Value) -> [String; 3] {
+pub(super) async fn day(app: &TestApp, made: &Value) -> [String; 3] {
     let spending = agent(app, &made["id"], "/spending").await;
     ["spent", "reserved", "left"].map(|member| spending[member].to_string())
 }
 
-async fn score(app: &TestApp, made: &Value) -> (u64, u64) {
+pub(super) async fn score(app: &TestApp, made: &Value) -> (u64, u64) {
     let reputation = agent(app, &made["id"], "/reputation").await;
     (reputation["score"].as_u64().unwrap(), reputation["transactionCount"].as_u64().unwrap())
 }

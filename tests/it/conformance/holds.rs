@@ -55,13 +55,13 @@ fn daily(units: u64) -> Limits {
     Limits { stable: UnitLimits { daily: Some(units), per_transaction: None }, ..Limits::default() }
 }
 
-async fn kept(books: &Books, number: u8, limits: Limits) -> Agent {
+pub(super) async fn kept(books: &Books, number: u8, limits: Limits) -> Agent {
     let agent = Agent { limits, ..registered(number) };
     books.agents.create(&agent, &event(number.into())).await.unwrap();
     agent
 }
 
-fn hold(agent: &Agent, message: u8, units: u64) -> Hold {
+pub(super) fn hold(agent: &Agent, message: u8, units: u64) -> Hold {
     Hold {
         message: [message; 32],
         agent: agent.id.clone(),
@@ -78,14 +78,14 @@ async fn stable(books: &Books, agent: &Agent, after: Duration) -> (u64, u64) {
     (spent, reserved)
 }
 
-fn by(agent: &Agent, message: u8, units: u64) -> Journal {
+pub(super) fn by(agent: &Agent, message: u8, units: u64) -> Journal {
     let mut entry = journal(claim(message, &format!("attempt {message}")), u64::from(message));
     entry.settlement.agent = Some(agent.id.clone());
     entry.settlement.amount = Amount::from_atomic(units).unwrap();
     entry
 }
 
-async fn journalled(books: &Books, entry: &Journal) -> Journalled {
+pub(super) async fn journalled(books: &Books, entry: &Journal) -> Journalled {
     assert_eq!(books.settlements.claim(&entry.claim).await.unwrap(), Claimed::Fresh);
     let outcome = books.settlements.journal(entry).await.unwrap();
     if outcome != Journalled::Done {

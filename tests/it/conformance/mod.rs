@@ -5,6 +5,7 @@ mod api_key_lines;
 mod api_keys;
 mod batches;
 mod constraints;
+mod hold_units;
 mod holds;
 mod idempotency;
 mod migrations;

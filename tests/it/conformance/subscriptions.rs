@@ -13,7 +13,7 @@ use pay402::{
     store::Books,
     store_error::StoreError,
     subscriptions::{Begun, MAX_PERIODS_AHEAD, NewSubscription, Standing, Unpayable, When},
-    usage::{NewUsage, Outcome, Refused},
+    usage::{NewUsage, Outcome, OverLimit, Refused, Window},
 };
 use solana_pubkey::Pubkey;
 use tokio::sync::Barrier;
@@ -28,6 +28,7 @@ on_both!(
     one_of_many_cancellations_is_told,
     two_instances_pay_each_period_once,
     a_price_changes_after_all_that_has_begun,
+    two_instances_tell_of_a_limit_once,
 );
 
 const START: UnixMs = UnixMs(1_790_000_000_000);
@@ -281,6 +282,35 @@ async fn new_after(books: &Books, at: UnixMs) -> pay402::subscriptions::Subscrip
         Begun::Kept(kept) => kept.subscription,
         other => panic!("{other:?}"),
     }
+}
+
+async fn two_instances_tell_of_a_limit_once(backend: Backend) {
+    let books = two_instances(&backend, 2, Some(1)).await;
+    let reached = |window, resets_at| OverLimit { window, limit: 1, used: 1, resets_at: UnixMs(resets_at) };
+    let tell = async |books: &Books, owner: &str, subscription: &str, reached| {
+        let event = EventId::new(START, &OsEntropy);
+        books.usage.tell_of_limit(owner, subscription, reached, START, &event).await.unwrap()
+    };
+    // Another's and nobody's are not told of.
+    assert!(!tell(&books[0], "other", "sub_001", reached(Window::Day, 5)).await);
+    assert!(!tell(&books[0], OWNER, "sub_003", reached(Window::Day, 5)).await);
+    let mut events = 0;
+    for (subscription, reached, expected) in [
+        ("sub_001", reached(Window::Day, 5), 1),
+        ("sub_001", reached(Window::Day, 4), 0),
+        ("sub_001", reached(Window::Period, 5), 1),
+        ("sub_001", reached(Window::Day, 6), 1),
+        ("sub_002", reached(Window::Day, 6), 1),
+    ] {
+        let told = join_all((0..24).map(|n| tell(&books[n % 2], OWNER, subscription, reached))).await;
+        assert_eq!(told.iter().filter(|told| **told).count(), expected, "{subscription} {reached:?}");
+        events += i64::try_from(expected).unwrap();
+    }
+    let told = backend
+        .select("SELECT subscription_id, count(*) FROM analytics_events WHERE type = 'usage.limit_reached' \
+             AND owner = 'merchant' AND agent_id = 'agent_1' GROUP BY subscription_id ORDER BY subscription_id")
+        .await;
+    assert_eq!(told, [("sub_001".to_owned(), events - 1), ("sub_002".to_owned(), 1)]);
 }
 
 /// Makes the commit of usage wait for a lock.

@@ -1,15 +1,22 @@
 //! Limits of a day and of a period.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use pay402::calendar::DAY_MS;
-use serde_json::json;
+use pay402::{
+    analytics::{Rollup, SETTLED_AFTER},
+    calendar::DAY_MS,
+};
+use serde_json::{Value, json};
 
-use super::{DAY, consume, subscribed};
+use super::{
+    DAY, consume,
+    payments::{PRICE, pay},
+    subscribed, wait_until,
+};
 use crate::{
     conformance::{Backend, on_both},
-    harness::{KEY, with},
+    harness::{Answer, KEY, OTHER_KEY, TestApp, with},
 };
 
 on_both!(
@@ -17,6 +24,8 @@ on_both!(
     a_period_has_its_limit_whatever_the_day,
     limits_that_change_hold_at_once,
     many_at_once_get_what_there_is,
+    a_limit_that_is_reached_is_told_once_for_each_window,
+    usage_is_refused_though_it_cannot_be_told,
 );
 
 async fn a_day_has_its_limit_and_the_next_another(backend: Backend) {
@@ -98,4 +107,89 @@ async fn many_at_once_get_what_there_is(backend: Backend) {
     let path = format!("/subscriptions/{}/usage", made["id"].as_str().unwrap());
     let report = app.get(&path, Some(KEY)).await.body;
     assert_eq!((&report["today"]["used"], &report["total"]), (&json!(20), &json!(20)));
+    assert_eq!(told(&app, KEY).await.len(), 1);
+}
+
+/// That limits were reached, the last first, as often as it is counted.
+async fn told(app: &TestApp, key: &str) -> Vec<Value> {
+    let answer = app.get("/analytics/events?type=usage.limit_reached", Some(key)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let events = answer.body["events"].as_array().unwrap().clone();
+    assert_eq!(answer.body["total"], events.len(), "{answer:?}");
+    events
+}
+
+#[track_caller]
+fn assert_in_the_way(refused: &Answer, window: &str) {
+    assert_eq!((refused.status, &refused.body["quota"]["window"]), (429, &json!(window)), "{refused:?}");
+}
+
+async fn a_limit_that_is_reached_is_told_once_for_each_window(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({"requestsPerDay": 5, "requestsPerMonth": 8})).await;
+    let mut expected: Vec<i64> = Vec::new();
+    let check = async |expected: &[i64]| {
+        let told = told(&app, KEY).await;
+        let times: Vec<i64> = told.iter().map(|event| event["occurredAt"].as_i64().unwrap()).collect();
+        assert_eq!(times, expected, "{told:?}");
+        for event in &told {
+            assert_eq!((&event["subscriptionId"], &event["agentId"]), (&made["id"], &made["agentId"]));
+        }
+    };
+    assert_eq!(consume(&app, &made, 5).await.status, 201);
+    check(&expected).await;
+    expected.insert(0, app.now().0);
+    for _ in 0..3 {
+        assert_in_the_way(&consume(&app, &made, 1).await, "day");
+        check(&expected).await;
+        app.chain.clock.advance(Duration::from_millis(7));
+    }
+    // Of the day before it is told already, late as it is; the period has another limit.
+    let midnight = (app.now().0 / DAY_MS + 1) * DAY_MS;
+    wait_until(&app, &json!(midnight));
+    assert_eq!(consume(&app, &made, 2).await.status, 201);
+    let late = json!({"subscriptionId": made["id"], "quantity": 1, "timestamp": midnight - 1});
+    assert_in_the_way(&app.post("/usage", Some(KEY), &late).await, "day");
+    check(&expected).await;
+    expected.insert(0, app.now().0);
+    for _ in 0..2 {
+        assert_in_the_way(&consume(&app, &made, 2).await, "period");
+        app.chain.clock.advance(DAY);
+    }
+    check(&expected).await;
+    // Sums of what is long past hold it too.
+    let rollup = Rollup {
+        store: backend.books().await.analytics,
+        clock: Arc::clone(&app.chain.clock) as _,
+        batch: Rollup::BATCH,
+    };
+    app.chain.clock.advance(SETTLED_AFTER);
+    assert!(rollup.round().await.unwrap());
+    check(&expected).await;
+
+    wait_until(&app, &made["currentPeriodEnd"]);
+    pay(&app, &made, PRICE, "renewal").await.assert_valid();
+    check(&expected).await;
+    for (more, window) in [(6, "day"), (9, "period")] {
+        app.chain.clock.advance(Duration::from_millis(7));
+        expected.insert(0, app.now().0);
+        for _ in 0..2 {
+            assert_in_the_way(&consume(&app, &made, more).await, window);
+        }
+        check(&expected).await;
+    }
+    assert!(told(&app, OTHER_KEY).await.is_empty());
+}
+
+async fn usage_is_refused_though_it_cannot_be_told(backend: Backend) {
+    let app = backend.app().await;
+    let made = subscribed(&app, json!({"requestsPerDay": 2})).await;
+    backend.execute("ALTER TABLE subscriptions DROP COLUMN day_limit_told_ms").await;
+    for left in [2, 1, 0] {
+        let refused = consume(&app, &made, 3).await;
+        assert_in_the_way(&refused, "day");
+        assert_eq!(refused.body["quota"]["left"], left);
+        assert_eq!(consume(&app, &made, 1).await.status, if left > 0 { 201 } else { 429 });
+    }
+    assert_eq!(told(&app, KEY).await.len(), 0);
 }

@@ -21,6 +21,8 @@ struct Shown<'a> {
     /// Of 10 USDC each.
     payments: u64,
     events: BTreeMap<&'static str, u64>,
+    /// The subscription, and what was used of its period.
+    used: Option<(Value, u64)>,
 }
 
 impl Shown<'_> {
@@ -72,6 +74,12 @@ impl Shown<'_> {
                 (&json!(count), usize::try_from(*count).unwrap())
             );
         }
+        if let Some((subscription, used)) = &self.used {
+            let path = format!("/subscriptions/{}/usage", subscription.as_str().unwrap());
+            let report = self.app.get(&path, Some(KEY)).await.body;
+            let period = &report["period"];
+            assert_eq!((&period["used"], &period["left"]), (&json!(used), &json!(3 - used)), "{report}");
+        }
     }
 
     async fn get(&self, what: &str, query: &str) -> Value {
@@ -83,7 +91,7 @@ impl Shown<'_> {
 
 async fn from_registration_to_cancellation(backend: Backend) {
     let app = backend.app().await;
-    let mut shown = Shown { app: &app, since: app.now().0, payments: 0, events: BTreeMap::new() };
+    let mut shown = Shown { app: &app, since: app.now().0, payments: 0, events: BTreeMap::new(), used: None };
     shown.check().await;
     let body = json!({
         "name": "research", "publicKey": app.agent_address(), "spendingLimit": {"daily": 15},
@@ -94,6 +102,7 @@ async fn from_registration_to_cancellation(backend: Backend) {
     let plan = plan(&app, json!({"requestsPerMonth": 3})).await;
     let body = json!({"planId": plan["id"], "agentId": agent.body["id"], "requirePayment": true});
     let made = subscribe(&app, &body).await;
+    shown.used = Some((made["id"].clone(), 0));
     shown.with(&["subscription.created"]).await;
     assert_eq!(consume(&app, &made, 1).await.code(), "SUBSCRIPTION_INACTIVE", "not before it is paid");
     shown.check().await;
@@ -108,22 +117,28 @@ async fn from_registration_to_cancellation(backend: Backend) {
     assert_eq!(now(&app, &made).await["paidUntil"], made["currentPeriodEnd"]);
 
     // To the limit, and no further.
-    for _ in 0..3 {
+    for used in 1..=3 {
         assert_eq!(consume(&app, &made, 1).await.status, 201);
+        shown.used = Some((made["id"].clone(), used));
+        shown.check().await;
     }
-    let refused = consume(&app, &made, 1).await;
-    assert_eq!((refused.status, refused.code()), (429, "USAGE_LIMIT_EXCEEDED"), "{refused:?}");
-    assert_eq!(refused.body["quota"]["left"], 0);
-    shown.check().await;
+    for told in [&["usage.limit_reached"][..], &[]] {
+        let refused = consume(&app, &made, 1).await;
+        assert_eq!((refused.status, refused.code()), (429, "USAGE_LIMIT_EXCEEDED"), "{refused:?}");
+        assert_eq!(refused.body["quota"]["left"], 0);
+        shown.with(told).await;
+    }
 
     // The next month: past due, until it is paid.
     wait_until(&app, &made["currentPeriodEnd"]);
     assert_eq!(consume(&app, &made, 1).await.code(), "SUBSCRIPTION_INACTIVE");
     write_down(&backend, &app, &made, "past_due").await;
+    shown.used = Some((made["id"].clone(), 0));
     shown.with(&["subscription.past_due"]).await;
     pay(&app, &made, PRICE, "renewal").await.assert_valid();
     shown.with(&["payment.verified", "subscription.paid"]).await;
     assert_eq!(consume(&app, &made, 1).await.status, 201);
+    shown.used = Some((made["id"].clone(), 1));
 
     // Paid ahead, on another day of the agent's, the third month begins by itself.
     app.chain.clock.advance(DAY);
@@ -131,8 +146,10 @@ async fn from_registration_to_cancellation(backend: Backend) {
     shown.with(&["payment.verified", "subscription.paid"]).await;
     wait_until(&app, &now(&app, &made).await["currentPeriodEnd"]);
     write_down(&backend, &app, &made, "active").await;
+    shown.used = Some((made["id"].clone(), 0));
     shown.with(&["subscription.renewed"]).await;
     assert_eq!(consume(&app, &made, 3).await.status, 201);
+    shown.used = Some((made["id"].clone(), 3));
 
     let planned = cancel(&app, &made, &json!({})).await.body;
     assert_eq!((&planned["status"], &planned["cancelAtPeriodEnd"]), (&json!("active"), &json!(true)));
