@@ -325,7 +325,7 @@ async fn who_fails_in_passing_is_waited_for() {
             match &found.statuses[0] {
                 Some(status) => assert_eq!(status.commitment, Commitment::Processed, "{number}"),
                 None => {
-                    assert!(!is_known && found.since.is_none(), "{number}: nobody may say that it is none")
+                    assert!(!is_known && found.since.is_none(), "{number}: nobody may say that it is none");
                 }
             }
         }
