@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Agents, Supported, VerifyReply, X402Request, settle::Signing, verified::Verified};
 use crate::{
+    agents::Agent,
     api_keys::Caller,
     chain::{
         ChainError,
@@ -132,8 +133,7 @@ impl Facilitator {
             self.blame(&agent.id, passed.message).await;
             return Ok(Err(refusal));
         }
-        if let Err(refusal) = self.look_ahead(&passed.payment).await? {
-            self.count_refusal(agent.as_ref());
+        if let Err(refusal) = self.look_ahead(&passed.payment, agent.as_ref()).await? {
             return Ok(Err(refusal));
         }
         if let Err(refusal) = self.check_unsettled(&passed).await? {
@@ -166,14 +166,16 @@ impl Facilitator {
         if can_pay { Ok(()) } else { Err(Undecided::FeePayerShort(fee_payer)) }
     }
 
-    /// Rule 20, and what the mint and the token accounts say: one round trip, in which those are read too.
-    pub(super) async fn look_ahead(&self, payment: &CheckedPayment) -> Judged<()> {
+    /// Rule 20, and what the mint and the token accounts say: one round trip, in which those are read too. The agent's is what
+    /// the chain would refuse, but for a payment that was made before, or too long ago.
+    pub(super) async fn look_ahead(&self, payment: &CheckedPayment, agent: Option<&Agent>) -> Judged<()> {
         let simulation = self.simulator.simulate(&payment.transaction, &payment.holdings()).await?;
         let Simulation { failure, accounts, .. } = simulation;
         let [mint, source, destination] = [0, 1, 2].map(|index| accounts.get(index).and_then(Option::as_ref));
         let holdings = Holdings { mint, source, destination };
         let Some(failure) = failure else {
-            return Ok(self.rules.check_holdings(payment, &holdings));
+            let judged = self.rules.check_holdings(payment, &holdings);
+            return Ok(judged.inspect_err(|_| self.count_refusal(agent)));
         };
         let refused = |message: String| Refusal::new(Reason::SimulationFailed, message).by(payment.payer);
         Ok(Err(match failure.kind {
@@ -186,10 +188,11 @@ impl Facilitator {
                 payment.blockhash
             )),
             FailureKind::AlreadyLanded => refused(LANDED.to_owned()),
-            FailureKind::Other => self
-                .rules
-                .explain(payment, &holdings)
-                .unwrap_or_else(|| refused(format!("the transaction would fail: {failure}"))),
+            FailureKind::Other => {
+                self.count_refusal(agent);
+                let explained = self.rules.explain(payment, &holdings);
+                explained.unwrap_or_else(|| refused(format!("the transaction would fail: {failure}")))
+            }
         }))
     }
 

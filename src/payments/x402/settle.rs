@@ -176,8 +176,8 @@ impl Facilitator {
             return Err(Unsigned::Refused(refusal));
         }
         if !self.verified.take(passed.message, passed.terms) {
-            let judged = self.look_ahead(&passed.payment).await.map_err(Unsigned::Undecided)?;
-            judged.inspect_err(|_| self.count_refusal(agent.as_ref())).map_err(Unsigned::Refused)?;
+            let judged = self.look_ahead(&passed.payment, agent.as_ref()).await;
+            judged.map_err(Unsigned::Undecided)?.map_err(Unsigned::Refused)?;
         }
         let signed = self.sign(request, passed, caller).map_err(Unsigned::Undecided)?;
         let signed = signed.map_err(Unsigned::Refused)?;

@@ -257,6 +257,8 @@ async fn a_payment_that_fails_is_released_and_costs_five(backend: Backend) {
         app.count(&format!("agent_requests_total{{agent_id=\"{id}\",status=\"{status}\"}}")).await
     };
     assert_eq!((count("success").await, count("failure").await), (7, 1));
+    assert_eq!(verify(&app, &request).await.body["isValid"], false);
+    assert_eq!((count("success").await, count("failure").await), (7, 1), "it was before");
     // What would fail is counted as it is asked for, and costs nothing.
     let broke = app.paid(&app.order());
     assert_eq!(verify(&app, &broke).await.body["isValid"], false);
