@@ -27,6 +27,7 @@ use tokio::{
 
 use super::{
     health::{Fault, Health, Standing},
+    silence::Silence,
     slots::{MAX_LAG, MAX_SLOT, Slots},
 };
 use crate::{
@@ -37,8 +38,10 @@ use crate::{
 /// How long one endpoint may take to answer, at most.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one that does not say what became of transactions is waited for, by what the others had better not decide.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long one is waited for that does not say what became of recent transactions.
+const RECENT_PATIENCE: Duration = Duration::from_secs(5);
+/// The same of its history, for which it is asked every few seconds.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many transactions may be on their way to one endpoint.
 const MAX_SENDS: usize = 256;
@@ -101,15 +104,18 @@ impl CallError {
             ErrorKind::Reqwest(error) => {
                 !error.is_timeout() && error.status().is_none_or(|status| status.is_server_error())
             }
-            ErrorKind::RpcError(RpcError::RpcResponseError { .. }) => !self.is_definite(),
+            ErrorKind::RpcError(RpcError::RpcResponseError { code, .. }) => {
+                let is_refused = matches!(*code, PARSE_ERROR | INVALID_REQUEST | METHOD_NOT_FOUND);
+                !is_refused && !self.is_about_the_request()
+            }
             _ => false,
         }
     }
 
-    /// Whether it says itself that it does not answer such a request.
-    pub fn is_definite(&self) -> bool {
-        let is_refused = matches!(self.code(), Some(PARSE_ERROR | INVALID_REQUEST | METHOD_NOT_FOUND));
-        is_refused || self.is_about_the_request()
+    /// Whether it says itself that it never answers such questions.
+    pub fn is_no_answer_for_good(&self) -> bool {
+        let codes = [METHOD_NOT_FOUND, JSON_RPC_SERVER_ERROR_TRANSACTION_HISTORY_NOT_AVAILABLE];
+        self.code().is_some_and(|code| codes.contains(&code))
     }
 }
 
@@ -171,8 +177,9 @@ pub(super) struct Endpoint {
     health: Mutex<Health>,
     sends: Semaphore,
     history: Mutex<History>,
-    /// Since when it does not say what became of transactions.
-    silent_since: Mutex<Option<Instant>>,
+    /// Whether it says what became of transactions: in the recent past, and in its history.
+    pub recent_silence: Silence,
+    pub history_silence: Silence,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
 }
@@ -194,8 +201,19 @@ impl Endpoint {
         let label = index.to_string();
         metrics.solana.endpoint_up(&label, true);
         let (health, sends) = (Mutex::default(), Semaphore::new(MAX_SENDS));
-        let (history, silent_since) = (Mutex::default(), Mutex::default());
-        Self { index, label, network, client, health, sends, history, silent_since, slots, metrics }
+        Self {
+            index,
+            label,
+            network,
+            client,
+            health,
+            sends,
+            history: Mutex::default(),
+            recent_silence: Silence::new(RECENT_PATIENCE),
+            history_silence: Silence::new(HISTORY_PATIENCE),
+            slots,
+            metrics,
+        }
     }
 
     pub const fn index(&self) -> usize {
@@ -217,19 +235,6 @@ impl Endpoint {
     /// Whether to ask it a second time, after it has failed like this.
     pub fn is_worth_asking_again(&self, error: &CallError) -> bool {
         error.may_pass() && !self.with_health(|health| health.is_down())
-    }
-
-    /// Notes whether it has said what became of transactions, or that it does not tell.
-    pub fn spoke<R>(&self, answer: &Result<R, CallError>, now: Instant) {
-        let spoke = answer.as_ref().err().is_none_or(CallError::is_definite);
-        let mut since = self.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *since = if spoke { None } else { since.or(Some(now)) };
-    }
-
-    /// Whether it may yet say what became of transactions, if it has not just done so.
-    pub fn is_awaited(&self, now: Instant) -> bool {
-        let since = *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_none_or(|since| now < since + SILENCE)
     }
 
     /// `None` while too many transactions are on their way.

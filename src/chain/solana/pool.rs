@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     endpoint::{Answer, Call, CallError, Endpoint, REQUEST_TIMEOUT},
     health::Standing,
+    silence::Silence,
     slots::{MAX_LAG, Slots},
 };
 use crate::{
@@ -127,11 +128,11 @@ impl Pool {
         read: impl Fn(T) -> Result<Answer<R>, &'static str> + Copy + Send + Sync + 'a,
     ) -> impl Stream<Item = (usize, Option<R>)> + Unpin + Send + 'a {
         let now = Instant::now();
-        let is_heard = move |it: &&Arc<Endpoint>| it.is_awaited(now) || it.answers(now);
+        let is_heard = move |it: &&Arc<Endpoint>| it.recent_silence.is_waited_for(now) || it.answers(now);
         let others = self.endpoints.iter().filter(move |it| it.index() != endpoint).filter(is_heard);
         let asked = others.map(|it| {
-            async move { voice_of(it, params, limit, read).await.ok().map(|voice| (it.index(), voice)) }
-                .boxed()
+            let voice = async move { voice_of(it, &it.recent_silence, params, limit, read).await };
+            async move { voice.await.ok().map(|voice| (it.index(), voice)) }.boxed()
         });
         asked.collect::<FuturesUnordered<_>>().filter_map(std::future::ready)
     }
@@ -178,6 +179,7 @@ impl Pool {
 /// When it says that it does not tell, or has said nothing for long.
 pub(super) async fn voice_of<T: DeserializeOwned, R>(
     endpoint: &Endpoint,
+    silence: &Silence,
     params: &Value,
     limit: Duration,
     read: impl Fn(T) -> Result<Answer<R>, &'static str> + Send + Sync,
@@ -191,9 +193,14 @@ pub(super) async fn voice_of<T: DeserializeOwned, R>(
         answer = endpoint.ask(Call { limit, ..call }, &read).await;
     }
     let now = Instant::now();
-    endpoint.spoke(&answer, now);
+    if let Err(error) = &answer
+        && error.is_no_answer_for_good()
+    {
+        return answer.map(Some);
+    }
+    silence.note(answer.is_ok(), now);
     match answer {
-        Err(error) if error.is_definite() || !endpoint.is_awaited(now) => Err(error),
+        Err(error) if !silence.is_waited_for(now) => Err(error),
         answer => Ok(answer.ok()),
     }
 }

@@ -73,9 +73,14 @@ impl Slots {
         middle.saturating_sub(slot)
     }
 
-    /// Whether an endpoint answers, and yet hears of no new slot.
+    /// Whether an endpoint answers, and yet hears of no new slot; and as many do hear of some. Where most hear of none, it may
+    /// be the chain that stands still, and whoever says that it goes on makes it up.
     pub fn is_stuck(&self, endpoint: usize, now: Instant) -> bool {
-        self.sightings()[endpoint].is_some_and(|seen| seen.grew_at + STUCK_AFTER <= now)
+        let hears_of_none = |seen: &Sighting| seen.grew_at + STUCK_AFTER <= now;
+        let sightings = self.sightings();
+        let fresh = || sightings.iter().flatten().filter(|seen| seen.at + FRESH_FOR > now);
+        let stuck = fresh().filter(|seen| hears_of_none(seen)).count();
+        sightings[endpoint].as_ref().is_some_and(hears_of_none) && fresh().count() - stuck >= stuck
     }
 }
 
@@ -120,13 +125,14 @@ mod tests {
 
     #[test]
     fn who_hears_of_no_new_slot_is_stuck() {
-        let (slots, now) = (Slots::new(1), Instant::now());
+        let (slots, now) = (Slots::new(2), Instant::now());
         assert!(!slots.is_stuck(0, now));
         slots.saw(0, 1_000, now);
         slots.saw(0, 1_032, now);
         let later = now + STUCK_AFTER;
         for slot in [1_000, 1_032, 1_001] {
             slots.saw(0, slot, later);
+            slots.saw(1, 1_100, later);
             assert!(slots.is_stuck(0, later), "{slot}");
         }
         slots.saw(0, 1_033, later);
@@ -135,5 +141,27 @@ mod tests {
         slots.saw(0, 1_000_000, later);
         slots.saw(0, 1_034, later);
         assert!(!slots.is_stuck(0, later + STUCK_AFTER / 2));
+    }
+
+    #[test]
+    fn one_that_goes_on_does_not_make_two_others_stuck() {
+        let (slots, now) = (Slots::new(3), Instant::now());
+        let stuck = |at| [0, 1, 2].map(|endpoint| slots.is_stuck(endpoint, at));
+        for at in [now, now + STUCK_AFTER] {
+            slots.saw(0, 1_000, at);
+            slots.saw(1, 1_001, at);
+            slots.saw(2, if at == now { 1_000 } else { 1_040 }, at);
+        }
+        assert_eq!(stuck(now + STUCK_AFTER), [false, false, false]);
+        // Two that go on do.
+        slots.saw(1, 1_041, now + STUCK_AFTER);
+        assert_eq!(stuck(now + STUCK_AFTER), [true, false, false]);
+        // And one does where there is no third.
+        let (slots, later) = (Slots::new(2), now + STUCK_AFTER);
+        slots.saw(0, 1_000, now);
+        slots.saw(0, 1_000, later);
+        assert!(!slots.is_stuck(0, later), "nobody says otherwise");
+        slots.saw(1, 1_040, later);
+        assert!(slots.is_stuck(0, later));
     }
 }

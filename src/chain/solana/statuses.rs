@@ -109,7 +109,7 @@ impl SolanaRpc {
         let read = |answer| read_statuses(signatures.len(), answer);
         let request = RpcRequest::GetSignatureStatuses;
         let (index, mut first) = self.pool.first_by(request, &params, RECENT_TIMEOUT, read).await?;
-        self.pool.endpoints()[index].spoke(&Ok(()), Instant::now());
+        self.pool.endpoints()[index].recent_silence.note(true, Instant::now());
         let thorough = is_thorough(self.looks.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
         let indices = needs_others(&first, thorough);
         if !indices.is_empty() && self.pool.endpoints().len() > 1 {
@@ -244,7 +244,8 @@ async fn told_by(
     asked: usize,
     seen: u64,
 ) -> Result<Option<Evidence>, CallError> {
-    let voice = voice_of(endpoint, params, HISTORY_TIMEOUT, |answer| read_statuses(asked, answer)).await;
+    let read = |answer| read_statuses(asked, answer);
+    let voice = voice_of(endpoint, &endpoint.history_silence, params, HISTORY_TIMEOUT, read).await;
     endpoint.has_history(&voice);
     let Some(evidence) = voice? else { return Ok(None) };
     let evidence = evidence.as_of(seen);

@@ -12,11 +12,11 @@ use pay402::{
 };
 use serde_json::{Value, json};
 use solana_signature::Signature;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, history};
 use crate::{
-    harness::{TestApp, logs},
+    harness::{TestApp, logs, wire::PATIENCE},
     sandbox::setup::start,
 };
 
@@ -288,11 +288,11 @@ async fn a_failure_that_nobody_contradicts_stands() {
         let signature = cluster.chain.sandbox.send(&cluster.chain.payment(u64::MAX / 2)).unwrap();
         cluster.chain.sandbox.advance_slots(2);
         trouble.befall(cluster.faults(1));
-        for expected in [at_first, expected] {
+        for (wait, expected) in [(Duration::ZERO, at_first), (SILENCE, expected)] {
+            sleep(wait).await;
             let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
             let [Some(status), None] = &found[..] else { panic!("{found:?}") };
             assert_eq!((status.commitment, status.failure.is_some()), (expected, true), "{trouble:?}");
-            sleep(SILENCE).await;
         }
     }
 }
@@ -330,6 +330,32 @@ async fn who_fails_in_passing_is_waited_for() {
             }
         }
     }
+}
+
+/// One that answers what happened just now does not have its history waited for: it may be slow, or fail, for good.
+#[tokio::test]
+async fn a_history_that_is_never_told_is_not_waited_for_for_ever() {
+    let cluster = Cluster::start(2).await;
+    cluster.chain.sandbox.advance_slots(FINALITY_SLOTS + 100);
+    let search = history(cluster.rpc.finality().await.unwrap().slot);
+    let deadline = Instant::now() + PATIENCE;
+    let mut looks = 0;
+    loop {
+        cluster.faults(1).error(METHOD, -32603, "internal error", ALWAYS);
+        let found = cluster.rpc.statuses(&[unknown()], search).await.unwrap();
+        cluster.faults(1).clear();
+        assert_eq!(found.statuses, [None]);
+        looks += 1;
+        if found.since.is_some() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it is waited for");
+        for _ in 0..LOOKS {
+            cluster.statuses(&[unknown()], Search::Recent).await.unwrap();
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(looks > 1, "it is waited for at first");
 }
 
 /// What an endpoint does not take, or answers to others, says nothing of whether it will tell what became of a payment.
@@ -453,11 +479,11 @@ async fn a_success_stands_where_a_second_one_knows_it_or_no_other_answers() {
         cluster.chain.sandbox.advance_slots(2);
         second.befall(cluster.faults(1));
         third.befall(cluster.faults(2));
-        for expected in [at_first, expected] {
+        for (wait, expected) in [(Duration::ZERO, at_first), (SILENCE, expected)] {
+            sleep(wait).await;
             let found = cluster.statuses(&[signature, unknown()], Search::Recent).await.unwrap();
             assert_eq!(found[0].as_ref().unwrap().commitment, expected, "{second:?} {third:?}");
             assert_eq!(found[1], None);
-            sleep(SILENCE).await;
         }
     }
 }
