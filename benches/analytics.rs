@@ -123,7 +123,7 @@ async fn seed(connection: &mut PgConnection, payments: i64, agents: i64, now: Un
 
 /// As the service's worker does it; how long that took.
 async fn roll_up(books: &Books, clock: Arc<dyn Clock>) {
-    let rollup = Rollup { store: Arc::clone(&books.analytics), clock, batch: Rollup::BATCH };
+    let rollup = Rollup::new(Arc::clone(&books.analytics), clock);
     let (mut rounds, started) = (1, Instant::now());
     while !rollup.round().await.unwrap() {
         rounds += 1;

@@ -196,8 +196,7 @@ fn start_background(
     }
     .start(shutdown.clone());
     Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(clock) }.start(shutdown.clone());
-    Rollup { store: Arc::clone(&books.analytics), clock: Arc::clone(clock), batch: Rollup::BATCH }
-        .start(shutdown);
+    Rollup::new(Arc::clone(&books.analytics), Arc::clone(clock)).start(shutdown);
     let until = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {

@@ -26,6 +26,8 @@ pub const SETTLED_AFTER: Duration = Duration::from_mins(15);
 const AHEAD: Duration = Duration::from_mins(14);
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_mins(1);
+/// How many lines are summed up in one database transaction, about.
+const BATCH: u32 = 5_000;
 /// How many such transactions of a log one round makes: a million lines take four rounds.
 const BATCHES: u32 = 50;
 /// How many ends of payments one statement notes.
@@ -40,8 +42,11 @@ pub struct Rollup {
 }
 
 impl Rollup {
-    /// A good [`batch`](Self::batch): a tenth of a second of summing up, in which what finds its owner late waits.
-    pub const BATCH: u32 = 5_000;
+    /// In batches that take a tenth of a second, in which what finds its owner late waits.
+    #[must_use]
+    pub fn new(store: Arc<dyn AnalyticsStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, batch: BATCH }
+    }
 
     /// Goes round until the shutdown begins, which ends a round too: what it has not committed, another one does. While there is
     /// more to be summed up it does not rest, since until then every question has to go through that.

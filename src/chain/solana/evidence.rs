@@ -44,8 +44,8 @@ impl Evidence {
 
     /// Of one that has given no answer, and may give one soon: for all that is known, it would know everything.
     #[must_use]
-    pub fn yet_to_be_told(asked: usize) -> Self {
-        Self::recent(0, vec![None; asked])
+    pub const fn yet_to_be_told() -> Self {
+        Self::recent(0, Vec::new())
     }
 
     /// Of one that hears of no new slot, or says that it is catching up: it knows of no new transaction either.
@@ -144,7 +144,7 @@ pub struct Weighed {
     pub doubts: Vec<(usize, Doubt)>,
 }
 
-/// One finding of each of so many signatures, none of which can have landed before the slot `earliest`. Without a single
+/// One finding of each signature, none of which can have landed before the slot `earliest`. Without a single
 /// answer as of `seen` or later, there is none. Of whom there is `None` an answer may come soon: until then nobody is
 /// believed alone, and what nobody knows may be known all the same.
 ///
@@ -152,7 +152,6 @@ pub struct Weighed {
 /// When no endpoint that has seen the slot answered.
 pub fn weigh(
     answers: Vec<Result<Option<Evidence>, ChainError>>,
-    asked: usize,
     seen: u64,
     earliest: u64,
 ) -> Result<Weighed, ChainError> {
@@ -171,7 +170,7 @@ pub fn weigh(
     }
     // Where one knows nothing, nobody does: so the one that looks back the furthest says it.
     let since = has_seen().filter_map(|evidence| evidence.since).min().filter(|_| silent == 0);
-    told.extend((0..silent).map(|_| Evidence::yet_to_be_told(asked)));
+    told.extend((0..silent).map(|_| Evidence::yet_to_be_told()));
     let mut weighed = findings(&told, earliest);
     weighed.findings.since = since;
     Ok(weighed)
@@ -290,7 +289,6 @@ mod tests {
         fn unknown_is_never_said_for_want_of_an_answer(answers in vec(answer(), 0..5), earliest in 0..200_u64) {
             let found = weigh(
                 answers.iter().cloned().map(|answer| answer.ok_or(NO_ANSWER)).collect(),
-                2,
                 SEEN,
                 earliest,
             );
@@ -332,7 +330,7 @@ mod tests {
         fn endpoints_that_have_not_seen_the_slot_are_not_enough(statuses in vec(option::of(status()), 2)) {
             let behind = evidence(SEEN - 1, statuses);
             for other in [Err(NO_ANSWER), Ok(None)] {
-                prop_assert!(weigh(vec![Ok(Some(behind.clone())), other], 2, SEEN, 0).is_err());
+                prop_assert!(weigh(vec![Ok(Some(behind.clone())), other], SEEN, 0).is_err());
             }
         }
     }
@@ -356,7 +354,7 @@ mod tests {
             vec![landed.clone(), None, None],
         ];
         let answers = answers.map(|statuses| Ok(Some(evidence(SEEN, statuses))));
-        let Weighed { findings: found, doubts } = weigh(answers.into(), 3, SEEN, 0).unwrap();
+        let Weighed { findings: found, doubts } = weigh(answers.into(), SEEN, 0).unwrap();
         assert_eq!(found.statuses[0].as_ref().unwrap().commitment, Commitment::Processed);
         assert_eq!(found.statuses[1..], [None, landed]);
         assert_eq!(doubts, [(0, Doubt::Contradicted)]);
@@ -451,7 +449,7 @@ mod tests {
                 reaching(SEEN - 1, Some(UnixMs(3))),
             ]
         };
-        let since = |answers| weigh(answers, 1, SEEN, 0).unwrap().findings.since;
+        let since = |answers| weigh(answers, SEEN, 0).unwrap().findings.since;
         assert_eq!(since(told()), Some(UnixMs(5)));
         // Nor does it, while another one may yet say that it knows more.
         let silent = told().into_iter().chain([Ok(None)]).collect();
@@ -463,7 +461,7 @@ mod tests {
         let told = |ends: usize, silent: usize| {
             let ending = || evidence(SEEN, vec![Some(said(Commitment::Finalized, None))]);
             let answers = (0..ends).map(|_| Ok(Some(ending()))).chain((0..silent).map(|_| Ok(None)));
-            weigh(answers.collect(), 1, SEEN, 0).unwrap()
+            weigh(answers.collect(), SEEN, 0).unwrap()
         };
         assert_eq!(told(1, 1).doubts, [(0, Doubt::Alone)]);
         assert_eq!(told(1, 0).doubts, []);

@@ -131,8 +131,11 @@ impl Pool {
         let is_heard = move |it: &&Arc<Endpoint>| it.recent_silence.is_waited_for(now) || it.answers(now);
         let others = self.endpoints.iter().filter(move |it| it.index() != endpoint).filter(is_heard);
         let asked = others.map(|it| {
-            let voice = async move { voice_of(it, &it.recent_silence, params, limit, read).await };
-            async move { voice.await.ok().map(|voice| (it.index(), voice)) }.boxed()
+            async move {
+                let voice = voice_of(it, &it.recent_silence, params, limit, read).await;
+                voice.ok().map(|voice| (it.index(), voice))
+            }
+            .boxed()
         });
         asked.collect::<FuturesUnordered<_>>().filter_map(std::future::ready)
     }

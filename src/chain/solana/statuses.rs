@@ -144,7 +144,7 @@ impl SolanaRpc {
             }
         }
         let mut told = self.as_far_as_they_know(&whose, &told).await;
-        told.extend((0..silent).map(|_| Evidence::yet_to_be_told(asked.len())));
+        told.extend((0..silent).map(|_| Evidence::yet_to_be_told()));
         // All would know everything of the recent past, whichever slot it is said to be in.
         findings(&told, 0)
     }
@@ -231,7 +231,7 @@ impl SolanaRpc {
         let params = statuses_params(signatures, true);
         let told = self.pool.endpoints().iter().map(|it| told_by(it, &params, signatures.len(), seen));
         let told = join_all(told).await.into_iter().map(|answer| answer.map_err(ChainError::from));
-        let weighed = weigh(told.collect(), signatures.len(), seen, earliest_slot(seen, age))?;
+        let weighed = weigh(told.collect(), seen, earliest_slot(seen, age))?;
         self.note_doubts(signatures, &weighed.doubts);
         Ok(weighed.findings)
     }

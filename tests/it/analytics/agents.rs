@@ -36,9 +36,7 @@ const NOON: UnixMs = UnixMs(1_790_078_400_000);
 async fn roll(app: &TestApp, books: &Books) {
     app.chain.clock.advance(SETTLED_AFTER + Duration::from_millis(1));
     let clock: Arc<dyn Clock> = app.chain.clock.clone();
-    assert!(
-        Rollup { store: Arc::clone(&books.analytics), clock, batch: Rollup::BATCH }.round().await.unwrap()
-    );
+    assert!(Rollup::new(Arc::clone(&books.analytics), clock).round().await.unwrap());
 }
 
 async fn register(app: &TestApp, name: &str, wallet: &str) -> Value {

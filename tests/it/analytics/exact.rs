@@ -118,8 +118,7 @@ impl World {
     async fn roll_all_at_once(&self) {
         let rolling = (0..6).map(|number| {
             let store = Arc::clone(&self.instances[number % 2].analytics);
-            let rollup =
-                Rollup { store, clock: Arc::<ManualClock>::clone(&self.clock), batch: Rollup::BATCH };
+            let rollup = Rollup::new(store, Arc::<ManualClock>::clone(&self.clock));
             tokio::spawn(async move { rollup.round().await.unwrap() })
         });
         assert!(join_all(rolling).await.into_iter().all(Result::unwrap), "everything is summed up");

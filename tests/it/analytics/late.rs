@@ -74,7 +74,7 @@ impl Stage {
         }
         let steady: Arc<dyn Clock> = clock.clone();
         let worker = Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(&steady) };
-        let rollup = Rollup { store: Arc::clone(&books.analytics), clock: steady, batch: Rollup::BATCH };
+        let rollup = Rollup::new(Arc::clone(&books.analytics), steady);
         Self { books, clock, worker, rollup }
     }
 

@@ -51,8 +51,7 @@ async fn a_step_is_bounded_and_the_numbers_hold_at_every_one(backend: Backend) {
 async fn a_worker_ends_with_the_service(backend: Backend) {
     let books = backend.books().await;
     let shutdown = Shutdown::default();
-    Rollup { store: books.analytics, clock: Arc::new(ManualClock::new(NOON)), batch: Rollup::BATCH }
-        .start(&shutdown);
+    Rollup::new(books.analytics, Arc::new(ManualClock::new(NOON))).start(&shutdown);
     assert_eq!(shutdown.tasks.len(), 1);
     shutdown.begin();
     timeout(Duration::from_secs(20), shutdown.drained()).await.expect("it ends when it is told to");

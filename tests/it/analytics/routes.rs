@@ -41,9 +41,7 @@ const DAY: i64 = START.0 - START.0 % DAY_MS;
 async fn roll(app: &TestApp, books: &Books) {
     app.chain.clock.advance(SETTLED_AFTER + Duration::from_millis(1));
     let clock: Arc<dyn Clock> = app.chain.clock.clone();
-    assert!(
-        Rollup { store: Arc::clone(&books.analytics), clock, batch: Rollup::BATCH }.round().await.unwrap()
-    );
+    assert!(Rollup::new(Arc::clone(&books.analytics), clock).round().await.unwrap());
 }
 
 async fn get(app: &TestApp, path: &str) -> Value {

@@ -147,11 +147,10 @@ async fn an_end_that_the_version_before_has_written_is_found(backend: Backend) {
 async fn a_line_is_left_alone_until_no_commit_can_come_before_it(backend: Backend) {
     let (books, mut model) = (backend.books().await, Model::default());
     let clock = Arc::new(pay402::clock::ManualClock::new(NOON));
-    let rollup = pay402::analytics::Rollup {
-        store: Arc::clone(&books.analytics),
-        clock: Arc::<pay402::clock::ManualClock>::clone(&clock),
-        batch: pay402::analytics::Rollup::BATCH,
-    };
+    let rollup = pay402::analytics::Rollup::new(
+        Arc::clone(&books.analytics),
+        Arc::<pay402::clock::ManualClock>::clone(&clock),
+    );
     model.prove(&books, SHOP, (Currency::Usdc, 5), NOON).await;
     clock.advance(SETTLED_AFTER);
     assert!(rollup.round().await.unwrap());
@@ -192,12 +191,12 @@ async fn what_a_wrong_clock_passed_by_is_found_again(backend: Backend) {
     model.agent = Some(model.register(&instances[0], "shop", 1).await.id);
     let clock = |at| Arc::new(pay402::clock::ManualClock::new(at));
     let (right, ahead) = (clock(NOON), clock(NOON + Duration::from_hours(26)));
-    let [right_rollup, ahead_rollup] =
-        [(0, &right), (1, &ahead)].map(|(number, clock)| pay402::analytics::Rollup {
-            store: Arc::clone(&instances[number].analytics),
-            clock: Arc::<pay402::clock::ManualClock>::clone(clock),
-            batch: pay402::analytics::Rollup::BATCH,
-        });
+    let [right_rollup, ahead_rollup] = [(0, &right), (1, &ahead)].map(|(number, clock)| {
+        pay402::analytics::Rollup::new(
+            Arc::clone(&instances[number].analytics),
+            Arc::<pay402::clock::ManualClock>::clone(clock),
+        )
+    });
     let compare = async |model: &Model| {
         for window in [Window::ALL, Window { from: NOON, to: UnixMs(NOON.0 + DAY_MS) }] {
             let found = instances[0].analytics.payments("shop", window).await.unwrap();
@@ -238,11 +237,10 @@ async fn a_log_that_fails_keeps_no_other_one_waiting() {
     let stop = "CREATE TRIGGER stop BEFORE DELETE ON payment_sums BEGIN SELECT RAISE(ABORT, 'no'); END";
     backend.execute(stop).await;
     let now = NOON + SETTLED_AFTER + Duration::from_secs(1);
-    let rollup = pay402::analytics::Rollup {
-        store: Arc::clone(&books.analytics),
-        clock: Arc::new(pay402::clock::ManualClock::new(now)),
-        batch: pay402::analytics::Rollup::BATCH,
-    };
+    let rollup = pay402::analytics::Rollup::new(
+        Arc::clone(&books.analytics),
+        Arc::new(pay402::clock::ManualClock::new(now)),
+    );
     assert!(rollup.round().await.is_err());
     let mut reach = backend.select("SELECT name, rolled_until_ms FROM rollups ORDER BY name").await;
     reach.retain(|(_, until)| *until != ahead.0);

@@ -8,6 +8,8 @@ mod fee_payers;
 mod finality;
 mod funds;
 mod hints;
+mod histories;
+mod liars;
 mod send;
 mod settle;
 mod simulation;

@@ -6,7 +6,7 @@
 //! says what it likes of heights, slots, statuses and histories.
 //!
 //! What is not here is in `rpc`, over real JSON-RPC: who is asked and in which order (`failover`, `again`), answers that make
-//! no sense, slots that no chain has reached, and nodes that hear of no new slot (`statuses`, `finality`).
+//! no sense, slots that no chain has reached, and nodes that hear of no new slot (`liars`, `histories`, `finality`).
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl Nodes {
             let is_behind = *node != rock && !calm && evidence.knows_less(&told) && random.percent(50);
             if is_behind { evidence.clone().of_one_behind() } else { evidence.clone() }
         });
-        let yet_to_come = is_silent.then(|| Evidence::yet_to_be_told(places.len()));
+        let yet_to_come = is_silent.then(Evidence::yet_to_be_told);
         let weighed = findings(&judged.chain(yet_to_come).collect::<Vec<_>>(), 0);
         self.held_back += weighed.doubts.len() as u64;
         for (place, status) in places.into_iter().zip(weighed.findings.statuses) {
@@ -195,7 +195,7 @@ impl Nodes {
             told.push(Ok(Some(evidence.with_history(beginning))));
         }
         told.extend((told.len()..self.count).map(|_| Err(ChainError::BadResponse("no answer"))));
-        let weighed = weigh(told, asked.len(), seen, earliest)?;
+        let weighed = weigh(told, seen, earliest)?;
         self.held_back += weighed.doubts.len() as u64;
         Ok(weighed.findings)
     }

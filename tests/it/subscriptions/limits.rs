@@ -158,11 +158,7 @@ async fn a_limit_that_is_reached_is_told_once_for_each_window(backend: Backend) 
     }
     check(&expected).await;
     // Sums of what is long past hold it too.
-    let rollup = Rollup {
-        store: backend.books().await.analytics,
-        clock: Arc::clone(&app.chain.clock) as _,
-        batch: Rollup::BATCH,
-    };
+    let rollup = Rollup::new(backend.books().await.analytics, Arc::clone(&app.chain.clock) as _);
     app.chain.clock.advance(SETTLED_AFTER);
     assert!(rollup.round().await.unwrap());
     check(&expected).await;
