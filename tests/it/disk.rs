@@ -4,7 +4,11 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use pay402::{
@@ -110,8 +114,9 @@ fn permit(folder: &Path, mode: u32) {
     }
 }
 
-/// A database that may only be read: payments are answered 503, `/ready` says which part it is, and once it may be
-/// written, all is well without a restart.
+/// A database that may only be read: payments are answered 503, `/ready` says which part it is, what is read is answered,
+/// and once it may be written, all is well without a restart, even if it is read all the time: connections of one process
+/// share what they know of a file, those that were made when it could only be read with those made later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_stops_acceptance_until_it_is_writable() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,12 +134,16 @@ async fn a_read_only_database_stops_acceptance_until_it_is_writable() {
             .env("DATABASE_URL", &database)
             .env("AUTO_MIGRATE", "false")
             .env("VALID_API_KEYS", KEY)
+            .env("RATE_LIMIT_AUTHENTICATED", "1000000")
             .env("PORT", "0")
             .env("LOG_FORMAT", "json")
             .stderr(Stdio::piped());
         command
     };
     assert!(command("migrate").output().unwrap().status.success());
+    // One that is killed leaves the files that belong to the write-ahead log.
+    drop(ServiceProcess::of(command("serve")).await);
+    assert!(folder.path().join("books.db-shm").exists());
     permit(folder.path(), 0o444);
     let service = ServiceProcess::of(command("serve")).await;
     let http = reqwest::Client::new();
@@ -148,14 +157,26 @@ async fn a_read_only_database_stops_acceptance_until_it_is_writable() {
     let ready = Answer::of(http.get(format!("{}/ready", service.url)).send().await.unwrap()).await;
     assert_eq!(ready.body["components"]["database"]["status"], "down", "{ready:?}");
 
-    permit(folder.path(), 0o644);
-    // A connection of before, which could only read, is replaced once a write has failed; the service writes by itself too.
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let issued = issue().await;
-        if issued.status == 201 {
-            break;
+    let reading = AtomicBool::new(true);
+    let read = async || {
+        while reading.load(Ordering::Relaxed) {
+            let agents = http.get(format!("{}/agents", service.url)).header("x-api-key", KEY);
+            let agents = Answer::of(agents.send().await.unwrap()).await;
+            assert_eq!(agents.status, 200, "{agents:?}");
         }
-        assert!(issued.status == 503 && Instant::now() < deadline, "{issued:?}");
-    }
+    };
+    let write = async || {
+        // So that what is read is in full flow.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        permit(folder.path(), 0o644);
+        let deadline = Instant::now() + PATIENCE;
+        while let issued = issue().await
+            && issued.status != 201
+        {
+            assert!(issued.status == 503 && Instant::now() < deadline, "{issued:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        reading.store(false, Ordering::Relaxed);
+    };
+    tokio::join!(write(), read(), read(), read(), read(), read(), read());
 }

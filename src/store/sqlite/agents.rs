@@ -1,8 +1,9 @@
 //! [`AgentStore`] in SQLite.
 
 use async_trait::async_trait;
+use sqlx::Connection;
 
-use super::{Lease, SqliteStore, decisions};
+use super::{SqliteStore, decisions};
 use crate::{
     agents::{Agent, AgentPage, AgentPatch, AgentStore, Created, Failure, Held, Hold, Spending, Updated},
     calendar::Day,
@@ -22,23 +23,18 @@ mod transactions {
 #[async_trait]
 impl AgentStore for SqliteStore {
     async fn create(&self, agent: &Agent, event: &EventId) -> Result<Created, StoreError> {
-        self.timed("insert", AGENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let created = transactions::create(&mut lease, agent, event).await;
-            lease.end(created)
-        })
-        .await
+        self.write("insert", AGENTS, async |writer| transactions::create(writer, agent, event).await).await
     }
 
     async fn find(&self, owner: &str, id_or_public_key: &str) -> Result<Option<Agent>, StoreError> {
         let select = sqlx::query_as::<_, AgentRow>(agents::FIND_AGENT).bind(id_or_public_key).bind(owner);
-        let row = self.timed("select", AGENTS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(AGENTS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(Agent::try_from).transpose()
     }
 
     async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<AgentPage, StoreError> {
-        let found = self.timed("select", AGENTS, async {
-            let mut snapshot = self.readers.begin().await?;
+        let found = self.read(AGENTS, async |reader| {
+            let mut snapshot = reader.begin().await?;
             let rows = sqlx::query_as(agents::LIST_AGENTS).bind(owner).bind(limit).bind(offset);
             let rows = rows.fetch_all(&mut *snapshot).await?;
             let total = sqlx::query_scalar(agents::COUNT_AGENTS).bind(owner);
@@ -56,10 +52,8 @@ impl AgentStore for SqliteStore {
         at: UnixMs,
         event: &EventId,
     ) -> Result<Updated, StoreError> {
-        let updated = self.timed("update", AGENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let updated = transactions::update(&mut lease, owner, id_or_public_key, patch, at, event).await;
-            lease.end(updated)
+        let updated = self.write("update", AGENTS, async |writer| {
+            transactions::update(writer, owner, id_or_public_key, patch, at, event).await
         });
         updated.await?
     }
@@ -71,10 +65,8 @@ impl AgentStore for SqliteStore {
         at: UnixMs,
         event: &EventId,
     ) -> Result<Option<Agent>, StoreError> {
-        let deleted = self.timed("update", AGENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let deleted = transactions::delete(&mut lease, owner, id_or_public_key, at, event).await;
-            lease.end(deleted)
+        let deleted = self.write("update", AGENTS, async |writer| {
+            transactions::delete(writer, owner, id_or_public_key, at, event).await
         });
         deleted.await?
     }
@@ -84,25 +76,15 @@ impl AgentStore for SqliteStore {
             .bind(agent.as_str())
             .bind(Day::of(at).0)
             .bind(at.0);
-        agents::spending(self.timed("select", SPENDING, select.fetch_one(&self.readers)).await?)
+        agents::spending(self.read(SPENDING, async |reader| select.fetch_one(reader).await).await?)
     }
 
     async fn hold(&self, wanted: &Hold, until: UnixMs) -> Result<Held, StoreError> {
-        self.timed("hold", HOLDS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let held = decisions::hold_until(&mut lease, wanted, until).await;
-            lease.end(held)
-        })
-        .await
+        self.write("hold", HOLDS, async |writer| decisions::hold_until(writer, wanted, until).await).await
     }
 
     async fn note_failure(&self, failure: &Failure) -> Result<bool, StoreError> {
-        self.timed("insert", FAILURES, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let noted = transactions::note_failure(&mut lease, failure).await;
-            lease.end(noted)
-        })
-        .await
+        self.write("insert", FAILURES, async |writer| transactions::note_failure(writer, failure).await).await
     }
 
     async fn forget(&self, now: UnixMs, failed_before: UnixMs, limit: u32) -> Result<u64, StoreError> {

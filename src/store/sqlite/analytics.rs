@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     analytics::{AgentPage, AnalyticsStore, EventPage, Log, PaymentSum, Ranking, RevenueSum, Rolled, Window},
     clock::UnixMs,
@@ -39,10 +39,8 @@ pub(super) mod transactions {
 #[async_trait]
 impl AnalyticsStore for SqliteStore {
     async fn payments(&self, owner: &str, window: Window) -> Result<Vec<PaymentSum>, StoreError> {
-        let rows = self.timed("select", PAYMENT_SUMS, async {
-            let mut reader = self.readers.acquire().await?;
-            transactions::payments(&mut reader, owner, window).await
-        });
+        let rows =
+            self.read(PAYMENT_SUMS, async |reader| transactions::payments(reader, owner, window).await);
         all(rows.await?)
     }
 
@@ -52,10 +50,8 @@ impl AnalyticsStore for SqliteStore {
         span_ms: i64,
         window: Window,
     ) -> Result<Vec<RevenueSum>, StoreError> {
-        let rows = self.timed("select", PAYMENT_SUMS, async {
-            let mut reader = self.readers.acquire().await?;
-            transactions::revenue(&mut reader, owner, span_ms, window).await
-        });
+        let rows = self
+            .read(PAYMENT_SUMS, async |reader| transactions::revenue(reader, owner, span_ms, window).await);
         all(rows.await?)
     }
 
@@ -67,9 +63,8 @@ impl AnalyticsStore for SqliteStore {
         limit: u32,
         offset: u32,
     ) -> Result<AgentPage, StoreError> {
-        let rows = self.timed("select", AGENT_SUMS, async {
-            let mut reader = self.readers.acquire().await?;
-            transactions::agents(&mut reader, owner, window, ranking, (limit, offset)).await
+        let rows = self.read(AGENT_SUMS, async |reader| {
+            transactions::agents(reader, owner, window, ranking, (limit, offset)).await
         });
         ranked(rows.await?)
     }
@@ -83,9 +78,8 @@ impl AnalyticsStore for SqliteStore {
         limit: u32,
         offset: u32,
     ) -> Result<EventPage, StoreError> {
-        let found = self.timed("select", EVENTS, async {
-            let mut reader = self.readers.acquire().await?;
-            transactions::events(&mut reader, owner, kind, window, before, (limit, offset)).await
+        let found = self.read(EVENTS, async |reader| {
+            transactions::events(reader, owner, kind, window, before, (limit, offset)).await
         });
         let (events, types) = found.await?;
         Ok(EventPage { events: events.into_iter().map(Into::into).collect(), types: type_counts(types)? })
@@ -96,19 +90,15 @@ impl AnalyticsStore for SqliteStore {
     }
 
     async fn take_back(&self, log: Log, beyond: UnixMs, to: UnixMs) -> Result<bool, StoreError> {
-        self.timed("delete", analytics::sums(log), async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let taken = transactions::take_back(&mut lease, log, beyond, to).await;
-            lease.end(taken)
+        self.write("delete", analytics::sums(log), async |writer| {
+            transactions::take_back(writer, log, beyond, to).await
         })
         .await
     }
 
     async fn roll(&self, log: Log, until: UnixMs, limit: u32) -> Result<Rolled, StoreError> {
-        self.timed("roll", analytics::sums(log), async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let rolled = transactions::roll(&mut lease, log, until, limit).await;
-            lease.end(rolled)
+        self.write("roll", analytics::sums(log), async |writer| {
+            transactions::roll(writer, log, until, limit).await
         })
         .await
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     api_keys::{
         ApiKeyPage, ApiKeyRecord, ApiKeyStore, Created, EndedKey, Environment, Guard, Hindrance, KeyCounts,
@@ -36,12 +36,7 @@ impl ApiKeyStore for SqliteStore {
         created: &KeyEvent,
         guard: &Guard,
     ) -> Result<Created, StoreError> {
-        self.timed("insert", API_KEYS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let done = create(&mut lease, key, created, guard).await;
-            lease.end(done)
-        })
-        .await
+        self.write("insert", API_KEYS, async |writer| create(writer, key, created, guard).await).await
     }
 
     async fn count_keys(
@@ -52,18 +47,18 @@ impl ApiKeyStore for SqliteStore {
     ) -> Result<KeyCounts, StoreError> {
         let count = sqlx::query_as(sql::COUNT_KEYS).bind(user).bind(environment.as_str());
         let count = count.bind(at.0).bind((at - MADE_WITHIN).0);
-        self.timed("select", API_KEYS, count.fetch_one(&self.readers)).await.map(key_counts)
+        self.read(API_KEYS, async |reader| count.fetch_one(reader).await).await.map(key_counts)
     }
 
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<StoredKey>, StoreError> {
         let select = sqlx::query_as::<_, ApiKeyRow>(sql::API_KEY_BY_PREFIX).bind(prefix);
-        let row = self.timed("select", API_KEYS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(API_KEYS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(StoredKey::try_from).transpose()
     }
 
     async fn find_key(&self, id_or_prefix: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
         let select = sqlx::query_as::<_, ApiKeyRow>(sql::FIND_API_KEY).bind(id_or_prefix);
-        let row = self.timed("select", API_KEYS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(API_KEYS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(|row| StoredKey::try_from(row).map(|key| key.record)).transpose()
     }
 
@@ -74,8 +69,8 @@ impl ApiKeyStore for SqliteStore {
         offset: u32,
     ) -> Result<ApiKeyPage, StoreError> {
         let (rows, total) = self
-            .timed("select", API_KEYS, async {
-                let mut snapshot = self.readers.begin().await?;
+            .read(API_KEYS, async |reader| {
+                let mut snapshot = reader.begin().await?;
                 let (rows, total) = match of {
                     Some(KeysOf { user, environment }) => {
                         let environment = environment.map(Environment::as_str);
@@ -96,21 +91,11 @@ impl ApiKeyStore for SqliteStore {
     }
 
     async fn rotate_key(&self, rotation: &Rotation) -> Result<RotationOutcome, StoreError> {
-        self.timed("update", API_KEYS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let done = rotate(&mut lease, rotation).await;
-            lease.end(done)
-        })
-        .await
+        self.write("update", API_KEYS, async |writer| rotate(writer, rotation).await).await
     }
 
     async fn revoke_key(&self, revoked: &KeyEvent) -> Result<bool, StoreError> {
-        self.timed("update", API_KEYS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let done = revoke(&mut lease, revoked).await;
-            lease.end(done)
-        })
-        .await
+        self.write("update", API_KEYS, async |writer| revoke(writer, revoked).await).await
     }
 
     async fn revoke_together(
@@ -120,26 +105,17 @@ impl ApiKeyStore for SqliteStore {
         at: UnixMs,
         revoked: &(dyn for<'k> Fn(&'k ApiKeyId) -> KeyEvent + Sync),
     ) -> Result<Vec<EndedKey>, StoreError> {
-        self.timed("update", API_KEYS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let done = revoke_together(&mut lease, user, which, at, revoked).await;
-            lease.end(done)
-        })
-        .await
+        self.write("update", API_KEYS, async |writer| revoke_together(writer, user, which, at, revoked).await)
+            .await
     }
 
     async fn descendants(&self, key: &ApiKeyId, at: UnixMs) -> Result<Vec<ApiKeyId>, StoreError> {
         let ids = sqlx::query_scalar(sql::SQLITE_DESCENDANTS).bind(key.as_str()).bind(at.0);
-        self.timed("select", API_KEYS, ids.fetch_all(&self.readers)).await.map(key_ids)
+        self.read(API_KEYS, async |reader| ids.fetch_all(reader).await).await.map(key_ids)
     }
 
     async fn purge_ended_keys(&self, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
-        self.timed("delete", API_KEYS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let done = purge(&mut lease, before, limit).await;
-            lease.end(done)
-        })
-        .await
+        self.write("delete", API_KEYS, async |writer| purge(writer, before, limit).await).await
     }
 
     async fn note_use(&self, used: &[(ApiKeyId, UnixMs)]) -> Result<(), StoreError> {

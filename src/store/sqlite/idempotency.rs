@@ -28,7 +28,7 @@ impl IdempotencyStore for SqliteStore {
         }
         let find =
             sqlx::query_as::<_, sql::AnswerRow>(sql::FIND_ANSWER).bind(&attempt.caller).bind(&attempt.key);
-        let row = self.timed("select", TABLE, find.fetch_optional(&self.readers)).await?;
+        let row = self.read(TABLE, async |reader| find.fetch_optional(reader).await).await?;
         Ok(sql::not_fresh(attempt, row))
     }
 

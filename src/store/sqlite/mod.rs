@@ -17,7 +17,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Sqlite, SqlitePool,
+    Sqlite, SqliteConnection, SqlitePool,
     error::ErrorKind,
     migrate::Migrator,
     query::Query,
@@ -25,7 +25,10 @@ use sqlx::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{Mutex, RwLock},
+    time::Instant,
+};
 
 use super::{Database, MigrationStatus, lease::Lease, migration_status, sql};
 use crate::{metrics::Metrics, store_error::StoreError};
@@ -40,8 +43,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long opening may take while other instances are at it, and the pause between two tries.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
-/// The primary result code of [`sqlx::Error::Database`] where a lock is another's. The upper bytes tell more.
+/// Where a lock is another's.
 const SQLITE_BUSY: i32 = 5;
+/// Where what is wanted would write to what may only be read.
+const SQLITE_READONLY: i32 = 8;
 /// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock.
@@ -56,7 +61,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct SqliteStore {
     /// One connection: SQLite admits one writer at a time, and waiting here is fairer than its lock.
     writer: SqlitePool,
-    readers: SqlitePool,
+    /// Nobody is lent one while all connections are replaced.
+    readers: Arc<RwLock<SqlitePool>>,
+    reconnecting: Arc<Mutex<()>>,
     metrics: Arc<Metrics>,
 }
 
@@ -76,13 +83,22 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
-        };
-        let writer = pool(1).connect_lazy_with(options.clone());
-        let readers = pool(READERS).connect_lazy_with(options.read_only(true));
+        let writer = pool(1, options.clone());
+        let readers = Arc::new(RwLock::new(pool(READERS, options.read_only(true))));
         first_connection(&writer).await.map_err(unavailable)?;
-        Ok(Self { writer, readers, metrics })
+        Ok(Self { writer, readers, reconnecting: Arc::default(), metrics })
+    }
+
+    /// Closes every connection, and only then lets new ones be opened. All of a process share one mapping of the `-shm`
+    /// file: while one of them lives since a time when that could only be read, none can write, however new it is.
+    async fn reconnect(self) {
+        let Ok(_alone) = self.reconnecting.try_lock() else { return };
+        let mut readers = self.readers.write().await;
+        let fresh = pool(READERS, (*readers.connect_options()).clone());
+        std::mem::replace(&mut *readers, fresh).close().await;
+        if let Ok(writer) = self.writer.acquire().await {
+            let _ = writer.close().await;
+        }
     }
 
     /// Runs a statement that writes; how many rows it wrote.
@@ -92,10 +108,32 @@ impl SqliteStore {
         table: &str,
         statement: Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<u64, StoreError> {
+        let done = self.write(operation, table, async |writer| statement.execute(writer).await).await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn write<T>(
+        &self,
+        operation: &str,
+        table: &str,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
         self.timed(operation, table, async {
             let mut lease = Lease::from(&self.writer).await?;
-            let done = statement.execute(&mut *lease).await;
-            Ok(lease.end(done)?.rows_affected())
+            let done = work(&mut lease).await;
+            lease.end(done)
+        })
+        .await
+    }
+
+    async fn read<T>(
+        &self,
+        table: &str,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        self.timed("select", table, async {
+            let mut reader = self.readers.read().await.acquire().await?;
+            work(&mut reader).await
         })
         .await
     }
@@ -109,6 +147,9 @@ impl SqliteStore {
         let started = Instant::now();
         let result = work.await;
         self.metrics.database_query(operation, table, started.elapsed());
+        if result.as_ref().is_err_and(|error| primary_code(error) == Some(SQLITE_READONLY)) {
+            tokio::spawn(self.clone().reconnect());
+        }
         result.map_err(failed)
     }
 }
@@ -154,13 +195,20 @@ impl Database for SqliteStore {
 
     async fn close(&self) {
         let closing = async {
-            self.readers.close().await;
+            self.readers.read().await.close().await;
             self.writer.close().await;
         };
         if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!("the database did not close in time");
         }
     }
+}
+
+fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options)
 }
 
 /// Waits while other instances open the file. Turning a new one to its write-ahead log takes the file for oneself, and
@@ -179,14 +227,13 @@ async fn first_connection(writer: &SqlitePool) -> Result<(), sqlx::Error> {
 
 /// Whether another connection was in the way, or the machine too busy to connect in time.
 fn is_busy(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(database) => {
-            let code = database.code().and_then(|code| code.parse::<i32>().ok());
-            code.is_some_and(|code| code & 0xFF == SQLITE_BUSY)
-        }
-        _ => false,
-    }
+    matches!(error, sqlx::Error::PoolTimedOut) || primary_code(error) == Some(SQLITE_BUSY)
+}
+
+/// What SQLite says went wrong, without the upper bytes, which tell more.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?.parse::<i32>().ok()?;
+    Some(code & 0xFF)
 }
 
 fn failed(error: sqlx::Error) -> StoreError {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 use sqlx::{Connection, SqliteConnection};
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     calendar::Day,
     clock::UnixMs,
@@ -46,30 +46,21 @@ impl PaymentStore for SqliteStore {
             .bind(paying.and_then(|paying| paying.user))
             .bind(paying.map(|paying| paying.unit.as_str()))
             .bind(paying.map(|paying| Day::of(paying.at).0));
-        self.timed("select", TRANSACTIONS, select.fetch_one(&self.readers)).await?.try_into()
+        self.read(TRANSACTIONS, async |reader| select.fetch_one(reader).await).await?.try_into()
     }
 
     async fn record_all(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
-        self.timed("record", TRANSACTIONS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let recorded = record(&mut lease, payments).await;
-            lease.end(recorded)
-        })
-        .await
+        self.write("record", TRANSACTIONS, async |writer| record(writer, payments).await).await
     }
 
     async fn record_with_consequences(&self, payments: &[Payment]) -> Result<Vec<RecordOutcome>, StoreError> {
-        self.timed("record", TRANSACTIONS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let recorded = transactions::record(&mut lease, payments, false).await;
-            lease.end(recorded)
-        })
-        .await
+        self.write("record", TRANSACTIONS, async |writer| transactions::record(writer, payments, false).await)
+            .await
     }
 
     async fn find(&self, owner: &str, id_or_signature: &str) -> Result<Option<Entry>, StoreError> {
         let select = sqlx::query_as::<_, EntryRow>(sql::FIND_PAYMENT).bind(id_or_signature).bind(owner);
-        let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(TRANSACTIONS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(Entry::try_from).transpose()
     }
 
@@ -80,7 +71,7 @@ impl PaymentStore for SqliteStore {
 
     async fn find_by_nonce(&self, nonce: &str) -> Result<Option<Payment>, StoreError> {
         let select = sqlx::query_as::<_, PaymentRow>(sql::FIND_PAYMENT_BY_NONCE).bind(nonce);
-        let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(TRANSACTIONS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(Payment::try_from).transpose()
     }
 
@@ -88,14 +79,14 @@ impl PaymentStore for SqliteStore {
         let select = sqlx::query_as::<_, EntryRow>(sql::FIND_ANONYMOUS_SETTLEMENT)
             .bind(signature.to_string())
             .bind(WITHOUT_KEY);
-        let row = self.timed("select", TRANSACTIONS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(TRANSACTIONS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(Entry::try_from).transpose()
     }
 
     async fn list(&self, owner: &str, limit: u32, offset: u32) -> Result<PaymentPage, StoreError> {
         let (rows, total) = self
-            .timed("select", TRANSACTIONS, async {
-                let mut snapshot = self.readers.begin().await?;
+            .read(TRANSACTIONS, async |reader| {
+                let mut snapshot = reader.begin().await?;
                 let rows = sqlx::query_as::<_, EntryRow>(sql::LIST_PAYMENTS)
                     .bind(owner)
                     .bind(limit)

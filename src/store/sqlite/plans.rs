@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     clock::UnixMs,
     ids::PlanId,
@@ -26,26 +26,17 @@ mod transactions {
 #[async_trait]
 impl PlanStore for SqliteStore {
     async fn create_plan(&self, plan: &Plan) -> Result<(), StoreError> {
-        self.timed("insert", PLANS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let created = transactions::create(&mut lease, plan).await;
-            lease.end(created)
-        })
-        .await
+        self.write("insert", PLANS, async |writer| transactions::create(writer, plan).await).await
     }
 
     async fn find_plan(&self, id: &str) -> Result<Option<Plan>, StoreError> {
         let select = sqlx::query_as::<_, PlanRow>(plans::FIND_PLAN).bind(id);
-        let row = self.timed("select", PLANS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(PLANS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(Plan::try_from).transpose()
     }
 
     async fn plans_on_offer(&self, limit: u32, offset: u32) -> Result<PlanPage, StoreError> {
-        let found = self.timed("select", PLANS, async {
-            let mut lease = Lease::from(&self.readers).await?;
-            let found = transactions::on_offer(&mut lease, limit, offset).await;
-            lease.end(found)
-        });
+        let found = self.read(PLANS, async |reader| transactions::on_offer(reader, limit, offset).await);
         let (rows, total) = found.await?;
         plan_page(rows, total)
     }
@@ -57,20 +48,11 @@ impl PlanStore for SqliteStore {
         change: &PlanChange,
         at: UnixMs,
     ) -> Result<Changed, StoreError> {
-        self.timed("update", PLANS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let changed = transactions::change(&mut lease, owner, id, change, at).await;
-            lease.end(changed)
-        })
-        .await?
+        self.write("update", PLANS, async |writer| transactions::change(writer, owner, id, change, at).await)
+            .await?
     }
 
     async fn remove_plan(&self, owner: &str, id: &PlanId, at: UnixMs) -> Result<Removed, StoreError> {
-        self.timed("delete", PLANS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let removed = transactions::remove(&mut lease, owner, id, at).await;
-            lease.end(removed)
-        })
-        .await?
+        self.write("delete", PLANS, async |writer| transactions::remove(writer, owner, id, at).await).await?
     }
 }

@@ -34,7 +34,7 @@ impl RequirementStore for SqliteStore {
 
     async fn find(&self, nonce: &str) -> Result<Option<IssuedRequirement>, StoreError> {
         let select = sqlx::query_as::<_, RequirementRow>(sql::FIND_REQUIREMENT).bind(nonce);
-        let row = self.timed("select", REQUIREMENTS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(REQUIREMENTS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(IssuedRequirement::try_from).transpose()
     }
 }

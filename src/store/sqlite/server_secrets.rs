@@ -16,7 +16,7 @@ use crate::{
 impl ServerSecretStore for SqliteStore {
     async fn find_secret(&self, name: &str) -> Result<Option<ServerSecret>, StoreError> {
         let select = sqlx::query_scalar(sql::FIND_SECRET).bind(name);
-        self.timed("select", SECRETS, select.fetch_optional(&self.readers)).await?.map(secret).transpose()
+        self.read(SECRETS, async |reader| select.fetch_optional(reader).await).await?.map(secret).transpose()
     }
 
     async fn keep_secret(&self, name: &str, fresh: &ServerSecret) -> Result<ServerSecret, StoreError> {
@@ -25,6 +25,6 @@ impl ServerSecretStore for SqliteStore {
             return Ok(fresh.clone());
         }
         let select = sqlx::query_scalar(sql::FIND_SECRET).bind(name);
-        secret(self.timed("select", SECRETS, select.fetch_one(&self.readers)).await?)
+        secret(self.read(SECRETS, async |reader| select.fetch_one(reader).await).await?)
     }
 }

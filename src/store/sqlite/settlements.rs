@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use solana_signature::Signature;
 use sqlx::{Connection, SqliteConnection};
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     clock::UnixMs,
     payments::settlement::{
@@ -55,10 +55,12 @@ impl SettlementStore for SqliteStore {
     }
 
     async fn look_up(&self, message: &MessageHash, terms: &TermsHash) -> Result<Claimed, StoreError> {
-        let find = sqlx::query_as::<_, SettlementRow>(settlements::FIND_SETTLEMENT)
-            .bind(message.0.as_slice())
-            .fetch_optional(&self.readers);
-        settlements::claimed(self.timed("select", SETTLEMENTS, find).await?, *terms)
+        let find =
+            sqlx::query_as::<_, SettlementRow>(settlements::FIND_SETTLEMENT).bind(message.0.as_slice());
+        settlements::claimed(
+            self.read(SETTLEMENTS, async |reader| find.fetch_optional(reader).await).await?,
+            *terms,
+        )
     }
 
     async fn abandon(&self, claim: &Claim) -> Result<bool, StoreError> {
@@ -68,10 +70,8 @@ impl SettlementStore for SqliteStore {
 
     async fn journal(&self, journal: &Journal) -> Result<Journalled, StoreError> {
         let committing = AtomicBool::new(false);
-        let journalled = self.timed("journal", SETTLEMENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let journalled = transactions::journal(&mut lease, journal, &committing).await;
-            lease.end(journalled)
+        let journalled = self.write("journal", SETTLEMENTS, async |writer| {
+            transactions::journal(writer, journal, &committing).await
         });
         let journalled = journalled.await;
         journalled.map_err(
@@ -87,10 +87,8 @@ impl SettlementStore for SqliteStore {
         ending: &Ending,
         at: UnixMs,
     ) -> Result<Option<Finished>, StoreError> {
-        let finished = self.timed("finish", SETTLEMENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let finished = transactions::finish(&mut lease, message, ending, at).await;
-            lease.end(finished)
+        let finished = self.write("finish", SETTLEMENTS, async |writer| {
+            transactions::finish(writer, message, ending, at).await
         });
         let (row, first) = finished.await?;
         settlements::finished(row, first)
@@ -102,11 +100,8 @@ impl SettlementStore for SqliteStore {
         messages: &[MessageHash],
         until: UnixMs,
     ) -> Result<Vec<MessageHash>, StoreError> {
-        let renewed = self.timed("renew", SETTLEMENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let renewed = renew(&mut lease, holder, messages, until).await;
-            lease.end(renewed)
-        });
+        let renewed =
+            self.write("renew", SETTLEMENTS, async |writer| renew(writer, holder, messages, until).await);
         renewed.await
     }
 
@@ -120,22 +115,16 @@ impl SettlementStore for SqliteStore {
         // The writer is not taken for what is mostly nothing.
         let lapsed = sqlx::query_scalar::<_, Vec<u8>>(settlements::LAPSED_SETTLEMENTS)
             .bind(now.0)
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers);
-        if self.timed("select", SETTLEMENTS, lapsed).await?.is_empty() {
+            .bind(i64::from(limit));
+        if self.read(SETTLEMENTS, async |reader| lapsed.fetch_all(reader).await).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.timed("take_over", SETTLEMENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let rows = sqlx::query_as::<_, InFlightRow>(TAKE_OVER)
-                .bind(now.0)
-                .bind(i64::from(limit))
-                .bind(holder)
-                .bind(until.0)
-                .fetch_all(&mut *lease)
-                .await;
-            lease.end(rows)
-        });
+        let take_over = sqlx::query_as::<_, InFlightRow>(TAKE_OVER)
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .bind(holder)
+            .bind(until.0);
+        let rows = self.write("take_over", SETTLEMENTS, async |writer| take_over.fetch_all(writer).await);
         rows.await?.into_iter().map(InFlight::try_from).collect()
     }
 
@@ -145,27 +134,24 @@ impl SettlementStore for SqliteStore {
     }
 
     async fn adopt(&self, message: &MessageHash, terms: &TermsHash, owner: &str) -> Result<bool, StoreError> {
-        self.timed("adopt", SETTLEMENTS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let adopted = transactions::adopt(&mut lease, message, terms, owner).await;
-            lease.end(adopted)
+        self.write("adopt", SETTLEMENTS, async |writer| {
+            transactions::adopt(writer, message, terms, owner).await
         })
         .await
     }
 
     async fn find(&self, signature: &Signature) -> Result<Option<Record>, StoreError> {
         let find = sqlx::query_as::<_, SettlementRow>(settlements::FIND_SETTLEMENT_BY_SIGNATURE)
-            .bind(signature.to_string())
-            .fetch_optional(&self.readers);
-        settlements::record(self.timed("select", SETTLEMENTS, find).await?)
+            .bind(signature.to_string());
+        settlements::record(self.read(SETTLEMENTS, async |reader| find.fetch_optional(reader).await).await?)
     }
 
     async fn sponsored(&self, at: UnixMs, key_id: Option<&str>) -> Result<Sponsored, StoreError> {
-        let find = sqlx::query_as::<_, (i64, i64)>(settlements::SPONSORED)
-            .bind(day(at))
-            .bind(subject(key_id))
-            .fetch_optional(&self.readers);
-        settlements::sponsored(self.timed("select", SPONSORED_LAMPORTS, find).await?)
+        let find =
+            sqlx::query_as::<_, (i64, i64)>(settlements::SPONSORED).bind(day(at)).bind(subject(key_id));
+        settlements::sponsored(
+            self.read(SPONSORED_LAMPORTS, async |reader| find.fetch_optional(reader).await).await?,
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     clock::UnixMs,
     store::subscriptions::{self, SUBSCRIPTIONS, SubscribedRow, subscription_page},
@@ -27,18 +27,13 @@ pub(super) mod transactions {
 #[async_trait]
 impl SubscriptionStore for SqliteStore {
     async fn begin_subscription(&self, new: &NewSubscription, at: UnixMs) -> Result<Begun, StoreError> {
-        self.timed("insert", SUBSCRIPTIONS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let begun = transactions::begin(&mut lease, new, at).await;
-            lease.end(begun)
-        })
-        .await?
+        self.write("insert", SUBSCRIPTIONS, async |writer| transactions::begin(writer, new, at).await).await?
     }
 
     async fn find_subscription(&self, owner: &str, id: &str) -> Result<Option<Subscribed>, StoreError> {
         let select =
             sqlx::query_as::<_, SubscribedRow>(subscriptions::FIND_SUBSCRIPTION).bind(id).bind(owner);
-        let row = self.timed("select", SUBSCRIPTIONS, select.fetch_optional(&self.readers)).await?;
+        let row = self.read(SUBSCRIPTIONS, async |reader| select.fetch_optional(reader).await).await?;
         row.map(Subscribed::try_from).transpose()
     }
 
@@ -48,11 +43,8 @@ impl SubscriptionStore for SqliteStore {
         limit: u32,
         offset: u32,
     ) -> Result<SubscriptionPage, StoreError> {
-        let found = self.timed("select", SUBSCRIPTIONS, async {
-            let mut lease = Lease::from(&self.readers).await?;
-            let found = transactions::list(&mut lease, owner, limit, offset).await;
-            lease.end(found)
-        });
+        let found =
+            self.read(SUBSCRIPTIONS, async |reader| transactions::list(reader, owner, limit, offset).await);
         let (rows, total) = found.await?;
         subscription_page(rows, total)
     }
@@ -64,23 +56,19 @@ impl SubscriptionStore for SqliteStore {
         when: When,
         now: UnixMs,
     ) -> Result<Option<Subscribed>, StoreError> {
-        self.timed("update", SUBSCRIPTIONS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let cancelled = transactions::cancel(&mut lease, owner, id, when, now).await;
-            lease.end(cancelled)
+        self.write("update", SUBSCRIPTIONS, async |writer| {
+            transactions::cancel(writer, owner, id, when, now).await
         })
         .await?
     }
 
     async fn advance_due(&self, now: UnixMs, skip: u32, limit: u32) -> Result<Seen, StoreError> {
         let any = sqlx::query_scalar::<_, bool>(subscriptions::ANY_DUE).bind(now.0);
-        if !self.timed("select", SUBSCRIPTIONS, any.fetch_one(&self.readers)).await? {
+        if !self.read(SUBSCRIPTIONS, async |reader| any.fetch_one(reader).await).await? {
             return Ok(Seen::default());
         }
-        self.timed("update", SUBSCRIPTIONS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let advanced = transactions::advance_due(&mut lease, now, skip, limit).await;
-            lease.end(advanced)
+        self.write("update", SUBSCRIPTIONS, async |writer| {
+            transactions::advance_due(writer, now, skip, limit).await
         })
         .await
     }

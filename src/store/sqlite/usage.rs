@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use super::{Lease, SqliteStore};
+use super::SqliteStore;
 use crate::{
     clock::UnixMs,
     ids::{EventId, SubscriptionId},
@@ -37,10 +37,8 @@ impl UsageStore for SqliteStore {
         now: UnixMs,
     ) -> Result<Outcome, StoreError> {
         let committing = AtomicBool::new(false);
-        let counted = self.timed("insert", USAGE, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let counted = transactions::record(&mut lease, owner, batch, now, &committing).await;
-            lease.end(counted)
+        let counted = self.write("insert", USAGE, async |writer| {
+            transactions::record(writer, owner, batch, now, &committing).await
         });
         let unknown = |error| if committing.load(Ordering::Relaxed) { StoreError::Unknown } else { error };
         counted.await.map_err(unknown)?
@@ -54,10 +52,8 @@ impl UsageStore for SqliteStore {
         at: UnixMs,
         event: &EventId,
     ) -> Result<bool, StoreError> {
-        self.timed("update", SUBSCRIPTIONS, async {
-            let mut lease = Lease::from(&self.writer).await?;
-            let told = transactions::tell_of_limit(&mut lease, owner, subscription, reached, at, event).await;
-            lease.end(told)
+        self.write("update", SUBSCRIPTIONS, async |writer| {
+            transactions::tell_of_limit(writer, owner, subscription, reached, at, event).await
         })
         .await
     }
@@ -69,10 +65,8 @@ impl UsageStore for SqliteStore {
         limit: u32,
         offset: u32,
     ) -> Result<UsagePage, StoreError> {
-        let found = self.timed("select", USAGE, async {
-            let mut lease = Lease::from(&self.readers).await?;
-            let found = transactions::read(&mut lease, subscription, period, limit, offset).await;
-            lease.end(found)
+        let found = self.read(USAGE, async |reader| {
+            transactions::read(reader, subscription, period, limit, offset).await
         });
         usage_page(found.await?)
     }
