@@ -187,16 +187,19 @@ fn start_background(
     last_used: &Arc<LastUsed>,
     shutdown: &Shutdown,
 ) {
-    Housekeeping {
+    let housekeeping = Housekeeping {
         payments: Arc::clone(&books.payments),
         idempotency: Arc::clone(&books.idempotency),
         agents: Arc::clone(&books.agents),
         api_keys: Arc::clone(&books.api_keys),
         clock: Arc::clone(clock),
-    }
-    .start(shutdown.clone());
-    Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(clock) }.start(shutdown.clone());
-    Rollup::new(Arc::clone(&books.analytics), Arc::clone(clock)).start(shutdown);
+    };
+    shutdown.keep_going(housekeeping, Housekeeping::run);
+    let worker = Worker { store: Arc::clone(&books.subscriptions), clock: Arc::clone(clock) };
+    shutdown.keep_going(worker, Worker::run);
+    let rollup = Rollup::new(Arc::clone(&books.analytics), Arc::clone(clock));
+    shutdown.keep_going(rollup, Rollup::run);
+    shutdown.keep_going(Arc::clone(last_used), LastUsed::run);
     let until = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -204,8 +207,6 @@ fn start_background(
             () = until.begun() => {}
         }
     });
-    let (writer, until) = (Arc::clone(last_used), shutdown.clone());
-    tokio::spawn(async move { writer.write_until(until.begun()).await });
 }
 
 /// What can be subscribed to, and what is used of it.

@@ -8,7 +8,6 @@ use crate::{
     clock::Clock,
     idempotency::{self, IdempotencyStore},
     payments::PaymentStore,
-    shutdown::Shutdown,
     store_error::StoreError,
 };
 
@@ -34,19 +33,14 @@ pub struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Goes round from now on, until the shutdown begins.
-    pub fn start(self, shutdown: Shutdown) {
-        tokio::spawn(async move {
-            loop {
-                if let Err(error) = self.round().await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping failed");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(INTERVAL) => {}
-                    () = shutdown.begun() => return,
-                }
+    /// Goes round from now on.
+    pub async fn run(self) {
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "housekeeping failed");
             }
-        });
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 
     /// One round; how many rows it removed.

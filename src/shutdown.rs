@@ -1,10 +1,12 @@
 //! Ending in order: intake stops at once, work in flight may finish, and after a deadline nothing is waited for.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, error::Elapsed, timeout_at},
@@ -16,6 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long after the beginning the last is written and the database closed.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(28);
+/// The pause after a panic.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long what still runs then, in threads that nothing can interrupt, is waited for.
 pub const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,6 +62,22 @@ impl Shutdown {
         Ok(())
     }
 
+    /// Runs work that has no end in the background, until the shutdown begins: whatever it is at then, it is not at any more.
+    /// Should it panic, which the log tells, it is begun anew after a pause.
+    pub fn keep_going<S, W>(&self, of: S, work: impl Fn(S) -> W + Send + 'static)
+    where
+        S: Clone + Send + 'static,
+        W: Future<Output = ()> + Send,
+    {
+        let for_ever = async move {
+            loop {
+                let _ = AssertUnwindSafe(work(of.clone())).catch_unwind().await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        self.tasks.spawn(self.intake.clone().run_until_cancelled_owned(for_ever));
+    }
+
     /// What `work` comes to by so long after the beginning.
     ///
     /// # Errors
@@ -71,5 +91,33 @@ impl Shutdown {
     pub async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use super::Shutdown;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_is_begun_anew_until_the_shutdown_begins() {
+        let (shutdown, begun) = (Shutdown::default(), Arc::new(AtomicU32::new(0)));
+        shutdown.keep_going(Arc::clone(&begun), |begun| async move {
+            match begun.fetch_add(1, Ordering::SeqCst) {
+                0 => panic!("in the first round"),
+                1 => {}
+                _ => std::future::pending().await,
+            }
+        });
+        while begun.load(Ordering::SeqCst) < 3 {
+            tokio::time::sleep(super::PAUSE).await;
+        }
+        shutdown.begin();
+        shutdown.drained().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 3);
     }
 }

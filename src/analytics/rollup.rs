@@ -14,7 +14,6 @@ use std::{sync::Arc, time::Duration};
 use super::{AnalyticsStore, Log, Rolled};
 use crate::{
     clock::{Clock, UnixMs},
-    shutdown::Shutdown,
     store_error::StoreError,
 };
 
@@ -48,29 +47,20 @@ impl Rollup {
         Self { store, clock, batch: BATCH }
     }
 
-    /// Goes round until the shutdown begins, which ends a round too: what it has not committed, another one does. While there is
-    /// more to be summed up it does not rest, since until then every question has to go through that.
-    pub fn start(self, shutdown: &Shutdown) {
-        let until = shutdown.clone();
-        shutdown.tasks.spawn(async move {
-            loop {
-                let round = async {
-                    match self.round().await {
-                        Ok(true) => {}
-                        Ok(false) => return,
-                        Err(error) => tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the books could not be summed up"
-                        ),
-                    }
-                    tokio::time::sleep(INTERVAL).await;
-                };
-                tokio::select! {
-                    () = round => {}
-                    () = until.begun() => return,
-                }
+    /// Goes round from now on. While there is more to be summed up it does not rest, since until then every question has to
+    /// go through that.
+    pub async fn run(self) {
+        loop {
+            match self.round().await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the books could not be summed up"
+                ),
             }
-        });
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 
     /// One round; whether everything is summed up that can be. A log that fails keeps no other one from being summed up.

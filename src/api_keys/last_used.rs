@@ -41,17 +41,11 @@ impl LastUsed {
         }
     }
 
-    /// Writes every few seconds until told to stop.
-    pub async fn write_until(&self, stop: impl Future<Output = ()>) {
-        let rounds = async {
-            loop {
-                sleep(INTERVAL).await;
-                self.write_and_tell().await;
-            }
-        };
-        tokio::select! {
-            () = rounds => {}
-            () = stop => {}
+    /// Writes every few seconds from now on.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            sleep(INTERVAL).await;
+            self.write_and_tell().await;
         }
     }
 

@@ -42,13 +42,7 @@ impl Parts<'_> {
     /// Starts the engine, and the watch over the fee payers' balances.
     pub(super) fn start(self) -> (Facilitator, Settlements, Option<Arc<FeePayerFunds>>) {
         let Parts { config, rpc, store, agents, clock, entropy, metrics, shutdown } = self;
-        let (history, until) = (rpc.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = history.watch_history() => {}
-                () = until.begun() => {}
-            }
-        });
+        shutdown.keep_going(rpc.clone(), |rpc| async move { rpc.watch_history().await });
         let signing = signing(config, rpc, clock, metrics, shutdown);
         let funds = signing.as_ref().map(|signing| Arc::clone(&signing.funds));
         let fee_payers = signing.iter().flat_map(|signing| signing.fee_payers.addresses()).collect();
@@ -98,7 +92,7 @@ fn signing(
         Arc::clone(clock),
         Arc::clone(metrics),
     ));
-    funds.start(shutdown.clone());
+    shutdown.keep_going(Arc::clone(&funds), FeePayerFunds::run);
     let ws_urls = &config.solana.ws_urls;
     let hints: Arc<dyn LandingHints> = if ws_urls.is_empty() {
         Arc::new(NoHints)

@@ -13,7 +13,6 @@ use super::accounts::AccountReader;
 use crate::{
     clock::{Clock, UnixMs},
     metrics::Metrics,
-    shutdown::Shutdown,
 };
 
 /// How often balances are read.
@@ -73,19 +72,15 @@ impl FeePayerFunds {
         Self { addresses, floor, readings, accounts, clock, metrics, wake }
     }
 
-    /// Reads the balances now and then, until the shutdown begins.
-    pub fn start(self: &Arc<Self>, shutdown: Shutdown) {
-        let funds = Arc::clone(self);
-        tokio::spawn(async move {
-            loop {
-                funds.read_all().await;
-                tokio::select! {
-                    () = tokio::time::sleep(INTERVAL) => {}
-                    () = funds.wake.notified() => tokio::time::sleep(SETTLED_DELAY).await,
-                    () = shutdown.begun() => return,
-                }
+    /// Reads the balances now and then, from now on.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            self.read_all().await;
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = self.wake.notified() => tokio::time::sleep(SETTLED_DELAY).await,
             }
-        });
+        }
     }
 
     /// Has the balances read soon: a fee has just been paid. Asking often meanwhile asks once.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Seen, SubscriptionStore};
-use crate::{clock::Clock, shutdown::Shutdown, store_error::StoreError};
+use crate::{clock::Clock, store_error::StoreError};
 
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -19,23 +19,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Goes round until the shutdown begins, which waits for a round that is under way.
-    pub fn start(self, shutdown: Shutdown) {
-        let tasks = shutdown.tasks.clone();
-        tasks.spawn(async move {
-            loop {
-                if let Err(error) = self.round().await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "subscriptions could not be looked after"
-                    );
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(INTERVAL) => {}
-                    () = shutdown.begun() => return,
-                }
+    /// Goes round from now on.
+    pub async fn run(self) {
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "subscriptions could not be looked after"
+                );
             }
-        });
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 
     /// One round; how many subscriptions it brought to the present.

@@ -51,7 +51,7 @@ async fn a_step_is_bounded_and_the_numbers_hold_at_every_one(backend: Backend) {
 async fn a_worker_ends_with_the_service(backend: Backend) {
     let books = backend.books().await;
     let shutdown = Shutdown::default();
-    Rollup::new(books.analytics, Arc::new(ManualClock::new(NOON))).start(&shutdown);
+    shutdown.keep_going(Rollup::new(books.analytics, Arc::new(ManualClock::new(NOON))), Rollup::run);
     assert_eq!(shutdown.tasks.len(), 1);
     shutdown.begin();
     timeout(Duration::from_secs(20), shutdown.drained()).await.expect("it ends when it is told to");
@@ -74,7 +74,7 @@ async fn a_worker_does_not_rest_before_it_has_caught_up(backend: Backend) {
     let end = NOON + Duration::from_hours(2);
     let rollup =
         Rollup { store: Arc::clone(&books.analytics), clock: Arc::new(ManualClock::new(end)), batch: 3 };
-    rollup.start(&shutdown);
+    shutdown.keep_going(rollup, Rollup::run);
     let summed = "SELECT name, rolled_until_ms FROM rollups WHERE rolled_until_ms > 1790079199000";
     let deadline = Instant::now() + Duration::from_mins(3);
     while backend.select(summed).await.len() < Log::ALL.len() {

@@ -110,7 +110,7 @@ async fn a_balance_nobody_has_read_is_unknown() {
 async fn balances_are_read_at_the_start_and_after_a_fee() {
     let Purse { cluster, address, funds } = Purse::with(FLOOR - 1).await;
     let (funds, shutdown) = (Arc::new(funds), Shutdown::default());
-    funds.start(shutdown.clone());
+    shutdown.keep_going(Arc::clone(&funds), FeePayerFunds::run);
     let until = async |wanted: Funds| {
         while funds.of(&address) != wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -178,7 +178,7 @@ async fn a_purse_is_read_again_and_again() {
     let Purse { cluster, address, funds } = Purse::with(FLOOR - 1).await;
     let (funds, shutdown) = (Arc::new(funds), Shutdown::default());
     assert_eq!(funds.of(&address), Funds::Short(FLOOR - 1));
-    funds.start(shutdown.clone());
+    shutdown.keep_going(Arc::clone(&funds), FeePayerFunds::run);
     // As at the start.
     let deadline = Instant::now() + PATIENCE;
     while cluster.calls("getBalance")[0] < 2 {
