@@ -265,6 +265,23 @@ impl TryFrom<InFlightRow> for InFlight {
     }
 }
 
+/// Those that can be read: what is wrong with one keeps no other from its end.
+pub(super) fn in_flight(rows: Vec<InFlightRow>) -> Vec<InFlight> {
+    let read = |row: InFlightRow| {
+        let signature = row.signature.clone();
+        InFlight::try_from(row)
+            .inspect_err(|error| {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    signature,
+                    "a settlement is left alone"
+                );
+            })
+            .ok()
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
 pub(super) fn messages(rows: Vec<Vec<u8>>) -> Result<Vec<MessageHash>, StoreError> {
     rows.into_iter().map(|row| hash(row).map(MessageHash)).collect()
 }

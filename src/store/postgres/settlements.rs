@@ -134,7 +134,7 @@ impl SettlementStore for PostgresStore {
                 .await;
             lease.end(rows)
         });
-        rows.await?.into_iter().map(InFlight::try_from).collect()
+        rows.await.map(settlements::in_flight)
     }
 
     async fn forget_claims(&self, now: UnixMs, limit: u32) -> Result<u64, StoreError> {

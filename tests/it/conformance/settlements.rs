@@ -36,6 +36,7 @@ on_both!(
     what_is_journalled_is_found_by_its_message_and_nothing_is_claimed_by_looking,
     what_is_not_a_known_currency_is_booked_by_its_mint,
     a_refused_entry_leaves_nothing_behind,
+    one_that_cannot_be_read_keeps_no_other_from_being_taken_over,
 );
 
 pub const NOON: UnixMs = UnixMs(1_790_078_400_000);
@@ -361,4 +362,17 @@ async fn a_refused_entry_leaves_nothing_behind(backend: Backend) {
         // Still this attempt's.
         assert!(store.abandon(&entry.claim).await.unwrap());
     }
+}
+
+async fn one_that_cannot_be_read_keeps_no_other_from_being_taken_over(backend: Backend) {
+    let store = backend.books().await.settlements;
+    let mut entries = Vec::new();
+    for message in 1..=3 {
+        entries.push(put_in_flight(store.as_ref(), message).await);
+    }
+    backend.execute("UPDATE settlements SET signature = 'none' WHERE payment_id LIKE '%2'").await;
+    let lapsed = NOON + Duration::from_mins(1);
+    let taken = store.take_over("heir", lapsed, lapsed + Duration::from_secs(15), 8).await.unwrap();
+    let taken: BTreeSet<_> = taken.iter().map(|in_flight| in_flight.message).collect();
+    assert_eq!(taken, BTreeSet::from([entries[0].claim.message, entries[2].claim.message]));
 }
