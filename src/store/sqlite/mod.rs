@@ -13,11 +13,19 @@ mod settlements;
 mod subscriptions;
 mod usage;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use rustix::{
+    fs::{Access, AtFlags, CWD, accessat},
+    io::Errno,
+};
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool,
+    Connection, Sqlite, SqliteConnection, SqlitePool,
     error::ErrorKind,
     migrate::Migrator,
     query::Query,
@@ -27,7 +35,7 @@ use sqlx::{
 };
 use tokio::{
     sync::{Mutex, RwLock},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{Database, MigrationStatus, lease::Lease, migration_status, sql};
@@ -47,6 +55,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(20);
 const SQLITE_BUSY: i32 = 5;
 /// Where what is wanted would write to what may only be read.
 const SQLITE_READONLY: i32 = 8;
+/// The pause after all connections were replaced, or need not be since the files still may not be written.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long SQLite waits for another process's lock.
@@ -54,9 +64,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An open SQLite database.
 ///
-/// The writer's connection is replaced after every failure. Among others a commit that fails for want of space demands
-/// it: SQLite rolls back by itself, which sqlx does not notice, and the connection would refuse every further
-/// transaction.
+/// A connection is replaced after every failure. Among others a commit that fails for want of space demands it: SQLite
+/// rolls back by itself, which sqlx does not notice, and the connection would refuse every further transaction, or read
+/// for ever what stood in the books when it began one.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     /// One connection: SQLite admits one writer at a time, and waiting here is fairer than its lock.
@@ -93,12 +103,17 @@ impl SqliteStore {
     /// file: while one of them lives since a time when that could only be read, none can write, however new it is.
     async fn reconnect(self) {
         let Ok(_alone) = self.reconnecting.try_lock() else { return };
-        let mut readers = self.readers.write().await;
-        let fresh = pool(READERS, (*readers.connect_options()).clone());
-        std::mem::replace(&mut *readers, fresh).close().await;
-        if let Ok(writer) = self.writer.acquire().await {
-            let _ = writer.close().await;
+        let options = self.writer.connect_options();
+        if files(options.get_filename()).iter().all(|file| may_write(file)) {
+            let writer = self.writer.acquire().await;
+            let mut readers = self.readers.write().await;
+            let fresh = pool(READERS, (*readers.connect_options()).clone());
+            std::mem::replace(&mut *readers, fresh).close().await;
+            if let Ok(writer) = writer {
+                let _ = writer.close().await;
+            }
         }
+        tokio::time::sleep(RECONNECT_PAUSE).await;
     }
 
     /// Runs a statement that writes; how many rows it wrote.
@@ -132,8 +147,14 @@ impl SqliteStore {
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         self.timed("select", table, async {
-            let mut reader = self.readers.read().await.acquire().await?;
-            work(&mut reader).await
+            let lend = async { self.readers.read().await.acquire().await };
+            let mut reader =
+                timeout(ACQUIRE_TIMEOUT, lend).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+            let found = work(&mut reader).await;
+            if found.is_err() {
+                reader.close_on_drop();
+            }
+            found
         })
         .await
     }
@@ -198,7 +219,7 @@ impl Database for SqliteStore {
             self.readers.read().await.close().await;
             self.writer.close().await;
         };
-        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+        if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!("the database did not close in time");
         }
     }
@@ -208,7 +229,30 @@ fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // One that was given up on while it read: what it still had to do is done once it answers a ping.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_lazy_with(options)
+}
+
+/// The files of a database, of which the last two may be missing.
+fn files(database: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut file = database.as_os_str().to_owned();
+        file.push(suffix);
+        file.into()
+    })
+}
+
+/// Whether nothing is known to forbid writing a file. It is not opened to find out: closing it would give up all locks
+/// that the process has on it.
+fn may_write(file: &Path) -> bool {
+    let answer = accessat(CWD, file, Access::WRITE_OK, AtFlags::EACCESS);
+    !matches!(answer, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
 /// Waits while other instances open the file. Turning a new one to its write-ahead log takes the file for oneself, and
@@ -248,4 +292,81 @@ fn failed(error: sqlx::Error) -> StoreError {
 
 fn unavailable(error: sqlx::Error) -> StoreError {
     StoreError::Unavailable(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, path::Path, sync::Arc};
+
+    use futures_util::future::join_all;
+    use sqlx::Connection;
+    use tokio::sync::Notify;
+
+    use super::{READERS, SqliteConnection, SqliteStore};
+    use crate::metrics::Metrics;
+
+    async fn store(folder: &Path) -> SqliteStore {
+        SqliteStore::open(&folder.join("books.db"), Arc::new(Metrics::new())).await.unwrap()
+    }
+
+    async fn count(reader: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+        let mut snapshot = reader.begin().await?;
+        sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&mut *snapshot).await
+    }
+
+    /// A connection whose transaction went wrong would read for ever what stood in the books then. Where a disk fails,
+    /// SQLite rolls back of itself, and sqlx takes the transaction for one that goes on.
+    #[tokio::test]
+    async fn what_is_read_after_a_failure_is_of_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        store.execute("create", "notes", sqlx::query("CREATE TABLE notes (note TEXT)")).await.unwrap();
+        let mut written = 0;
+        for given_up in [false, true] {
+            let lost = Notify::new();
+            let failing = store.read("notes", async |reader| {
+                let mut snapshot = reader.begin().await?;
+                sqlx::query("ROLLBACK").execute(&mut *snapshot).await?;
+                if given_up {
+                    lost.notify_one();
+                    pending::<()>().await;
+                }
+                Err::<(), _>(sqlx::Error::RowNotFound)
+            });
+            tokio::select! {
+                failed = failing => assert!(failed.is_err() && !given_up),
+                () = lost.notified() => {}
+            }
+            for _ in 0..3 {
+                // By every connection there is.
+                for found in join_all((0..2 * READERS).map(|_| store.read("notes", count))).await {
+                    assert_eq!(found.unwrap(), written, "given up: {given_up}");
+                }
+                store
+                    .execute("insert", "notes", sqlx::query("INSERT INTO notes VALUES ('n')"))
+                    .await
+                    .unwrap();
+                written += 1;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_failed_reads_nothing_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        let failed = store.read("notes", async |reader| {
+            sqlx::query("CREATE TEMPORARY TABLE mark (note TEXT)").execute(reader).await?;
+            Err::<(), _>(sqlx::Error::RowNotFound)
+        });
+        failed.await.unwrap_err();
+        let marked = async |reader: &mut SqliteConnection| {
+            sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sqlite_temp_master").fetch_one(reader).await
+        };
+        for _ in 0..3 {
+            for found in join_all((0..2 * READERS).map(|_| store.read("notes", marked))).await {
+                assert_eq!(found.unwrap(), 0);
+            }
+        }
+    }
 }

@@ -125,7 +125,7 @@ impl SettlementStore for SqliteStore {
             .bind(holder)
             .bind(until.0);
         let rows = self.write("take_over", SETTLEMENTS, async |writer| take_over.fetch_all(writer).await);
-        rows.await?.into_iter().map(InFlight::try_from).collect()
+        rows.await.map(settlements::in_flight)
     }
 
     async fn forget_claims(&self, now: UnixMs, limit: u32) -> Result<u64, StoreError> {
