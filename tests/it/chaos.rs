@@ -11,8 +11,11 @@ use pay402::{
 use serde_json::Value;
 use solana_signer::Signer;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
-use crate::harness::{Answer, KEY, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer};
+use crate::harness::{
+    Answer, KEY, postgres::PostgresServer, process::ServiceProcess, redis::RedisServer, wire::PATIENCE,
+};
 
 /// The same proof, so often to each instance.
 const TWINS: usize = 50;
@@ -85,7 +88,7 @@ impl Cluster {
             if answer.status != 503 {
                 return answer;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
         panic!("instance {instance} does not recover");
     }
@@ -121,7 +124,7 @@ impl Cluster {
     /// Returns once the chain has been asked, that is, once a verification is under way.
     async fn under_way(&self, calls_before: u64) {
         while self.chain.faults().calls("getTransaction") == calls_before {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     }
 }
@@ -136,12 +139,14 @@ type Trouble = fn(&mut RedisServer);
 async fn two_instances_say_yes_once_whatever_redis_does() {
     let mut cluster = Cluster::start().await;
     cluster.slow_chain();
-    let ready = cluster.ready().await;
-    assert_eq!(
-        (ready.status, &ready.body["components"]["redis"]["status"]),
-        (200, &"up".into()),
-        "{ready:?}"
-    );
+    // A busy machine may need a few looks until Redis answers one in time.
+    let deadline = Instant::now() + PATIENCE;
+    while let ready = cluster.ready().await
+        && (ready.status, &ready.body["components"]["redis"]["status"]) != (200, &"up".into())
+    {
+        assert!(Instant::now() < deadline, "{ready:?}");
+        sleep(Duration::from_millis(200)).await;
+    }
 
     let troubles: [(&str, Trouble, Trouble); 5] = [
         ("none", |_| {}, |_| {}),
@@ -212,7 +217,10 @@ async fn a_postgres_that_is_gone_stops_acceptance_until_it_is_back() {
     cluster.postgres.stop().await;
     let (answer, ready) = tokio::join!(cluster.post(0, &proof), cluster.ready());
     assert_eq!((answer.status, answer.code()), (503, "DATABASE_UNAVAILABLE"), "{answer:?}");
-    assert_eq!((ready.status, &ready.body["degraded"]), (503, &serde_json::json!(["database"])), "{ready:?}");
+    // What is slow of a busy machine may be there too.
+    let degraded = ready.body["degraded"].as_array().unwrap();
+    assert!(ready.status == 503 && degraded.contains(&"database".into()), "{ready:?}");
+    assert!(!degraded.contains(&"solana".into()), "{ready:?}");
     cluster.postgres.restart().await;
     cluster.decided(0, &proof).await.assert_valid();
     cluster.decided(1, &proof).await.assert_refused("REPLAY_ATTACK");

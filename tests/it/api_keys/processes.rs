@@ -77,9 +77,11 @@ impl Cluster {
                 401 => return,
                 status => assert_eq!(status, 200),
             }
-            assert!(sent < since + SECOND && sent < deadline, "it works {:?} later", sent - since);
+            assert!(sent < deadline, "it works for ever");
             if sent.elapsed() >= SECOND {
                 since = Instant::now();
+            } else {
+                assert!(sent < since + SECOND, "it works {:?} later", sent - since);
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -131,7 +133,7 @@ async fn what_ends_on_one_ends_on_the_other(cluster: Cluster) {
     assert_eq!(cluster.status(1, successor["key"].as_str().unwrap()).await, 200);
 
     // Both run on the clock of this machine.
-    let expires_at = now_ms() + 2500;
+    let expires_at = now_ms() + 5000;
     let expiring = cluster.make(&json!({"name": "n", "expiresAt": expires_at})).await;
     let key = expiring["key"].as_str().unwrap();
     let deadline = Instant::now() + PATIENCE;

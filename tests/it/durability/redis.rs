@@ -43,7 +43,11 @@ async fn settlements_go_on_whatever_redis_does(backend: Backend) {
         let twins =
             payments.iter().flat_map(|payment| services.iter().map(move |service| (service, payment)));
         let load = join_all(twins.map(async |(service, payment)| {
-            let answer = settle(&service.url, payment).await;
+            let mut answer = settle(&service.url, payment).await;
+            if answer == Told::Unavailable {
+                // A slow disk may keep so many waiting too long.
+                answer = outcome(&service.url, payment).await;
+            }
             assert!(matches!(answer, Told::Settled | Told::Pending), "redis {what}: {answer:?}");
         }));
         tokio::join!(load, async {

@@ -1,11 +1,12 @@
 //! How often the chain is asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pay402::config::Environment;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
-use crate::harness::{TestApp, redis::RedisServer, with};
+use crate::harness::{TestApp, redis::RedisServer, wire::PATIENCE, with};
 
 const LOOKUPS: &str =
     "blockchain_request_total{method=\"getTransaction\",network=\"sandbox\",status=\"success\"}";
@@ -54,12 +55,23 @@ async fn instances_share_what_the_chain_said() {
     let redis = RedisServer::start();
     let first = TestApp::with(|environment, _| environment.with("REDIS_URL", redis.url())).await;
     let proof = first.proof(&first.pay_merchant(), "n");
-    first.verify(&with(proof.clone(), "amount", json!("0.04"))).await.assert_refused("AMOUNT_MISMATCH");
+    // A busy machine may need a few tries until Redis answers one in time; it is left alone for a second after a bad one.
+    let deadline = Instant::now() + PATIENCE;
+    while !redis.keys().iter().any(|key| key.starts_with("payment:")) {
+        assert!(Instant::now() < deadline, "nothing is shared");
+        first.verify(&with(proof.clone(), "amount", json!("0.04"))).await.assert_refused("AMOUNT_MISMATCH");
+        sleep(Duration::from_millis(600)).await;
+    }
     let (chain, folder) = first.stop().await;
     chain.sandbox.faults().lie("getTransaction", Box::new(|_| json!("nonsense")));
 
     let adapt = |environment: Environment, _: &_| environment.with("REDIS_URL", redis.url());
     let second = TestApp::on(chain, Arc::clone(&folder), adapt).await;
-    second.verify(&proof).await.assert_valid();
+    while let answer = second.verify(&proof).await
+        && answer.status != 200
+    {
+        assert!(answer.status == 503 && Instant::now() < deadline, "{answer:?}");
+        sleep(Duration::from_millis(600)).await;
+    }
     assert_count(second.metric(LOOKUPS).await, 0);
 }
